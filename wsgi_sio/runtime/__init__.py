@@ -1,0 +1,49 @@
+"""The only place that makes threads, greenlets, locks, timers and selectors.
+
+Everything above asks :func:`create_reactor` for the world it lives in and never needs to know which one it got.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from .locks import Rank, make_lock
+from .mailbox import SerialQueue
+from .reactor import Event, Reactor, Task, Timer, Watch, Watched
+
+__all__ = [
+    "Event",
+    "Rank",
+    "Reactor",
+    "SerialQueue",
+    "Task",
+    "Timer",
+    "Watch",
+    "Watched",
+    "create_reactor",
+    "make_lock",
+    "threads_are_greenlets",
+]
+
+
+def threads_are_greenlets() -> bool:
+    """Whether gevent has monkey-patched :mod:`threading` in this process."""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("threading"))
+
+
+def create_reactor(*, max_workers: int | None = None) -> Reactor:
+    """Make the reactor that fits this process: greenlets where gevent patched ``threading``, else threads.
+
+    Call it when serving starts, after any fork: threads, hubs and descriptors do not survive one.
+
+    :param max_workers: how many handlers may run (or block) at once; None takes the world's default
+        (64 threads, 1000 greenlets).
+    """
+    if threads_are_greenlets():
+        from .greenlets import GreenletReactor
+
+        return GreenletReactor(max_workers=max_workers or 1000)
+    from .threads import ThreadReactor
+
+    return ThreadReactor(max_workers=max_workers or 64)

@@ -1,0 +1,56 @@
+"""A heap of deadlines on the monotonic clock; it never looks at the clock itself, so tests drive it by hand."""
+
+from __future__ import annotations
+
+import heapq
+from itertools import count
+from typing import Callable
+
+from .locks import Rank, make_lock
+
+
+class QueuedTimer:
+    """One entry of a :class:`TimerQueue`."""
+
+    __slots__ = ("callback", "deadline")
+
+    def __init__(self, deadline: float, callback: Callable[[], None]) -> None:
+        self.deadline = deadline
+        self.callback: Callable[[], None] | None = callback
+
+    def cancel(self) -> None:
+        """Forget the callback; harmless when it has already run."""
+        self.callback = None
+
+
+class TimerQueue:
+    """Timers in order of their deadline; safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, QueuedTimer]] = []
+        self._order = count()
+        self._lock = make_lock(Rank.LEAF)
+
+    def add(self, deadline: float, callback: Callable[[], None]) -> tuple[QueuedTimer, bool]:
+        """Queue ``callback`` for ``deadline``; the second value tells whether it is now the first one due."""
+        timer = QueuedTimer(deadline, callback)
+        with self._lock:
+            heapq.heappush(self._heap, (deadline, next(self._order), timer))
+            return timer, self._heap[0][2] is timer
+
+    def next_deadline(self) -> float | None:
+        """When the first live timer is due, or None; cancelled ones at the front are dropped on the way."""
+        with self._lock:
+            while self._heap and self._heap[0][2].callback is None:
+                heapq.heappop(self._heap)
+            return self._heap[0][0] if self._heap else None
+
+    def take_due(self, now: float) -> list[Callable[[], None]]:
+        """Remove and return the callbacks that are due at ``now``, earliest first."""
+        due = []
+        with self._lock:
+            while self._heap and self._heap[0][0] <= now:
+                callback = heapq.heappop(self._heap)[2].callback
+                if callback is not None:
+                    due.append(callback)
+        return due

@@ -1,0 +1,182 @@
+"""The reactor of gevent: the hub reads and parses, handlers run in pooled greenlets that are switched to directly.
+
+Only here is gevent imported.  The hub belongs to the thread that makes the reactor; every other native thread reaches
+it through a thread-safe callback, so its emits go out at once too.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import Any, Callable
+
+import gevent.event
+import gevent.monkey
+from gevent.hub import get_hub
+from greenlet import getcurrent, greenlet
+
+from .reactor import Event, Reactor, Timer, Watched
+
+logger = logging.getLogger("wsgi_sio.runtime")
+
+Job = Callable[[], None]
+
+_READ, _WRITE = 1, 2  # libev's own numbers
+_native_thread_id: Callable[[], int] = gevent.monkey.get_original("_thread", "get_ident")
+
+
+class GreenletReactor(Reactor):
+    """See the module's text."""
+
+    def __init__(self, *, max_workers: int = 1000) -> None:
+        self._hub = get_hub()
+        self._loop = self._hub.loop
+        self._thread = _native_thread_id()
+        self._max_workers = max_workers
+        self._workers = 0
+        self._idle: list[greenlet] = []
+        self._backlog: deque[Job] = deque()
+        self._closed = False
+
+    # -- the interface ------------------------------------------------------------------------------------------
+
+    def watch(self, conn: Watched, *, reading: bool = True) -> GreenletWatch:
+        watch = GreenletWatch(self, conn)
+        if reading:
+            watch.resume()
+        return watch
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
+        timer = HubTimer(self._loop.timer(delay), callback)
+        self.on_loop(timer.start)
+        return timer
+
+    def submit(self, job: Job) -> None:
+        if getcurrent() is self._hub:
+            self._start(job)
+        elif _native_thread_id() == self._thread:
+            self._loop.run_callback(self._start, job)
+        else:
+            self._loop.run_callback_threadsafe(self._start, job)
+
+    def event(self) -> Event:
+        return gevent.event.Event()  # type: ignore[return-value]  # its wait() is overloaded, to the same effect
+
+    def close(self) -> None:
+        self._closed = True
+
+    def on_loop(self, callback: Callable[[], None]) -> None:
+        """Touch a watcher: at once from the hub's own thread (any greenlet), else through the loop's mailbox."""
+        if _native_thread_id() == self._thread:
+            callback()
+        else:
+            self._loop.run_callback_threadsafe(callback)
+
+    # -- the workers --------------------------------------------------------------------------------------------
+
+    def _start(self, job: Job) -> None:
+        """In the hub: give ``job`` to a worker and come back when it ends or first waits."""
+        if self._idle:
+            self._idle.pop().switch(job)
+        elif self._workers < self._max_workers:
+            self._workers += 1
+            greenlet(self._work, self._hub).switch(job)
+        else:
+            self._backlog.append(job)
+
+    def _work(self, job: Job) -> None:
+        me = getcurrent()
+        while not self._closed:
+            try:
+                job()
+            except Exception:
+                logger.exception("a job failed")
+            if self._backlog:
+                job = self._backlog.popleft()
+            else:
+                self._idle.append(me)
+                job = self._hub.switch()
+        self._workers -= 1
+
+
+class GreenletWatch:
+    """Two libev watchers, the one for writing made when it is first needed."""
+
+    __slots__ = ("_conn", "_fd", "_open", "_reactor", "_read", "_write")
+
+    def __init__(self, reactor: GreenletReactor, conn: Watched) -> None:
+        self._reactor = reactor
+        self._conn = conn
+        self._fd = conn.fileno()
+        self._open = True
+        self._read = reactor._loop.io(self._fd, _READ)
+        self._write: Any = None
+
+    def pause(self) -> None:
+        self._reactor.on_loop(self._read.stop)
+
+    def resume(self) -> None:
+        self._reactor.on_loop(self._start_reading)
+
+    def want_write(self) -> None:
+        self._reactor.on_loop(self._start_writing)
+
+    def close(self, release: Callable[[], None]) -> None:
+        if self._open:
+            self._open = False
+            self._reactor.on_loop(lambda: self._stop(release))
+
+    def _start_reading(self) -> None:
+        if self._open:
+            self._read.start(self._guarded, self._conn.on_readable)
+
+    def _start_writing(self) -> None:
+        if self._open:
+            if self._write is None:
+                self._write = self._reactor._loop.io(self._fd, _WRITE)
+            self._write.start(self._on_writable)
+
+    def _on_writable(self) -> None:
+        self._write.stop()
+        self._guarded(self._conn.on_writable)
+
+    def _guarded(self, callback: Callable[[], None]) -> None:
+        if not self._open:
+            return
+        try:
+            callback()
+        except Exception:
+            logger.exception("a connection's callback failed")
+
+    def _stop(self, release: Callable[[], None]) -> None:
+        for watcher in (self._read, self._write):
+            if watcher is not None:
+                watcher.stop()
+                watcher.close()
+        release()
+
+
+class HubTimer:
+    """A libev timer that runs its callback once."""
+
+    __slots__ = ("_callback", "_timer")
+
+    def __init__(self, timer: Any, callback: Callable[[], None]) -> None:
+        self._timer = timer
+        self._callback: Callable[[], None] | None = callback
+
+    def start(self) -> None:
+        if self._callback is not None:
+            self._timer.start(self._fire, update=True)
+
+    def cancel(self) -> None:
+        self._callback = None
+
+    def _fire(self) -> None:
+        self._timer.close()
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            try:
+                callback()
+            except Exception:
+                logger.exception("a timer failed")

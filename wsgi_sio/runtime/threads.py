@@ -1,0 +1,298 @@
+"""The reactor of threads: a few threads share one poller; whichever wakes reads, then runs the handlers itself.
+
+* One thread can do everything while handlers are short, so a busy server does not fight over the GIL.
+* The clock thread watches it: when every thread has been inside handlers since the last tick, one more is started.
+* At most ``max_workers`` threads run handlers; one more may only poll, so heartbeats, acks and closes are always read
+  (a handler that waits for an ack cannot lock the server up).
+* Threads are made on first use, hence after a fork, and leave when they have been idle.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import deque
+from time import monotonic
+from typing import Callable
+
+from .clock import QueuedTimer, TimerQueue
+from .locks import Rank, make_lock
+from .pollers import READ, WRITE, make_poller
+from .reactor import Event, Reactor, Watched
+
+logger = logging.getLogger("wsgi_sio.runtime")
+
+# How long every thread may be inside handlers before another is started (seconds).
+_PATIENCE = 0.005
+# A thread that had nothing to do for so long leaves, unless it is the last (seconds).
+_IDLE = 10.0
+
+Job = Callable[[], None]
+
+
+class ThreadReactor(Reactor):
+    """See the module's text."""
+
+    def __init__(self, *, max_workers: int = 64) -> None:
+        self._max_workers = max_workers
+        self._poller = make_poller()
+        self._watches: dict[int, ThreadWatch] = {}
+        self._backlog: deque[Job] = deque()
+        self._timers = TimerQueue()
+        self._lock = make_lock(Rank.LEAF)
+        self._local = threading.local()
+        self._clock_wake = threading.Event()
+        self._clock_running = False
+        self._clock_resting = True
+        self._threads = 0
+        self._busy = 0
+        self._progress = 0
+        self._closed = False
+        self._nudge_out, self._nudge_in = os.pipe()
+        os.set_blocking(self._nudge_out, False)
+        os.set_blocking(self._nudge_in, False)
+        self._poller.add(self._nudge_out, READ)
+
+    # -- the interface ------------------------------------------------------------------------------------------
+
+    def watch(self, conn: Watched, *, reading: bool = True) -> ThreadWatch:
+        fd = conn.fileno()
+        watch = ThreadWatch(self, conn, fd, reading)
+        self._watches[fd] = watch
+        self._poller.add(fd, READ if reading else 0)
+        if not self._threads:
+            self._grow()
+        return watch
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> QueuedTimer:
+        timer, first = self._timers.add(monotonic() + delay, callback)
+        if not self._clock_running:
+            self._start_clock()
+        elif first:
+            self._clock_wake.set()
+        return timer
+
+    def submit(self, job: Job) -> None:
+        batch: list[Job] | None = getattr(self._local, "batch", None)
+        if batch is not None:  # an I/O thread in the middle of reading: it runs the job itself right after
+            batch.append(job)
+            return
+        self._backlog.append(job)
+        if not self._threads:
+            self._grow()
+        elif self._busy < self._threads:
+            self._nudge()
+
+    def event(self) -> Event:
+        return threading.Event()
+
+    def close(self) -> None:
+        self._closed = True
+        self._clock_wake.set()
+        self._nudge()
+
+    # -- the threads --------------------------------------------------------------------------------------------
+
+    def _grow(self) -> None:
+        with self._lock:
+            if self._closed or self._threads > self._max_workers:
+                return
+            self._threads += 1
+        threading.Thread(target=self._run, name="wsgi_sio-io", daemon=True).start()
+
+    def _run(self) -> None:
+        batch: list[Job] = []
+        while not self._closed:
+            self._progress += 1
+            if self._backlog:
+                self._take_backlog(batch)
+            else:
+                ready = self._poller.wait(_IDLE)
+                if ready is None:
+                    if self._retire():
+                        return
+                    continue
+                self._dispatch(ready, batch)
+            if batch:
+                self._run_jobs(batch)
+                batch = []
+        self._nudge()  # pass the end on to the next thread
+
+    def _take_backlog(self, batch: list[Job]) -> None:
+        try:
+            batch.append(self._backlog.popleft())
+        except IndexError:
+            return  # another thread was faster
+        if self._backlog and self._busy + 1 < self._threads:
+            self._nudge()
+
+    def _dispatch(self, ready: tuple[int, int], batch: list[Job]) -> None:
+        fd, happened = ready
+        if fd == self._nudge_out:
+            self._read_nudges()
+            return
+        watch = self._watches.get(fd)
+        if watch is None:
+            return  # closed between the kernel's answer and now
+        self._local.batch = batch
+        try:
+            watch.fire(happened)
+        finally:
+            self._local.batch = None
+
+    def _run_jobs(self, batch: list[Job]) -> None:
+        with self._lock:
+            allowed = self._busy < self._max_workers
+            if allowed:
+                self._busy += 1
+        if not allowed:  # this is the thread that must go on polling
+            self._backlog.extend(batch)
+            return
+        if self._clock_resting:
+            self._wake_clock()
+        try:
+            for job in batch:
+                try:
+                    job()
+                except Exception:
+                    logger.exception("a job failed")
+        finally:
+            with self._lock:
+                self._busy -= 1
+
+    def _retire(self) -> bool:
+        with self._lock:
+            if self._threads - self._busy <= 1:
+                return False
+            self._threads -= 1
+            return True
+
+    def _nudge(self) -> None:
+        try:
+            os.write(self._nudge_in, b"\0")
+        except BlockingIOError:
+            return  # the pipe is full of wake-ups already
+        except OSError:
+            if not self._closed:
+                raise
+
+    def _read_nudges(self) -> None:
+        try:
+            os.read(self._nudge_out, 1)
+        except BlockingIOError:
+            pass  # two threads woke for one byte
+        self._poller.arm(self._nudge_out, READ)
+
+    # -- the clock ----------------------------------------------------------------------------------------------
+
+    def _start_clock(self) -> None:
+        with self._lock:
+            if self._clock_running or self._closed:
+                return
+            self._clock_running = True
+        threading.Thread(target=self._run_clock, name="wsgi_sio-clock", daemon=True).start()
+
+    def _wake_clock(self) -> None:
+        self._clock_resting = False
+        if self._clock_running:
+            self._clock_wake.set()
+        else:
+            self._start_clock()
+
+    def _run_clock(self) -> None:
+        seen = idle_ticks = 0
+        while not self._closed:
+            self._clock_wake.wait(self._clock_sleep())
+            self._clock_wake.clear()
+            for callback in self._timers.take_due(monotonic()):
+                try:
+                    callback()
+                except Exception:
+                    logger.exception("a timer failed")
+            if self._busy >= self._threads and self._progress == seen and self._threads:
+                self._grow()
+            idle_ticks = idle_ticks + 1 if self._busy == 0 and self._progress == seen else 0
+            seen = self._progress
+            if idle_ticks > 100:
+                self._clock_resting = True
+
+    def _clock_sleep(self) -> float | None:
+        deadline = self._timers.next_deadline()
+        until = None if deadline is None else max(0.0, deadline - monotonic())
+        if self._clock_resting:
+            return until
+        return _PATIENCE if until is None else min(until, _PATIENCE)
+
+
+class ThreadWatch:
+    """One registration in the shared poller.
+
+    ``reading`` keeps two threads from reading one descriptor at once: re-arming for a write while another thread reads
+    must not arm the read as well.
+    """
+
+    __slots__ = ("_conn", "_fd", "_interest", "_lock", "_open", "_paused", "_reactor", "_reading")
+
+    def __init__(self, reactor: ThreadReactor, conn: Watched, fd: int, reading: bool) -> None:
+        self._reactor = reactor
+        self._conn = conn
+        self._fd = fd
+        self._lock = make_lock(Rank.LEAF)
+        self._interest = READ if reading else 0
+        self._reading = False
+        self._paused = not reading
+        self._open = True
+
+    def pause(self) -> None:
+        with self._lock:
+            self._paused = True
+            self._interest &= ~READ
+            self._arm_locked()
+
+    def resume(self) -> None:
+        with self._lock:
+            self._paused = False
+            self._interest |= READ
+            self._arm_locked()
+
+    def want_write(self) -> None:
+        with self._lock:
+            self._interest |= WRITE
+            self._arm_locked()
+
+    def close(self, release: Callable[[], None]) -> None:
+        with self._lock:
+            if not self._open:
+                return
+            self._open = False
+            if self._reactor._watches.get(self._fd) is self:
+                del self._reactor._watches[self._fd]
+            self._reactor._poller.remove(self._fd)
+        release()
+
+    def fire(self, happened: int) -> None:
+        """Run the callbacks for what the poller told, then listen again."""
+        with self._lock:
+            read = happened & READ and not self._reading and not self._paused
+            if read:
+                self._reading = True
+            write = happened & WRITE and self._interest & WRITE
+            if write:
+                self._interest &= ~WRITE
+        try:
+            if write:
+                self._conn.on_writable()
+            if read:
+                self._conn.on_readable()
+        except Exception:
+            logger.exception("a connection's callback failed")
+        with self._lock:
+            if read:
+                self._reading = False
+            self._arm_locked()
+
+    def _arm_locked(self) -> None:
+        # epoll_ctl does not block; doing it under the lock keeps the last decision the one the kernel has.
+        if self._open:
+            self._reactor._poller.arm(self._fd, self._interest & ~READ if self._reading else self._interest)
