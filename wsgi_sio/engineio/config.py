@@ -1,0 +1,82 @@
+"""The engine's options, checked once and frozen."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, fields
+from typing import Any, Callable, Iterable, Mapping, Union
+
+Environ = dict[str, Any]
+# None: same origin only; "*": any; a string or several: these; a callable: (origin) or (origin, environ) -> bool.
+AllowedOrigins = Union[None, str, Iterable[str], Callable[..., bool]]
+
+TRANSPORTS = ("polling", "websocket")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineConfig:
+    """Options of the Engine.IO layer; the names are the reference's, in snake case, and times are in seconds.
+
+    :param path: URL prefix of the engine.
+    :param ping_interval: seconds between a pong and the next ping.
+    :param ping_timeout: seconds a client has to answer a ping.
+    :param upgrade_timeout: seconds a WebSocket probe may take.
+    :param max_http_buffer_size: largest message or request body accepted, in bytes.
+    :param transports: what clients may use, of ``polling`` and ``websocket``.
+    :param allow_upgrades: whether polling clients are offered the WebSocket.
+    :param cors_allowed_origins: which Origins may connect, over polling and WebSocket alike. None: only the server's
+        own. ``"*"``, one origin, several, or a callable ``(origin, environ) -> bool``.
+    :param cors_credentials: whether browsers may send cookies cross-origin.
+    :param cookie: name of a cookie that carries the session id to a load balancer, or a mapping of its attributes
+        (``name``, ``path``, ``http_only``, ``same_site``, ``secure``, ``max_age``, ``domain``); None for no cookie.
+    :param allow_request: ``(environ) -> True, None, False or a message``; False and messages refuse the handshake
+        with code 4.
+    :param http_compression: bytes from which a polling answer is compressed; None for never.
+    :param max_outbox: bytes that may wait for a slow client before it is closed.
+    :param max_workers: how many handlers may run at once (None: 64 threads or 1000 greenlets).
+    :raises ValueError: for a value that makes no sense.
+    """
+
+    path: str = "/engine.io"
+    ping_interval: float = 25.0
+    ping_timeout: float = 20.0
+    upgrade_timeout: float = 10.0
+    max_http_buffer_size: int = 1_000_000
+    transports: tuple[str, ...] = TRANSPORTS
+    allow_upgrades: bool = True
+    cors_allowed_origins: AllowedOrigins = None
+    cors_credentials: bool = False
+    cookie: str | Mapping[str, Any] | None = None
+    allow_request: Callable[[Environ], bool | str | None] | None = None
+    http_compression: int | None = 1024
+    max_outbox: int = 4_000_000
+    max_workers: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("ping_interval", "ping_timeout", "upgrade_timeout", "max_http_buffer_size", "max_outbox"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be greater than 0, not {getattr(self, name)!r}")
+        transports = (self.transports,) if isinstance(self.transports, str) else tuple(self.transports)
+        unknown = [name for name in transports if name not in TRANSPORTS]
+        if unknown or not transports:
+            raise ValueError(f"transports must be some of {TRANSPORTS}, not {self.transports!r}")
+        object.__setattr__(self, "transports", transports)
+        object.__setattr__(self, "path", "/" + self.path.strip("/"))
+
+    @classmethod
+    def names(cls) -> frozenset[str]:
+        """The names of all options."""
+        return frozenset(field.name for field in fields(cls))
+
+
+def refuse_unknown_options(options: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse misspelt options instead of ignoring them.
+
+    :raises TypeError: names the first unknown option and the known one that is closest.
+    """
+    known = sorted(known)
+    for name in options:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(known)}"
+            raise TypeError(f"unknown option {name!r}{hint}")

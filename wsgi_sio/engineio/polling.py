@@ -1,0 +1,156 @@
+"""The long-polling transport: a GET waits for packets, a POST brings some; one of each at a time.
+
+``idle`` means that a GET waits and nothing has been given to it yet: then ``write`` hands it its answer.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from ..runtime import Event, Reactor
+from .packet import CLOSE, Packet, PacketError, decode_payload, encode_payload
+from .request import BodyError, EngineRequest, Headers, Response
+from .session import CLOSE_PACKET, NOOP_PACKET, Session
+from .takeover import peer_left
+
+# How long a server that handles one request at a time can be kept waiting (seconds).
+_SHORT_HOLD = 0.2
+
+_NO_STORE = ("Cache-Control", "no-store")
+
+
+class PollingTransport:
+    """See the module's text.
+
+    :param hold: how long a GET may wait, in seconds; heartbeats end it earlier as a rule.
+    :param threshold: bytes from which an answer is compressed; None for never.
+    """
+
+    __slots__ = ("_answer", "_getting", "_posting", "_reactor", "_threshold", "_waiting", "hold", "idle", "session")
+
+    name = "polling"
+
+    def __init__(self, session: Session, reactor: Reactor, hold: float, threshold: int | None) -> None:
+        self.session = session
+        self.idle = False
+        self.hold = hold
+        self._reactor = reactor
+        self._threshold = threshold
+        self._waiting: Event | None = None
+        self._answer: list[Packet] = []
+        self._getting = False
+        self._posting = False
+
+    # -- GET ----------------------------------------------------------------------------------------------------
+
+    def get(self, request: EngineRequest) -> Response:
+        """Answer with what is queued, or with the first packets to come."""
+        session = self.session
+        with session.lock:
+            overlap = self._getting
+            if not overlap:
+                self._getting = True
+                batch = session.take_locked()
+                if batch is None:
+                    self._waiting = self._reactor.event()
+                    self.idle = True
+        if overlap:
+            session.close("transport error", abort=True)
+            return Response(400, [_NO_STORE])
+        if batch is None:
+            batch = self._wait(request)
+        self._getting = False
+        if not session.open:
+            session.closed(self)
+        return payload_response(request, batch, self._threshold)
+
+    def _wait(self, request: EngineRequest) -> list[Packet]:
+        waiting = self._waiting
+        assert waiting is not None
+        multithread = request.environ.get("wsgi.multithread", True)
+        if not waiting.wait(self.hold if multithread else min(self.hold, _SHORT_HOLD)):
+            with self.session.lock:
+                timed_out, self.idle = self.idle, False
+            if timed_out:
+                return [NOOP_PACKET]
+            waiting.wait()  # somebody took the baton in this very moment: the answer is on its way
+        answer, self._answer = self._answer, []
+        if peer_left(request.environ):
+            self.session.close("transport error", abort=True)
+        return answer
+
+    def write(self, packets: list[Packet]) -> None:
+        self._answer = packets
+        assert self._waiting is not None
+        self._waiting.set()
+
+    # -- POST ---------------------------------------------------------------------------------------------------
+
+    def post(self, request: EngineRequest, limit: int) -> Response:
+        """Take the packets of a body: all are decoded before the first is delivered."""
+        session = self.session
+        with session.lock:
+            overlap, self._posting = self._posting, True
+        if overlap:
+            session.close("transport error", abort=True)
+            return Response(400, [_NO_STORE])
+        try:
+            return self._post(request, limit)
+        finally:
+            self._posting = False
+
+    def _post(self, request: EngineRequest, limit: int) -> Response:
+        session = self.session
+        if request.environ.get("CONTENT_TYPE") == "application/octet-stream":  # protocol 3's binary payloads
+            session.close("transport error", abort=True)
+            return Response(400, [_NO_STORE])
+        try:
+            body = request.read_body(limit)
+        except BodyError as error:
+            # The rest of the body is not read, so the connection cannot serve another request.
+            return Response(error.status, [_NO_STORE, ("Connection", "close")])
+        session.wait_readable()
+        try:
+            packets, failure = decode_payload(body.decode())
+        except UnicodeDecodeError:
+            packets, failure = [], PacketError("the payload is not UTF-8")
+        for packet in packets:
+            if packet.type == CLOSE:
+                session.send([NOOP_PACKET], volatile=True)  # what a waiting GET of a leaving client gets
+            if session.transport is self:
+                session.receive(packet.data if type(packet.data) is bytes else packet.text())
+        if failure is not None:
+            session.close("parse error", abort=True)
+        return Response(200, [("Content-Type", "text/html"), _NO_STORE], b"ok")
+
+    # -- the end ------------------------------------------------------------------------------------------------
+
+    def finish(self, code: int | None = None, reason: str = "") -> None:
+        self.write([CLOSE_PACKET])
+
+    def abort(self) -> None:
+        self.session.closed(self)
+
+    def pause(self) -> None:
+        """A paused session holds its POSTs back; see :meth:`Session.wait_readable`."""
+
+    def resume(self) -> None:
+        """See :meth:`pause`."""
+
+
+def payload_response(request: EngineRequest, packets: list[Packet], threshold: int | None) -> Response:
+    """The answer that carries ``packets``, compressed when it is worth it and the client can read that.
+
+    :param threshold: bytes from which it is; None for never.
+    """
+    body = encode_payload(packets).encode()
+    headers: Headers = [("Content-Type", "text/plain; charset=UTF-8"), _NO_STORE]
+    if threshold is not None and len(body) >= threshold and any(packet.compress for packet in packets):
+        accepted = request.environ.get("HTTP_ACCEPT_ENCODING", "")
+        if "gzip" in accepted:
+            body = gzip.compress(body, compresslevel=1, mtime=0)
+            headers.append(("Content-Encoding", "gzip"))
+        elif "deflate" in accepted:
+            body = zlib.compress(body, 1)
+            headers.append(("Content-Encoding", "deflate"))
+    return Response(200, headers, body)

@@ -1,0 +1,195 @@
+"""From a WSGI environ to a checked request: Engine.IO's refusals, in the reference's order, with its codes and bodies.
+
+Only wsgi.py knows ``start_response``; here requests and responses are plain values.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Callable
+from urllib.parse import parse_qsl
+
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+from werkzeug.wsgi import get_input_stream
+
+from .config import EngineConfig, Environ
+
+if TYPE_CHECKING:
+    from .session import Session
+
+Headers = list[tuple[str, str]]
+
+UNKNOWN_TRANSPORT = 0
+UNKNOWN_SID = 1
+BAD_HANDSHAKE_METHOD = 2
+BAD_REQUEST = 3
+FORBIDDEN = 4
+UNSUPPORTED_PROTOCOL_VERSION = 5
+
+_MESSAGES = (
+    "Transport unknown",
+    "Session ID unknown",
+    "Bad handshake method",
+    "Bad request",
+    "Forbidden",
+    "Unsupported protocol version",
+)
+
+_JSON = ("Content-Type", "application/json")
+
+
+class EngineError(Exception):
+    """A request that is refused.
+
+    :param code: 0 to 5, the reference's error codes.
+    :param context: for the log: what was wrong and which setting changes it.
+    """
+
+    def __init__(self, code: int, context: str, message: str | None = None) -> None:
+        super().__init__(message or _MESSAGES[code])
+        self.code = code
+        self.message = message or _MESSAGES[code]
+        self.context = context
+
+    def response(self, upgrade: bool) -> Response:
+        """The HTTP answer; a request to upgrade gets the bare message and always 400."""
+        if upgrade:
+            return Response(400, [("Content-Type", "text/html"), ("Connection", "close")], self.message.encode())
+        body = json.dumps({"code": self.code, "message": self.message}, separators=(",", ":"), ensure_ascii=False)
+        return Response(403 if self.code == FORBIDDEN else 400, [_JSON], body.encode())
+
+
+class BodyError(Exception):
+    """A request body that cannot be used.
+
+    :param status: the HTTP status to answer with: 400 or 413.
+    """
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+@dataclass(slots=True)
+class Response:
+    """An HTTP answer."""
+
+    status: int
+    headers: Headers = field(default_factory=list)
+    body: bytes = b""
+
+    @property
+    def status_line(self) -> str:
+        """Such as ``200 OK``."""
+        return f"{self.status} {HTTPStatus(self.status).phrase}"
+
+
+@dataclass(slots=True, eq=False)
+class EngineRequest:
+    """What the engine needs to know of one HTTP request."""
+
+    environ: Environ
+    method: str
+    query: dict[str, str]
+    upgrade: bool
+
+    @property
+    def origin(self) -> str | None:
+        """The Origin header."""
+        return self.environ.get("HTTP_ORIGIN")
+
+    @property
+    def sid(self) -> str | None:
+        """The session the request belongs to; None for a handshake."""
+        return self.query.get("sid")
+
+    def read_body(self, limit: int) -> bytes:
+        """Read the whole body, chunked or not.
+
+        :raises BodyError: 413 when it is larger than ``limit`` bytes, which are never read then; 400 when it has no
+            length, or ends early.
+        """
+        environ = self.environ
+        length = environ.get("CONTENT_LENGTH")
+        if not environ.get("wsgi.input_terminated") and not (length and length.isdecimal() and int(length) > 0):
+            raise BodyError(400)
+        try:
+            body: bytes = get_input_stream(environ, max_content_length=limit).read()
+        except RequestEntityTooLarge:
+            raise BodyError(413) from None
+        except (ClientDisconnected, OSError, ValueError):
+            raise BodyError(400) from None
+        return body
+
+
+def parse_request(environ: Environ) -> EngineRequest:
+    """Read method, query and the wish to upgrade from ``environ``.
+
+    :raises EngineError: BAD_REQUEST for a query string of unreasonable size.
+    """
+    try:
+        query = dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True, max_num_fields=100))
+    except ValueError:
+        raise EngineError(BAD_REQUEST, "the query string has too many fields") from None
+    upgrade = environ.get("HTTP_UPGRADE", "").lower() == "websocket"
+    return EngineRequest(environ, environ["REQUEST_METHOD"], query, upgrade)
+
+
+def verify(
+    request: EngineRequest, config: EngineConfig, find_session: Callable[[str], Session | None]
+) -> Session | None:
+    """Check a request in the reference's order (its ``Server.verify``).
+
+    :return: the session it belongs to, or None for a handshake that may go on.
+    :raises EngineError: the request is to be refused.
+    """
+    transport = request.query.get("transport", "")
+    if transport not in config.transports:
+        raise EngineError(UNKNOWN_TRANSPORT, f"transport {transport!r} is not one of transports={config.transports}")
+    if request.origin and any(ord(char) < 32 or ord(char) == 127 for char in request.origin):
+        raise EngineError(BAD_REQUEST, "the Origin header holds control characters")
+    protocol = request.query.get("EIO", "3")  # what the reference makes of none
+    if request.sid is not None:
+        return _verify_member(request, transport, protocol, find_session)
+    if request.method != "GET":
+        raise EngineError(BAD_HANDSHAKE_METHOD, f"a handshake is a GET, not a {request.method}")
+    if transport == "websocket" and not request.upgrade:
+        raise EngineError(
+            BAD_REQUEST,
+            "transport=websocket came without an Upgrade header; does a proxy in front remove it?",
+        )
+    _ask_application(request, config)
+    if protocol != "4":
+        raise EngineError(
+            UNSUPPORTED_PROTOCOL_VERSION, f"the client speaks Engine.IO protocol {protocol}; it needs a v3 or v4 client"
+        )
+    return None
+
+
+def _verify_member(
+    request: EngineRequest, transport: str, protocol: str, find_session: Callable[[str], Session | None]
+) -> Session:
+    session = find_session(request.query["sid"])
+    if session is None:
+        raise EngineError(
+            UNKNOWN_SID,
+            "the session is over, or lives in another process: with several workers, route a client's requests to one"
+            " of them (sticky sessions) or let clients use transports=['websocket'] only",
+        )
+    if not request.upgrade and transport != session.transport.name:
+        raise EngineError(BAD_REQUEST, f"the session has left {transport} for {session.transport.name}")
+    if protocol != "4":
+        raise EngineError(BAD_REQUEST, f"a session of protocol 4 got a request of protocol {protocol}")
+    return session
+
+
+def _ask_application(request: EngineRequest, config: EngineConfig) -> None:
+    if config.allow_request is None:
+        return
+    verdict: Any = config.allow_request(request.environ)
+    if verdict is None or verdict is True:
+        return
+    message = verdict if isinstance(verdict, str) else None
+    raise EngineError(FORBIDDEN, "allow_request refused it", message)

@@ -1,0 +1,271 @@
+"""EngineServer: the table of sessions, and the way of a request through the engine."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+from typing import Any, Callable, Mapping, NamedTuple
+
+from ..runtime import Event, Rank, Reactor, create_reactor, make_lock, threads_are_greenlets
+from .config import EngineConfig, Environ
+from .handshake import compose_accept
+from .heartbeat import Heartbeat
+from .origin import OriginPolicy
+from .packet import OPEN, Packet
+from .polling import PollingTransport, payload_response
+from .request import BAD_REQUEST, FORBIDDEN, EngineError, EngineRequest, Headers, Response, parse_request, verify
+from .session import Session
+from .takeover import can_take, take
+from .upgrade import Upgrade
+from .websocket import WebSocketTransport
+
+logger = logging.getLogger("wsgi_sio.engineio")
+
+# How long a session that the server closed waits for the GET that fetches its end (seconds).
+_LINGER = 30.0
+
+
+class Hijacked(NamedTuple):
+    """The connection is no longer the WSGI server's; its request is to end with a 101 that nobody reads.
+
+    :ivar held: to be waited for first, when the connection could not be moved away from its thread.
+    """
+
+    held: Event | None
+
+
+class _Serving(NamedTuple):
+    """What exists only in the process that serves, hence after any fork."""
+
+    pid: int
+    reactor: Reactor
+    heartbeat: Heartbeat
+
+
+class EngineServer:
+    """An Engine.IO server (protocol 4), ready for :class:`wsgi_sio.WSGIApp`.
+
+    :param config: its options.
+    :param on_session: called with each new :class:`Session`, on the thread of the handshake request: set the session's
+        callbacks there; it must not block.
+    """
+
+    def __init__(self, config: EngineConfig, on_session: Callable[[Session], None]) -> None:
+        self.config = config
+        self.sessions: dict[str, Session] = {}
+        self._on_session = on_session
+        self._origins = OriginPolicy(config.cors_allowed_origins, config.cors_credentials)
+        self._lock = make_lock(Rank.REGISTRY)
+        self._serving: _Serving | None = None
+        self._reported: set[str] = set()
+        self._closed = False
+
+    # -- what lives in the serving process ----------------------------------------------------------------------
+
+    @property
+    def reactor(self) -> Reactor:
+        """The reactor of this process, made on first use."""
+        return self._in_this_process().reactor
+
+    @property
+    def heartbeat(self) -> Heartbeat:
+        """The heartbeat of this process, made on first use."""
+        return self._in_this_process().heartbeat
+
+    def _in_this_process(self) -> _Serving:
+        serving = self._serving
+        if serving is None or serving.pid != os.getpid():
+            with self._lock:
+                serving = self._serving
+                if serving is None or serving.pid != os.getpid():
+                    config = self.config
+                    reactor = create_reactor(max_workers=config.max_workers)
+                    heartbeat = Heartbeat(reactor, config.ping_interval, config.ping_timeout)
+                    serving = self._serving = _Serving(os.getpid(), reactor, heartbeat)
+                    self.sessions = {}
+        return serving
+
+    # -- a request ----------------------------------------------------------------------------------------------
+
+    def handle(self, environ: Environ) -> Response | Hijacked:
+        """Answer one request below the engine's path.
+
+        :raises RuntimeError: gevent serves without having been patched in.
+        """
+        _refuse_unpatched_gevent(environ)
+        upgrade, cors = False, []
+        try:
+            request = parse_request(environ)
+            upgrade = request.upgrade and request.query.get("transport") != "polling"
+            if not self._origins.allows(request):
+                raise EngineError(FORBIDDEN, _origin_advice(request))
+            preflight = self._origins.preflight(request)
+            cors = self._origins.headers(request)
+            answer = preflight or self._route(request, cors)
+        except EngineError as error:
+            self.report(f"code {error.code}", error.context)
+            answer = error.response(upgrade)
+        if isinstance(answer, Response):
+            answer.headers += cors
+        return answer
+
+    def _route(self, request: EngineRequest, cors: Headers) -> Response | Hijacked:
+        session = verify(request, self.config, self.sessions.get)
+        websocket = request.query["transport"] == "websocket"
+        if session is None:
+            if self._closed:
+                return Response(503, [("Retry-After", "1"), ("Connection", "close")])
+            return self._open_websocket(request, cors) if websocket else self._open_polling(request)
+        if websocket:
+            return self._upgrade(session, request, cors)
+        transport = session.transport
+        if not isinstance(transport, PollingTransport):
+            raise EngineError(BAD_REQUEST, "the session has left polling")
+        if request.method == "GET":
+            return transport.get(request)
+        if request.method == "POST":
+            return transport.post(request, self.config.max_http_buffer_size)
+        return Response(500)
+
+    # -- a new session ------------------------------------------------------------------------------------------
+
+    def _new_session(self, request: EngineRequest) -> Session:
+        return Session(self, secrets.token_urlsafe(15), _keep(request.environ))
+
+    def _open_polling(self, request: EngineRequest) -> Response:
+        config = self.config
+        session = self._new_session(request)
+        hold = config.ping_interval + config.ping_timeout
+        session.transport = PollingTransport(session, self.reactor, hold, config.http_compression)
+        upgradable = config.allow_upgrades and "websocket" in config.transports and can_take(request.environ)
+        self._admit(session)
+        with session.lock:
+            packets = [self._open_packet(session, ["websocket"] if upgradable else []), *(session.take_locked() or [])]
+        response = payload_response(request, packets, None)
+        if config.cookie is not None:
+            response.headers.append(("Set-Cookie", _cookie(config.cookie, session.id)))
+        return response
+
+    def _open_websocket(self, request: EngineRequest, cors: Headers) -> Hijacked:
+        session = self._new_session(request)
+        transport, early, held = self._accept(session, request, cors)
+        session.transport = transport
+        transport.write([self._open_packet(session, [])])
+        self._admit(session)
+        transport.start(early)
+        return Hijacked(held)
+
+    def _admit(self, session: Session) -> None:
+        with self._lock:
+            self.sessions[session.id] = session
+        self.heartbeat.start(session)
+        self._on_session(session)
+
+    def _open_packet(self, session: Session, upgrades: list[str]) -> Packet:
+        config = self.config
+        handshake = {
+            "sid": session.id,
+            "upgrades": upgrades,
+            "pingInterval": round(config.ping_interval * 1000),
+            "pingTimeout": round(config.ping_timeout * 1000),
+            "maxPayload": config.max_http_buffer_size,
+        }
+        return Packet(OPEN, json.dumps(handshake, separators=(",", ":")))
+
+    # -- WebSocket ----------------------------------------------------------------------------------------------
+
+    def _upgrade(self, session: Session, request: EngineRequest, cors: Headers) -> Hijacked:
+        if not request.upgrade:
+            raise EngineError(BAD_REQUEST, "transport=websocket came without an Upgrade header")
+        upgrade = Upgrade(session, self.reactor)
+        if not session.begin_upgrade(upgrade):
+            raise EngineError(BAD_REQUEST, "the session is over, upgraded already, or being upgraded")
+        try:
+            candidate, early, held = self._accept(session, request, cors)
+        except BaseException:
+            session.end_upgrade(upgrade)
+            raise
+        upgrade.start(candidate, early, self.config.upgrade_timeout)
+        return Hijacked(held)
+
+    def _accept(
+        self, session: Session, request: EngineRequest, cors: Headers
+    ) -> tuple[WebSocketTransport, bytes, Event | None]:
+        if not can_take(request.environ):
+            raise EngineError(
+                BAD_REQUEST,
+                "this WSGI server does not give its socket away (or serves one request at a time), so only polling works;"
+                " gunicorn with -k gevent or --threads does",
+                "WebSocket is not available on this server",
+            )
+        accept = compose_accept(request.environ, cors)
+        taken = take(request.environ, self.reactor)
+        transport = WebSocketTransport(session, taken.sock, self.reactor, self.config.max_http_buffer_size)
+        transport.send_accept(accept)
+        return transport, taken.early, taken.held
+
+    # -- the end ------------------------------------------------------------------------------------------------
+
+    def session_closing(self, session: Session) -> None:
+        """A session has ended for the application; over polling it stays until its client has been told."""
+        if session.transport.name == "polling":
+            self.reactor.call_later(_LINGER, lambda: self.forget(session))
+        else:
+            self.forget(session)
+
+    def forget(self, session: Session) -> None:
+        """Take a session out of the table."""
+        with self._lock:
+            self.sessions.pop(session.id, None)
+
+    def close(self) -> None:
+        """Refuse new sessions (503) and end the present ones; polling clients learn it with their next GET."""
+        self._closed = True
+        for session in list(self.sessions.values()):
+            session.close("forced close", abort=True)
+
+    def report(self, kind: str, text: str) -> None:
+        """Log what was refused and how to allow it: the first time at WARNING, then at DEBUG."""
+        first = kind not in self._reported
+        self._reported.add(kind)
+        logger.log(logging.WARNING if first else logging.DEBUG, "refused (%s): %s", kind, text)
+
+
+def _refuse_unpatched_gevent(environ: Environ) -> None:
+    if environ.get("SERVER_SOFTWARE", "").startswith("gevent/") and not threads_are_greenlets():
+        raise RuntimeError(
+            "gevent serves this app but has not patched the standard library: put"
+            " 'from gevent import monkey; monkey.patch_all()' at the very top of the program"
+        )
+
+
+def _origin_advice(request: EngineRequest) -> str:
+    host = request.environ.get("HTTP_HOST", "")
+    return (
+        f"the page is from {request.origin!r} and the server is {host!r}; to allow it set"
+        f" cors_allowed_origins={request.origin!r} (behind a proxy, let it pass the Host header on)"
+    )
+
+
+def _keep(environ: Environ) -> Environ:
+    """What a session remembers of its handshake: everything but the server's own objects."""
+    return {key: value for key, value in environ.items() if not key.startswith(("wsgi.", "gunicorn.", "werkzeug."))}
+
+
+def _cookie(cookie: str | Mapping[str, Any], sid: str) -> str:
+    """The Set-Cookie value, its defaults being the reference's."""
+    options: dict[str, Any] = {"name": "io", "path": "/", "http_only": True, "same_site": "Lax"}
+    options.update({"name": cookie} if isinstance(cookie, str) else cookie)
+    parts = [f"{options['name']}={sid}"]
+    if options.get("max_age") is not None:
+        parts.append(f"Max-Age={int(options['max_age'])}")
+    if options.get("domain"):
+        parts.append(f"Domain={options['domain']}")
+    if options["path"]:
+        parts.append(f"Path={options['path']}")
+    parts += [flag for key, flag in (("http_only", "HttpOnly"), ("secure", "Secure")) if options.get(key)]
+    if options["same_site"]:
+        parts.append(f"SameSite={str(options['same_site']).capitalize()}")
+    return "; ".join(parts)

@@ -1,0 +1,332 @@
+"""One client's engine session: its state, its outbox, and the one place where it ends.
+
+Life: OPEN -> CLOSING (the application has been told; what was queued is still going out) -> CLOSED.
+
+Writing: whoever finds the transport idle takes it over (the "flush baton") and writes at once in its own thread, without
+blocking; whoever finds it busy appends to the outbox, which the writer empties before it lets go.  So packets leave in
+the order of ``send``, a batch stays together, and nobody ever waits for a slow client.  ``transport.idle`` and the
+outbox are guarded by the session's lock, and an idle transport means an empty outbox.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Callable, Protocol, Sequence
+
+from ..runtime import Event, Rank, make_lock
+from .config import Environ
+from .packet import CLOSE, MESSAGE, NOOP, Packet
+
+if TYPE_CHECKING:
+    from .server import EngineServer
+    from .upgrade import Upgrade
+
+logger = logging.getLogger("wsgi_sio.engineio")
+
+OPEN, CLOSING, CLOSED = range(3)
+
+CLOSE_PACKET = Packet(CLOSE)
+NOOP_PACKET = Packet(NOOP)
+
+
+class Transport(Protocol):
+    """How a session reaches its client: polling.py and websocket.py."""
+
+    name: str
+    idle: bool
+
+    def write(self, packets: list[Packet]) -> None:
+        """Send ``packets`` without blocking; the caller found the transport idle and marked it busy."""
+
+    def finish(self, code: int | None = None, reason: str = "") -> None:
+        """The outbox is empty and nothing will follow: end in good order."""
+
+    def abort(self) -> None:
+        """End at once, whatever is unsent."""
+
+    def pause(self) -> None:
+        """Read nothing more from the client for now."""
+
+    def resume(self) -> None:
+        """Read again."""
+
+
+class Session:
+    """One client; made by :class:`EngineServer`, which calls the application's ``on_session`` with it.
+
+    :ivar id: 20 characters ``A-Za-z0-9_-``.
+    :ivar environ: what was kept of the handshake's WSGI environ.
+    :ivar transport: the present transport; ``transport.name`` is ``polling`` or ``websocket``.
+    :ivar on_message: called with each message (str or bytes), in order, on an I/O thread: it must not block.
+    :ivar on_close: called once with the reason, likewise.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_outbox",
+        "_outbox_size",
+        "_pauses",
+        "_readable",
+        "_server",
+        "_state",
+        "environ",
+        "id",
+        "lock",
+        "on_close",
+        "on_message",
+        "pong_awaited",
+        "transport",
+        "upgrade",
+    )
+
+    def __init__(self, server: EngineServer, sid: str, environ: Environ) -> None:
+        self.id = sid
+        self.environ = environ
+        self.transport: Transport
+        self.upgrade: Upgrade | None = None
+        self.pong_awaited = False
+        self.on_message: Callable[[str | bytes], None] = _ignore
+        self.on_close: Callable[[str], None] = _ignore
+        self._server = server
+        self.lock = make_lock(Rank.SESSION)
+        self._state = OPEN
+        self._outbox: list[Packet] = []
+        self._outbox_size = 0
+        self._pauses = 0
+        self._readable: Event | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether packets may still be sent and received."""
+        return self._state == OPEN
+
+    @property
+    def outbox_size(self) -> int:
+        """Bytes that wait for the client, apart from what the transport has already taken."""
+        return self._outbox_size
+
+    # -- outbound -----------------------------------------------------------------------------------------------
+
+    def send(self, packets: list[Packet], *, volatile: bool = False) -> bool:
+        """Send ``packets`` together, in order, without blocking; callable from anywhere.
+
+        :param volatile: drop them unless the client can take them now (nothing is queued or being written; over
+            polling: a GET waits).
+        :return: False when they were dropped: the session is over, or they were volatile.
+        """
+        with self.lock:
+            if self._state != OPEN:
+                return False
+            transport = self.transport
+            claimed = transport.idle
+            if claimed:
+                transport.idle = False
+                slow = False
+            elif volatile:
+                return False
+            else:
+                slow = self._queue_locked(packets)
+        if claimed:
+            transport.write(packets)
+        elif slow:
+            self._server.report("slow client", f"over max_outbox={self._server.config.max_outbox} bytes wait for it")
+            self.close("transport error", abort=True)
+        return True
+
+    def send_message(self, data: str | bytes) -> bool:
+        """Send one message; see :meth:`send`."""
+        return self.send([Packet(MESSAGE, data)])
+
+    def _queue_locked(self, packets: Sequence[Packet]) -> bool:
+        """Append to the outbox; True when the client is too far behind."""
+        self._outbox += packets
+        for packet in packets:
+            self._outbox_size += packet.size
+        return self._outbox_size > self._server.config.max_outbox
+
+    def next_batch(self, transport: Transport, limit: int) -> list[Packet] | None:
+        """For the writer of ``transport``: the next packets, about ``limit`` bytes of them.
+
+        None: there are none and the transport is idle again; the caller has handed the baton back.
+        An empty list: there are none and the session is closing; the caller must finish the transport.
+        """
+        with self.lock:
+            outbox = self._outbox
+            if not outbox:
+                if self._state != OPEN:
+                    return outbox
+                transport.idle = True
+                return None
+            if self._outbox_size <= limit:
+                self._outbox = []
+                self._outbox_size = 0
+                return outbox
+            count = size = 0
+            while size < limit and count < len(outbox):
+                size += outbox[count].size
+                count += 1
+            self._outbox = outbox[count:]
+            self._outbox_size -= size
+            return outbox[:count]
+
+    def take_locked(self) -> list[Packet] | None:
+        """For a GET: all that is queued, or None when it has to wait; the caller holds the lock."""
+        queued, self._outbox, self._outbox_size = self._outbox, [], 0
+        if self._state != OPEN:
+            return [*(queued or [NOOP_PACKET]), CLOSE_PACKET]
+        return queued or None
+
+    # -- inbound ------------------------------------------------------------------------------------------------
+
+    def receive(self, data: str | bytes) -> None:
+        """Take one packet as a WebSocket message carries it; called by one thread at a time."""
+        if self._state != OPEN:
+            return
+        if type(data) is bytes:
+            self._extend_patience()
+            self.on_message(data)
+            return
+        kind = data[:1]
+        if kind == "4":
+            self._extend_patience()
+            self.on_message(data[1:])
+        elif kind == "3":
+            self._server.heartbeat.start(self)
+        elif kind == "1":
+            self.close("transport close", abort=True)
+        elif kind == "2":  # only the server pings in protocol 4
+            self.close("transport error", abort=True)
+        elif kind not in ("0", "5", "6") or not kind:
+            self.close("parse error", abort=True)
+
+    def _extend_patience(self) -> None:
+        if self.pong_awaited:
+            self._server.heartbeat.extend(self)
+
+    def pause(self) -> None:
+        """Read nothing from the client until :meth:`resume`; calls nest. Its heartbeat is suspended meanwhile."""
+        with self.lock:
+            self._pauses += 1
+            first = self._pauses == 1 and self._state == OPEN
+            if first:
+                self._readable = self._server.reactor.event()
+            transport = self.transport
+        if first:
+            self._server.heartbeat.stop(self)
+            transport.pause()
+
+    def resume(self) -> None:
+        """Undo one :meth:`pause`."""
+        with self.lock:
+            self._pauses -= 1
+            last = self._pauses == 0
+            if last:
+                readable, self._readable = self._readable, None
+            transport = self.transport
+            alive = self._state == OPEN
+        if last:
+            if readable is not None:
+                readable.set()
+            if alive:
+                transport.resume()
+                self._server.heartbeat.start(self)
+
+    def wait_readable(self) -> None:
+        """Block while the session is paused: for a transport that pushes packets in, such as a POST."""
+        readable = self._readable
+        if readable is not None:
+            readable.wait()
+
+    # -- the end ------------------------------------------------------------------------------------------------
+
+    def close(self, reason: str = "forced close", *, abort: bool = False, code: int | None = None) -> bool:
+        """End the session; the first caller wins, the others change nothing.
+
+        :param reason: one of the reference's strings; ``on_close`` gets it.
+        :param abort: drop what is queued instead of sending it first.
+        :param code: the WebSocket close code.
+        :return: whether this call ended it.
+        """
+        with self.lock:
+            if self._state != OPEN:
+                return False
+            self._state = CLOSING
+            if abort:
+                self._outbox = []
+                self._outbox_size = 0
+            transport = self.transport
+            claimed = transport.idle
+            transport.idle = False
+            readable, self._readable = self._readable, None
+        self._server.heartbeat.stop(self)
+        if readable is not None:
+            readable.set()
+        upgrade = self.upgrade
+        if upgrade is not None:
+            upgrade.cancel()
+        if claimed:
+            transport.finish(code)
+        elif abort:
+            transport.abort()
+        self._server.session_closing(self)
+        self._tell(self.on_close, reason)
+        return True
+
+    def closed(self, transport: Transport) -> None:
+        """``transport`` has ended; if it is the session's present one, nothing can reach the client any more."""
+        if transport is self.transport:
+            self.close("transport close", abort=True)
+            self._state = CLOSED
+            self._server.forget(self)
+
+    def _tell(self, callback: Callable[..., Any], *args: Any) -> None:
+        try:
+            callback(*args)
+        except Exception:
+            logger.exception("a callback of session %s failed", self.id)
+
+    # -- changing the transport ---------------------------------------------------------------------------------
+
+    def begin_upgrade(self, upgrade: Upgrade) -> bool:
+        """Let ``upgrade`` be the only one under way; False when one is, or none is possible any more."""
+        with self.lock:
+            if self._state != OPEN or self.upgrade is not None or self.transport.name != "polling":
+                return False
+            self.upgrade = upgrade
+            return True
+
+    def end_upgrade(self, upgrade: Upgrade) -> bool:
+        """``upgrade`` has failed: another may be tried; False when it was over already."""
+        with self.lock:
+            current = self.upgrade is upgrade
+            if current:
+                self.upgrade = None
+        return current
+
+    def switch(self, upgrade: Upgrade, transport: Transport) -> bool:
+        """Make ``transport`` the session's, with nothing lost, doubled or reordered.
+
+        :return: False when the session, or the upgrade, is over.
+        """
+        with self.lock:
+            if self._state != OPEN or self.upgrade is not upgrade:
+                return False
+            old, self.transport = self.transport, transport
+            self.upgrade = None
+            parked = old.idle
+            old.idle = False
+            transport.idle = not self._outbox
+            batch, self._outbox = self._outbox, []
+            self._outbox_size = 0
+            paused = self._pauses > 0
+        if parked:
+            old.finish()
+        if paused:
+            transport.pause()
+        if batch:
+            transport.write(batch)
+        return True
+
+
+def _ignore(*args: object) -> None:
+    """What a session does with its messages until the application has set its callbacks."""

@@ -1,0 +1,204 @@
+"""The client's socket, out of each WSGI server's hands.
+
+After the handshake the connection is ours: the descriptor moves to an object of our own, and the server is left holding
+a dead socket (one end of a pair whose other end is closed).  Its request then ends the way python-peers.md 5.1 found
+silent everywhere: a 101 that it writes into that dead socket.  The server's thread goes back to its pool, its counters
+stay right, and whatever it does to "its" connection cannot reach the client.
+
+Two ways to swap the descriptor, because of what the server may have registered:
+
+* threads: ``dup`` for us, ``dup2`` of the dead socket over the old number;
+* gevent: libev may watch the old number, so that number stays with us and the server's object gets the dead one.
+
+TLS inside the process cannot be moved: the connection is used where it is and the WSGI thread sleeps until it ends.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+import socket
+import ssl
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..runtime import Event, Rank, Reactor, make_lock, threads_are_greenlets
+from .config import Environ
+
+
+class ClientSocket(Protocol):
+    """What a transport needs of a non-blocking socket."""
+
+    def fileno(self) -> int: ...
+
+    def recv(self, size: int, /) -> bytes: ...
+
+    def send(self, data: bytes | memoryview, /) -> int: ...
+
+    def shutdown(self, how: int, /) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Taken:
+    """A connection taken from its server.
+
+    :ivar early: what the client sent behind its handshake and the server has read already.
+    :ivar held: set when the connection is over, for the WSGI thread to wait on; None when that may return at once.
+    """
+
+    sock: ClientSocket
+    early: bytes
+    held: Event | None
+
+
+def find_socket(environ: Environ) -> Any | None:
+    """The client's socket as the WSGI server exposes or hides it; None where it cannot be reached (waitress, uWSGI).
+
+    python-peers.md 5.2 has the facts about each server.
+    """
+    for key in ("werkzeug.socket", "gunicorn.socket", "gunicorn.sock"):
+        if key in environ:
+            return _usable(environ[key])
+    body = environ.get("wsgi.input")
+    # gevent.pywsgi and cheroot keep the file in rfile; Django's runserver limits it by a bound method.
+    body = getattr(getattr(body, "_read", None), "__self__", body)
+    body = getattr(body, "rfile", body)
+    return _usable(getattr(getattr(body, "raw", None), "_sock", None))
+
+
+def _usable(sock: Any) -> Any | None:
+    # gevent's socket class is no subclass of the unpatched one, hence the duck-typing.
+    if all(hasattr(sock, name) for name in ("recv", "send", "shutdown", "fileno")) and sock.fileno() >= 0:
+        return sock
+    return None
+
+
+def can_take(environ: Environ) -> bool:
+    """Whether a WebSocket is possible on this server: its socket can be reached and more than one request is served."""
+    if not (environ.get("wsgi.multithread") or threads_are_greenlets()):
+        return False
+    return environ.get("SERVER_PROTOCOL", "HTTP/1.1").startswith("HTTP/1") and find_socket(environ) is not None
+
+
+def take(environ: Environ, reactor: Reactor) -> Taken:
+    """Take the client's connection from the server; the caller has checked :func:`can_take`."""
+    server_sock = find_socket(environ)
+    assert server_sock is not None
+    early = _read_ahead(environ, server_sock)
+    if hasattr(server_sock, "do_handshake"):
+        held = reactor.event()
+        return Taken(TLSSocket(server_sock, held), early, held)
+    fd = _swap_greenlet(server_sock) if hasattr(server_sock, "_sock") else _swap_thread(server_sock)
+    sock = _socket.socket(fileno=fd)
+    sock.setblocking(False)
+    try:
+        sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+    except OSError:
+        pass  # a Unix socket has no Nagle to switch off
+    return Taken(sock, early, None)
+
+
+def _dead_socket() -> _socket.socket:
+    dead, other = _socket.socketpair()
+    other.close()
+    return dead
+
+
+def _swap_thread(server_sock: Any) -> int:
+    fd = os.dup(server_sock.fileno())
+    dead = _dead_socket()
+    os.dup2(dead.fileno(), server_sock.fileno(), inheritable=False)
+    dead.close()
+    return fd
+
+
+def _swap_greenlet(server_sock: Any) -> int:
+    inner = server_sock._sock  # gevent's socket wraps one of the C class
+    fd: int = inner.detach()
+    dead = _dead_socket()
+    inner.__init__(dead.family, dead.type, dead.proto, dead.detach())
+    return fd
+
+
+def _read_ahead(environ: Environ, server_sock: Any) -> bytes:
+    """Bytes behind the handshake that sit in the server's reader."""
+    body = environ.get("wsgi.input")
+    unreader = getattr(getattr(body, "reader", None), "unreader", None)
+    if unreader is not None:  # gunicorn
+        buffered: bytes = unreader.buf.getvalue()
+        return buffered
+    body = getattr(getattr(body, "_read", None), "__self__", body)
+    body = getattr(body, "rfile", body)
+    peek = getattr(body, "peek", None)
+    if peek is None:
+        return b""
+    server_sock.settimeout(0.0)  # so that peek returns what is there instead of waiting for more
+    try:
+        peeked: bytes = peek()
+    except (BlockingIOError, ssl.SSLWantReadError):
+        return b""
+    finally:
+        server_sock.settimeout(None)
+    return peeked
+
+
+def peer_left(environ: Environ) -> bool:
+    """Whether the client of a request in progress is known to have hung up; a look that consumes nothing."""
+    sock = find_socket(environ)
+    if sock is None or hasattr(sock, "do_handshake"):
+        return False
+    inner = getattr(sock, "_sock", sock)
+    try:
+        return not inner.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+class TLSSocket:
+    """A TLS connection that stays in the server's hands: non-blocking, one thread in OpenSSL at a time, never closed.
+
+    OpenSSL's "want" answers become BlockingIOError, so the transport sees an ordinary socket.
+    """
+
+    def __init__(self, sock: Any, over: Event) -> None:
+        sock.settimeout(0.0)
+        self._sock = sock
+        self._over = over
+        self._lock = make_lock(Rank.LEAF)
+
+    def fileno(self) -> int:
+        return int(self._sock.fileno())
+
+    def recv(self, size: int) -> bytes:
+        with self._lock:
+            try:
+                data: bytes = self._sock.recv(size)
+                while self._sock.pending():  # decrypted already: the descriptor would not tell
+                    data += self._sock.recv(size)
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                raise BlockingIOError from None
+        return data
+
+    def send(self, data: bytes | memoryview) -> int:
+        with self._lock:
+            try:
+                return int(self._sock.send(data))
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                raise BlockingIOError from None
+
+    def shutdown(self, how: int) -> None:
+        # A TLS connection has no half: the server does the rest once the request is over.
+        if how == socket.SHUT_RDWR:
+            self._sock.shutdown(how)
+
+    def close(self) -> None:
+        """Let the WSGI thread go; the server closes the socket itself."""
+        try:
+            self._sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # the peer was faster
+        self._over.set()

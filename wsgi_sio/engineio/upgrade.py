@@ -1,0 +1,83 @@
+"""From polling to WebSocket: the probe, the switch, the time-out (Engine.IO protocol, "Upgrade").
+
+``2probe`` -> ``3probe``; then a noop every 100 ms lets a waiting GET return; ``5`` makes the WebSocket the transport.
+Anything else, or silence, ends the candidate and leaves the session on polling.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..runtime import Reactor, Timer
+from ..websocket.frames import TEXT, encode_frame
+from .packet import PONG, UPGRADE, Packet
+from .session import NOOP_PACKET
+
+if TYPE_CHECKING:
+    from .session import Session
+    from .websocket import WebSocketTransport
+
+_NOOP_INTERVAL = 0.1
+
+_PROBE = "2probe"
+_PROBED = Packet(PONG, frame=encode_frame(TEXT, b"3probe"))
+_UPGRADE = str(UPGRADE)
+
+
+class Upgrade:
+    """One attempt; it owns the candidate WebSocket until the session does."""
+
+    __slots__ = ("_candidate", "_noop", "_probed", "_reactor", "_session", "_timeout")
+
+    def __init__(self, session: Session, reactor: Reactor) -> None:
+        self._session = session
+        self._reactor = reactor
+        self._candidate: WebSocketTransport
+        self._probed = False
+        self._timeout: Timer | None = None
+        self._noop: Timer | None = None
+
+    def start(self, candidate: WebSocketTransport, early: bytes, timeout: float) -> None:
+        """Wait up to ``timeout`` seconds for the client to probe and to switch."""
+        self._candidate = candidate
+        candidate.owner = self
+        self._timeout = self._reactor.call_later(timeout, self.cancel)
+        candidate.start(early)
+
+    def receive(self, data: str | bytes) -> None:
+        """Take a packet from the candidate."""
+        if not self._probed and data == _PROBE:
+            self._probed = True
+            self._candidate.write_alone(_PROBED)
+            self._release_get_later()
+        elif self._probed and data == _UPGRADE:
+            self._stop_timers()
+            self._candidate.owner = self._session
+            if not self._session.switch(self, self._candidate):
+                self._candidate.finish()
+        else:
+            self.cancel()
+
+    def close(self, reason: str, *, abort: bool = False, code: int | None = None) -> bool:
+        """The candidate has broken: the session stays on polling."""
+        self.cancel(code)
+        return True
+
+    def cancel(self, code: int | None = None) -> None:
+        """Give the candidate up, unless the switch has been made."""
+        self._stop_timers()
+        if self._session.end_upgrade(self):
+            self._candidate.finish(code)
+
+    def _release_get_later(self) -> None:
+        self._noop = self._reactor.call_later(_NOOP_INTERVAL, self._release_get)
+
+    def _release_get(self) -> None:
+        if self._session.upgrade is self:
+            self._session.send([NOOP_PACKET], volatile=True)
+            self._release_get_later()
+
+    def _stop_timers(self) -> None:
+        for timer in (self._timeout, self._noop):
+            if timer is not None:
+                timer.cancel()

@@ -1,0 +1,202 @@
+"""The WebSocket transport: frames <-> packets on a non-blocking socket, driven by the reactor.
+
+Reading happens in the reactor, by one thread at a time.  Writing happens in whatever thread holds the session's flush
+baton (see session.py); what the kernel does not take at once waits for writability, baton included.  Only the holder of
+the baton ends the connection: it sends the close frame, shuts its side down and lets the peer's last bytes run dry, so
+that the close frame is not lost to a reset.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Protocol
+
+from ..runtime import Reactor, Watch
+from ..websocket.frames import BINARY, PONG, TEXT, encode_close, encode_frame
+from ..websocket.messages import Close, MessageDecoder, Ping, Violation
+from .packet import NOOP, Packet
+from .takeover import ClientSocket
+
+if TYPE_CHECKING:
+    from .session import Session
+
+_CHUNK = 65536
+# How long a peer may take to close after we have (seconds).
+_LINGER = 2.0
+# Close codes that exist only inside an endpoint; they are answered with an empty close frame.
+_NO_STATUS = 1005
+
+
+class Owner(Protocol):
+    """Who gets what a WebSocket brings: the session, or the upgrade that may give it to one."""
+
+    def receive(self, data: str | bytes) -> None: ...
+
+    def close(self, reason: str, *, abort: bool = False, code: int | None = None) -> bool: ...
+
+
+class WebSocketTransport:
+    """See the module's text."""
+
+    __slots__ = ("_decoder", "_eof", "_finishing", "_reactor", "_sock", "_unsent", "_watch", "idle", "owner", "session")
+
+    name = "websocket"
+
+    def __init__(self, session: Session, sock: ClientSocket, reactor: Reactor, max_message_size: int) -> None:
+        self.session = session
+        self.owner: Owner = session
+        self.idle = False
+        self._sock = sock
+        self._reactor = reactor
+        self._decoder = MessageDecoder(expect_masked=True, max_message_size=max_message_size)
+        self._unsent: memoryview | None = None
+        self._finishing = False
+        self._eof = False
+        self._watch: Watch = reactor.watch(self, reading=False)
+
+    def start(self, early: bytes) -> None:
+        """Begin to read; ``early`` is what the client sent behind its handshake."""
+        if early:
+            self._feed(early)
+        self._watch.resume()
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def on_readable(self) -> None:
+        try:
+            data = self._sock.recv(_CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._end_of_stream()
+        elif not self._finishing:
+            self._feed(data)
+
+    def _feed(self, data: bytes) -> None:
+        for event in self._decoder.feed(data):
+            kind = type(event)
+            if kind is str or kind is bytes:
+                self.owner.receive(event)  # type: ignore[arg-type]
+            elif isinstance(event, Ping):
+                self._pong(event.data)
+            elif isinstance(event, Close):
+                self.owner.close("transport close", abort=True, code=event.code)
+            elif isinstance(event, Violation):
+                self.owner.close("transport error", abort=True, code=event.code)
+
+    def _pong(self, data: bytes) -> None:
+        pong = Packet(NOOP, frame=encode_frame(PONG, data))
+        if self.owner is self.session:
+            # Through the outbox, so that it cannot land inside a batch, and bounded like everything else.
+            self.session.send([pong])
+        else:
+            self.write_alone(pong)
+
+    def _end_of_stream(self) -> None:
+        self._eof = True
+        self.owner.close("transport close", abort=True)
+        if self._finishing:
+            self._release()
+
+    def pause(self) -> None:
+        self._watch.pause()
+
+    def resume(self) -> None:
+        self._watch.resume()
+
+    # -- writing (by the holder of the baton) -------------------------------------------------------------------
+
+    def write(self, packets: list[Packet]) -> None:
+        if len(packets) == 1:
+            self._send(packets[0].frame or build_frame(packets[0]))
+        else:
+            self._send(b"".join([packet.frame or build_frame(packet) for packet in packets]))
+
+    def send_accept(self, response: bytes) -> None:
+        """Send the 101, the first thing on a connection whose buffer is empty, so it fits."""
+        try:
+            self._sock.send(response)
+        except OSError:
+            self._eof = True  # the client has left already; reading will tell
+
+    def write_alone(self, packet: Packet) -> None:
+        """Send one small packet on a connection that is not the session's (yet); it fits or the peer does not read."""
+        try:
+            self._sock.send(packet.frame or build_frame(packet))
+        except OSError:
+            self.finish()
+
+    def on_writable(self) -> None:
+        unsent, self._unsent = self._unsent, None
+        if unsent is not None:
+            self._send(unsent)
+
+    def _send(self, data: bytes | memoryview) -> None:
+        while True:
+            try:
+                sent = self._sock.send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self.session.close("transport error", abort=True)
+                self.finish()
+                return
+            if sent < len(data):
+                self._unsent = memoryview(data)[sent:]
+                self._watch.want_write()
+                return
+            batch = self.session.next_batch(self, _CHUNK)
+            if batch is None:
+                return
+            if not batch:
+                self.finish()
+                return
+            data = b"".join([packet.frame or build_frame(packet) for packet in batch])
+
+    # -- the end ------------------------------------------------------------------------------------------------
+
+    def finish(self, code: int | None = None, reason: str = "") -> None:
+        if self._finishing:
+            return
+        self._finishing = True
+        if not self._eof:
+            try:
+                # A frame of at most 127 bytes either fits the buffer or the peer has stopped reading anyway.
+                self._sock.send(encode_close(code or _NO_STATUS, reason))
+                self._sock.shutdown(socket.SHUT_WR)
+            except OSError:
+                self._eof = True
+        if self._eof:
+            self._release()
+        else:
+            self._watch.resume()  # a paused connection must still see the end of the stream
+            self._reactor.call_later(_LINGER, self._release)
+
+    def abort(self) -> None:
+        # The holder of the baton meets the broken pipe and finishes.
+        try:
+            self._sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            self._eof = True
+        self._watch.resume()
+
+    def _release(self) -> None:
+        self._unsent = None
+        self._watch.close(self._sock.close)
+        self.session.closed(self)
+
+
+def build_frame(packet: Packet) -> bytes:
+    """The server frame of ``packet``, built once and kept in it: a broadcast shares it."""
+    data = packet.data
+    if isinstance(data, bytes):
+        frame = encode_frame(BINARY, data)
+    else:
+        frame = encode_frame(TEXT, f"{packet.type}{data or ''}".encode())
+    packet.frame = frame
+    return frame
