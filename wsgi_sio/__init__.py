@@ -1,0 +1,49 @@
+"""Socket.IO for the synchronous Python world.
+
+The layers, from the wire upwards; each only knows those above it in this list, and tests/test_architecture.py holds that:
+
+* ``websocket``  RFC 6455 without I/O.
+* ``runtime``    the only place that makes threads, greenlets, locks, timers and selectors.
+* ``engineio``   sessions over long-polling and WebSocket: handshake, upgrade, heartbeat; the client's socket out of
+  each WSGI server's hands.
+* ``adapters``   rooms and broadcasting.
+* ``socketio``   namespaces, sockets, events and acknowledgements.
+* ``wsgi``, ``flask``, ``client_files``, ``demo``: what applications touch.
+
+An event's way: bytes -> ``websocket.messages`` -> ``engineio.session`` -> ``socketio.packet`` -> the socket's mailbox ->
+handler -> acknowledgement -> ``Session.send``, which writes in the same thread.
+"""
+
+from .exceptions import (
+    AckTimeout,
+    ConnectRefused,
+    Disconnected,
+    LocalProtocolError,
+    OutOfContext,
+    RemoteProtocolError,
+    SocketIOError,
+)
+from .socketio.broadcast import BroadcastOperator
+from .socketio.handshake import Handshake
+from .socketio.namespace import Namespace
+from .socketio.server import Server
+from .socketio.socket import Socket
+from .wsgi import WSGIApp
+
+__all__ = [
+    "AckTimeout",
+    "BroadcastOperator",
+    "ConnectRefused",
+    "Disconnected",
+    "Handshake",
+    "LocalProtocolError",
+    "Namespace",
+    "OutOfContext",
+    "RemoteProtocolError",
+    "Server",
+    "Socket",
+    "SocketIOError",
+    "WSGIApp",
+]
+
+__version__ = "0.1.0"

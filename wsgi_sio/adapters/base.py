@@ -1,0 +1,104 @@
+"""What a namespace asks of its adapter, and what the adapter may ask of the namespace."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..socketio.packet import Packet
+
+if TYPE_CHECKING:
+    from ..socketio.acks import BroadcastAcks
+    from ..socketio.socket import Socket
+
+Room = str
+
+
+@dataclass(frozen=True, slots=True)
+class BroadcastOptions:
+    """Whom a broadcast is for: the union of ``rooms`` (none: everybody) without ``except_``; and how.
+
+    :ivar timeout: seconds to wait for acknowledgements.
+    """
+
+    rooms: frozenset[Room] = frozenset()
+    except_: frozenset[Room] = frozenset()
+    local: bool = False
+    volatile: bool = False
+    compress: bool = True
+    timeout: float | None = None
+
+
+class Adapter(ABC):
+    """Rooms of one namespace.
+
+    :param sockets: the namespace's connected sockets by id; sockets that are still connecting may be in rooms already
+        but get no broadcasts.
+    """
+
+    def __init__(self, sockets: Mapping[str, Socket]) -> None:
+        self._sockets = sockets
+
+    @abstractmethod
+    def open(self, sid: str) -> None:
+        """A socket exists from now on: it may join rooms until :meth:`del_all`."""
+
+    @abstractmethod
+    def add_all(self, sid: str, rooms: frozenset[Room]) -> None:
+        """Put a socket into ``rooms``; nothing happens when it has gone."""
+
+    @abstractmethod
+    def del_(self, sid: str, room: Room) -> None:
+        """Take a socket out of a room."""
+
+    @abstractmethod
+    def del_all(self, sid: str) -> None:
+        """Take a socket out of all its rooms, for good: O(its own rooms)."""
+
+    @abstractmethod
+    def sockets(self, rooms: frozenset[Room]) -> set[str]:
+        """The ids of the sockets in any of ``rooms``; of all sockets when there are none."""
+
+    @abstractmethod
+    def socket_rooms(self, sid: str) -> set[Room]:
+        """The rooms of a socket."""
+
+    @abstractmethod
+    def room_size(self, room: Room) -> int:
+        """How many sockets are in a room."""
+
+    @abstractmethod
+    def broadcast(self, packet: Packet, options: BroadcastOptions) -> None:
+        """Send ``packet``, encoded once, to all it is for."""
+
+    @abstractmethod
+    def broadcast_with_ack(self, packet: Packet, options: BroadcastOptions, acks: BroadcastAcks) -> int:
+        """Likewise, giving each answer to ``acks``; returns how many clients were asked."""
+
+    @abstractmethod
+    def fetch_sockets(self, options: BroadcastOptions) -> list[Socket]:
+        """The sockets that a broadcast with ``options`` would reach."""
+
+    def add_sockets(self, options: BroadcastOptions, rooms: frozenset[Room]) -> None:
+        """Put all of them into ``rooms``."""
+        for socket in self.fetch_sockets(options):
+            socket.join(rooms)
+
+    def del_sockets(self, options: BroadcastOptions, rooms: frozenset[Room]) -> None:
+        """Take all of them out of ``rooms``."""
+        for socket in self.fetch_sockets(options):
+            for room in rooms:
+                socket.leave(room)
+
+    def disconnect_sockets(self, options: BroadcastOptions, close: bool) -> None:
+        """Disconnect all of them."""
+        for socket in self.fetch_sockets(options):
+            socket.disconnect(close)
+
+    def close(self) -> None:
+        """The namespace is closing."""
+
+
+Encoded = list[Any]

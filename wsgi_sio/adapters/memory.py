@@ -1,0 +1,106 @@
+"""The adapter of a single process: two maps under one lock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ..runtime import Rank, make_lock
+from ..socketio.packet import Packet
+from .base import Adapter, BroadcastOptions, Room
+
+if TYPE_CHECKING:
+    from ..socketio.acks import BroadcastAcks
+    from ..socketio.socket import Socket
+
+
+class MemoryAdapter(Adapter):
+    """Rooms in memory; joining, leaving and disconnecting cost O(own rooms)."""
+
+    def __init__(self, sockets: Mapping[str, Socket]) -> None:
+        super().__init__(sockets)
+        self._lock = make_lock(Rank.ADAPTER)
+        self._members: dict[Room, set[str]] = {}
+        self._rooms: dict[str, set[Room]] = {}
+
+    def open(self, sid: str) -> None:
+        with self._lock:
+            self._rooms[sid] = set()
+
+    def add_all(self, sid: str, rooms: frozenset[Room]) -> None:
+        with self._lock:
+            mine = self._rooms.get(sid)
+            if mine is None:
+                return
+            for room in rooms:
+                mine.add(room)
+                self._members.setdefault(room, set()).add(sid)
+
+    def del_(self, sid: str, room: Room) -> None:
+        with self._lock:
+            mine = self._rooms.get(sid)
+            if mine is not None and room in mine:
+                mine.remove(room)
+                self._leave_locked(sid, room)
+
+    def del_all(self, sid: str) -> None:
+        with self._lock:
+            for room in self._rooms.pop(sid, ()):
+                self._leave_locked(sid, room)
+
+    def _leave_locked(self, sid: str, room: Room) -> None:
+        members = self._members[room]
+        members.discard(sid)
+        if not members:
+            del self._members[room]
+
+    def sockets(self, rooms: frozenset[Room]) -> set[str]:
+        with self._lock:
+            return self._union_locked(rooms) if rooms else set(self._rooms)
+
+    def socket_rooms(self, sid: str) -> set[Room]:
+        with self._lock:
+            return set(self._rooms.get(sid, ()))
+
+    def room_size(self, room: Room) -> int:
+        with self._lock:
+            return len(self._members.get(room, ()))
+
+    def broadcast(self, packet: Packet, options: BroadcastOptions) -> None:
+        recipients = self.fetch_sockets(options)
+        if recipients:
+            batch = recipients[0].encode(packet, options.compress)
+            volatile = options.volatile
+            for socket in recipients:
+                socket.deliver(batch, volatile)
+
+    def broadcast_with_ack(self, packet: Packet, options: BroadcastOptions, acks: BroadcastAcks) -> int:
+        recipients = self.fetch_sockets(options)
+        if recipients:
+            packet.id = recipients[0].nsp.next_ack_id()
+            batch = recipients[0].encode(packet, options.compress)
+            for socket in recipients:
+                socket.expect_ack(packet.id, acks, options.timeout)
+                socket.deliver(batch, options.volatile)
+        return len(recipients)
+
+    def fetch_sockets(self, options: BroadcastOptions) -> list[Socket]:
+        get = self._sockets.get
+        with self._lock:
+            if options.rooms:
+                sids = self._union_locked(options.rooms)
+            elif not options.except_:
+                return list(self._sockets.values())
+            else:
+                sids = set(self._rooms)
+            if options.except_:
+                sids = sids - self._union_locked(options.except_)
+            found = [get(sid) for sid in sids]
+        return [socket for socket in found if socket is not None]
+
+    def _union_locked(self, rooms: frozenset[Room]) -> set[str]:
+        """The members of all ``rooms``; not to be changed, since it may be a room's own set."""
+        if len(rooms) == 1:
+            (room,) = rooms
+            return self._members.get(room, set())
+        return set().union(*[self._members.get(room, ()) for room in rooms])

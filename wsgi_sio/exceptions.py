@@ -1,0 +1,68 @@
+"""Every error the package raises on purpose::
+
+    SocketIOError
+    ├── LocalProtocolError      this side asked for something the protocol forbids
+    ├── RemoteProtocolError     the other side broke the protocol
+    ├── ConnectRefused          raise it to refuse a client: (message, data) reach it as ``connect_error``
+    ├── AckTimeout              an acknowledgement did not come in time (also a TimeoutError)
+    ├── Disconnected            the other side went away before it could answer
+    └── OutOfContext            a Flask-style helper was called outside a handler
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "AckTimeout",
+    "ConnectRefused",
+    "Disconnected",
+    "LocalProtocolError",
+    "OutOfContext",
+    "RemoteProtocolError",
+    "SocketIOError",
+]
+
+
+class SocketIOError(Exception):
+    """Base of all errors of this package."""
+
+
+class LocalProtocolError(SocketIOError):
+    """This side asked for something the protocol forbids, such as emitting a reserved event name."""
+
+
+class RemoteProtocolError(SocketIOError):
+    """The other side broke the protocol."""
+
+
+class ConnectRefused(SocketIOError):
+    """Raise it in a middleware or a ``connect`` handler to refuse a client.
+
+    :param message: becomes ``err.message`` of the client's ``connect_error``.
+    :param data: JSON-serialisable details, ``err.data`` on the client; None leaves it out.
+    """
+
+    def __init__(self, message: str = "Connection refused", data: Any = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.data = data
+
+
+class AckTimeout(SocketIOError, TimeoutError):
+    """An acknowledgement did not come in time.
+
+    :ivar responses: what had arrived by then, for a broadcast.
+    """
+
+    def __init__(self, message: str = "operation has timed out", responses: list[Any] | None = None) -> None:
+        super().__init__(message)
+        self.responses: list[Any] = responses if responses is not None else []
+
+
+class Disconnected(SocketIOError):
+    """The other side went away before it could answer."""
+
+
+class OutOfContext(SocketIOError, RuntimeError):
+    """A helper that needs the current client was called outside a handler."""

@@ -1,0 +1,1 @@
+"""Socket.IO: namespaces, sockets, rooms, events and acknowledgements, on top of engine sessions."""

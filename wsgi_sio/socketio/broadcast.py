@@ -1,0 +1,157 @@
+"""BroadcastOperator: an immutable description of whom an event is for and how; each step returns a new one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Callable, Iterable
+
+from ..adapters.base import BroadcastOptions, Room
+from ..exceptions import AckTimeout, LocalProtocolError
+from .acks import BroadcastAcks
+from .packet import EVENT, RESERVED_EVENTS, Packet
+
+if TYPE_CHECKING:
+    from .namespace import Namespace
+    from .socket import Socket
+
+
+def check_event(event: str) -> None:
+    """Refuse the names that the protocol keeps for itself.
+
+    :raises LocalProtocolError: ``event`` is reserved.
+    """
+    if event in RESERVED_EVENTS:
+        raise LocalProtocolError(f"{event!r} is a reserved event name")
+
+
+def as_rooms(rooms: Room | Iterable[Room]) -> frozenset[Room]:
+    """One room or several."""
+    return frozenset([rooms] if isinstance(rooms, str) else rooms)
+
+
+class Targets:
+    """Whom a broadcast is for: the methods of whatever can make an operator (Server, Namespace, Socket, operators)."""
+
+    __slots__ = ()
+
+    def _operator(self) -> BroadcastOperator:
+        raise NotImplementedError
+
+    def to(self, room: Room | Iterable[Room]) -> BroadcastOperator:
+        """Those in ``room`` (or any of several), in addition to the rooms named before; a socket's id is a room."""
+        operator = self._operator()
+        return operator._with(rooms=operator.options.rooms | as_rooms(room))
+
+    in_ = to
+
+    def except_(self, room: Room | Iterable[Room]) -> BroadcastOperator:
+        """Without those in ``room`` (or any of several)."""
+        operator = self._operator()
+        return operator._with(except_=operator.options.except_ | as_rooms(room))
+
+    @property
+    def local(self) -> BroadcastOperator:
+        """Only clients of this process."""
+        return self._operator()._with(local=True)
+
+
+class Broadcasts(Targets):
+    """How a broadcast is sent, where there is no single client that the same words could mean."""
+
+    __slots__ = ()
+
+    @property
+    def volatile(self) -> BroadcastOperator:
+        """May be lost: each client gets it only if it can take it now (nothing is queued for it; over polling: a GET
+        waits)."""
+        return self._operator()._with(volatile=True)
+
+    def compress(self, compress: bool) -> BroadcastOperator:
+        """Whether a polling answer that carries it may be compressed."""
+        return self._operator()._with(compress=compress)
+
+    def timeout(self, seconds: float) -> BroadcastOperator:
+        """How long to wait for acknowledgements, in seconds."""
+        return self._operator()._with(timeout=seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class BroadcastOperator(Broadcasts):
+    """See the module's text."""
+
+    namespace: Namespace
+    options: BroadcastOptions = BroadcastOptions()
+
+    def _operator(self) -> BroadcastOperator:
+        return self
+
+    def _with(self, **changes: Any) -> BroadcastOperator:
+        return BroadcastOperator(self.namespace, replace(self.options, **changes))
+
+    def emit(self, event: str, *args: Any, callback: Callable[..., Any] | None = None) -> bool:
+        """Send an event to everybody described; it is encoded once.
+
+        :param callback: called with (error or None, responses) once all have acknowledged or the time is over; needs
+            :meth:`timeout`.
+        :return: True.
+        :raises LocalProtocolError: the event's name is reserved, or a callback lacks its time-out.
+        :raises TypeError: an argument is not JSON and not bytes.
+        """
+        check_event(event)
+        if callback is None:
+            packet = Packet(EVENT, self.namespace.name, [event, *args])
+            self.namespace.adapter.broadcast(packet, self.options)
+        else:
+            submit = self.namespace.server.reactor.submit
+            self._collect(event, args, lambda error, got: submit(lambda: callback(error, got)))
+        return True
+
+    def emit_with_ack(self, event: str, *args: Any) -> list[Any]:
+        """Send an event and block until all have acknowledged; :meth:`timeout` says how long at most.
+
+        :return: the first argument of each answer, in order of arrival.
+        :raises AckTimeout: not all have; its ``responses`` are those that came.
+        """
+        event_done = self.namespace.server.reactor.event()
+        outcome: list[tuple[AckTimeout | None, list[Any]]] = []
+
+        def done(error: AckTimeout | None, responses: list[Any]) -> None:
+            outcome.append((error, responses))
+            event_done.set()
+
+        check_event(event)
+        self._collect(event, args, done)
+        event_done.wait()
+        error, responses = outcome[0]
+        if error is not None:
+            raise error
+        return responses
+
+    def send(self, *args: Any) -> bool:
+        """Emit the event "message"."""
+        return self.emit("message", *args)
+
+    def _collect(self, event: str, args: tuple[Any, ...], done: Callable[[AckTimeout | None, list[Any]], None]) -> None:
+        timeout = self.options.timeout
+        if timeout is None:
+            raise LocalProtocolError("a broadcast with acknowledgement needs a time-out: .timeout(seconds).emit(...)")
+        acks = BroadcastAcks(done)
+        self.namespace.server.reactor.call_later(timeout, acks.timed_out)  # an answered collection ignores it
+        packet = Packet(EVENT, self.namespace.name, [event, *args])
+        acks.expect(self.namespace.adapter.broadcast_with_ack(packet, self.options, acks))
+
+    def fetch_sockets(self) -> list[Socket]:
+        """The sockets described."""
+        return self.namespace.adapter.fetch_sockets(self.options)
+
+    def sockets_join(self, room: Room | Iterable[Room]) -> None:
+        """Make all of them join ``room`` (or several)."""
+        self.namespace.adapter.add_sockets(self.options, as_rooms(room))
+
+    def sockets_leave(self, room: Room | Iterable[Room]) -> None:
+        """Make all of them leave ``room`` (or several)."""
+        self.namespace.adapter.del_sockets(self.options, as_rooms(room))
+
+    def disconnect_sockets(self, close: bool = False) -> None:
+        """Disconnect all of them; see :meth:`Socket.disconnect`."""
+        self.namespace.adapter.disconnect_sockets(self.options, close)

@@ -1,0 +1,136 @@
+"""Connection: one engine session and the sockets that share it, one for each namespace (the reference's Client)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..engineio.packet import MESSAGE
+from ..engineio.packet import Packet as EnginePacket
+from ..engineio.session import Session
+from ..runtime import Rank, Timer, make_lock
+from .packet import CONNECT, CONNECT_ERROR, DecodeError, Decoder, Packet
+from .socket import Socket
+
+if TYPE_CHECKING:
+    from .server import Server
+
+# What an event costs a mailbox beside its payload (bytes): the objects around it.
+_OVERHEAD = 256
+
+
+class Connection:
+    """One client; its sockets are reached through their namespaces.
+
+    :ivar session: the engine session; ``session.transport.name`` tells how the client is connected.
+    """
+
+    __slots__ = ("_decoder", "_join_timer", "_lock", "_server", "_size", "_sockets", "session")
+
+    def __init__(self, server: Server, session: Session) -> None:
+        self.session = session
+        self._server = server
+        self._sockets: dict[str, Socket] = {}
+        self._lock = make_lock(Rank.SESSION)
+        self._decoder = Decoder(server.json)
+        self._size = 0
+        self._join_timer: Timer | None = server.reactor.call_later(server.connect_timeout, self._nobody_joined)
+        session.on_message = self._on_message
+        session.on_close = self._on_close
+
+    @property
+    def id(self) -> str:
+        """The engine session's id."""
+        return self.session.id
+
+    # -- sending ------------------------------------------------------------------------------------------------
+
+    def encode(self, packet: Packet, compress: bool = True) -> list[EnginePacket]:
+        """Encode once what may go to many."""
+        return [EnginePacket(MESSAGE, part, compress) for part in self._server.encoder.encode(packet)]
+
+    def send_packet(self, packet: Packet, *, volatile: bool = False, compress: bool = True) -> bool:
+        """Send a packet with its attachments in one piece; False when the client has gone."""
+        return self.session.send(self.encode(packet, compress), volatile=volatile)
+
+    # -- receiving (on an I/O thread, one call at a time) -------------------------------------------------------
+
+    def _on_message(self, data: str | bytes) -> None:
+        self._size += len(data)
+        try:
+            packet = self._decoder.add(data)
+        except DecodeError as error:
+            self._server.engine.report("undecodable packet", f"{error}; the connection is closed")
+            self.session.close("forced close")
+            return
+        if packet is None:
+            return
+        cost, self._size = self._size + _OVERHEAD, 0
+        socket = self._sockets.get(packet.nsp)
+        kind = packet.type
+        if socket is None:
+            if kind == CONNECT:
+                self._connect(packet)
+            else:
+                self._violation(f"a packet for namespace {packet.nsp!r}, which the client has not joined")
+        elif kind == CONNECT or kind == CONNECT_ERROR:
+            self._violation(f"a packet of type {kind} for namespace {packet.nsp!r}, which the client has joined")
+        else:
+            socket.receive(packet, cost)
+
+    def _connect(self, packet: Packet) -> None:
+        namespace = self._server.find_namespace(packet.nsp)
+        if namespace is None:
+            self.send_packet(Packet(CONNECT_ERROR, packet.nsp, {"message": "Invalid namespace"}))
+            return
+        socket = namespace.new_socket(self, packet.data or {})
+        with self._lock:
+            self._sockets[packet.nsp] = socket
+        socket.begin()
+
+    def _violation(self, what: str) -> None:
+        self._server.engine.report("protocol violation", f"{what}; the connection is closed")
+        self.session.close("forced close")
+
+    # -- joining and leaving ------------------------------------------------------------------------------------
+
+    def joined(self) -> None:
+        """A namespace has let the client in: it may stay."""
+        timer, self._join_timer = self._join_timer, None
+        if timer is not None:
+            timer.cancel()
+
+    def _nobody_joined(self) -> None:
+        self._server.engine.report(
+            "connect time-out", f"the client joined no namespace in connect_timeout={self._server.connect_timeout} s"
+        )
+        self.session.close("forced close")
+
+    def remove(self, socket: Socket) -> None:
+        """``socket`` has left its namespace; the client may connect to it again."""
+        with self._lock:
+            if self._sockets.get(socket.nsp.name) is socket:
+                del self._sockets[socket.nsp.name]
+
+    def disconnect(self) -> None:
+        """Make the client leave all namespaces, then close the connection."""
+        for socket in self._take_sockets():
+            if socket.lost("server namespace disconnect"):
+                socket.tell_disconnect()
+        self.session.close("forced close")
+
+    def close(self, reason: str) -> None:
+        """End the connection: the sockets get ``reason``, the client is not told and will reconnect."""
+        for socket in self._take_sockets():
+            socket.lost(reason)
+        self.session.close("forced close", abort=True)
+
+    def _on_close(self, reason: str) -> None:
+        self.joined()
+        for socket in self._take_sockets():
+            socket.lost(reason)
+
+    def _take_sockets(self) -> list[Socket]:
+        with self._lock:
+            sockets, self._sockets = list(self._sockets.values()), {}
+        return sockets
+

@@ -1,0 +1,191 @@
+"""Event handlers: registration, signatures inspected once, and running them so that their errors are told apart.
+
+Also :class:`Listens`, the decorators shared by everything that handlers can be attached to.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from typing import Any, Callable, Sequence, TypeVar, overload
+
+from ..runtime import Rank, make_lock
+
+logger = logging.getLogger("wsgi_sio.socketio")
+
+AnyHandler = TypeVar("AnyHandler", bound=Callable[..., Any])
+
+# Handlers of these take as many of the offered arguments as they have parameters for.
+LIFE_CYCLE = frozenset(("connect", "connection", "disconnecting", "disconnect"))
+
+# What running handlers gives when one of them raised: the client gets no acknowledgement.
+FAILED = object()
+
+_UNLIMITED = 1 << 30
+
+
+class Handler:
+    """One registered callable.
+
+    :ivar concurrent: run it beside the client's other events instead of in their order.
+    """
+
+    __slots__ = ("concurrent", "event", "func", "most", "fewest", "once")
+
+    def __init__(self, event: str, func: Callable[..., Any], *, concurrent: bool = False, once: bool = False) -> None:
+        self.event = event
+        self.func = func
+        self.concurrent = concurrent
+        self.once = once
+        self.fewest, self.most = _arity(func)
+
+    def accepts(self, count: int) -> bool:
+        """Whether it can be called with ``count`` positional arguments."""
+        return self.fewest <= count <= self.most
+
+    def where(self) -> str:
+        """Name, file and line, for the log."""
+        func = inspect.unwrap(self.func)
+        code = getattr(func, "__code__", None)
+        name = getattr(func, "__qualname__", repr(func))
+        return f"{name} ({code.co_filename}:{code.co_firstlineno})" if code else name
+
+
+def _arity(func: Callable[..., Any]) -> tuple[int, int]:
+    """The fewest and the most positional arguments ``func`` takes."""
+    try:
+        parameters = inspect.signature(func).parameters.values()
+    except (TypeError, ValueError):
+        return 0, _UNLIMITED  # a builtin that does not tell
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    fewest = sum(p.default is p.empty for p in positional)
+    endless = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    return fewest, _UNLIMITED if endless else len(positional)
+
+
+class HandlerTable:
+    """The handlers of one namespace or socket, by event; lookups take no lock."""
+
+    __slots__ = ("_handlers", "_lock")
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, tuple[Handler, ...]] = {}
+        self._lock = make_lock(Rank.LEAF)
+
+    def add(self, handler: Handler) -> None:
+        """Register ``handler`` behind those that its event has already."""
+        with self._lock:
+            self._handlers[handler.event] = (*self._handlers.get(handler.event, ()), handler)
+
+    def remove(self, event: str | None, func: Callable[..., Any] | None) -> None:
+        """Forget one handler of an event, all of it, or everything."""
+        with self._lock:
+            if event is None:
+                self._handlers.clear()
+                return
+            kept = () if func is None else tuple(h for h in self._handlers.get(event, ()) if h.func is not func)
+            if kept:
+                self._handlers[event] = kept
+            else:
+                self._handlers.pop(event, None)
+
+    def find(self, event: str) -> tuple[Handler, ...]:
+        """The handlers of ``event`` in the order of registration."""
+        return self._handlers.get(event, ())
+
+    def claim(self, handler: Handler) -> bool:
+        """For a handler that runs once: True for the one call that may."""
+        with self._lock:
+            handlers = self._handlers.get(handler.event, ())
+            if handler not in handlers:
+                return False
+            self._handlers[handler.event] = tuple(h for h in handlers if h is not handler)
+            return True
+
+    def __bool__(self) -> bool:
+        return bool(self._handlers)
+
+
+def call(table: HandlerTable, handlers: Sequence[Handler], event: str, args: tuple[Any, ...], origin: str) -> Any:
+    """Run ``handlers`` in order and return the first result that is not None.
+
+    A handler that cannot take so many arguments is not called: the log says which, where it is, and what came.
+
+    :param origin: who sent the event, for that line.
+    :raises Exception: what a handler raises.
+    """
+    result = None
+    for handler in handlers:
+        if event in LIFE_CYCLE:
+            given = args[: handler.most]
+        else:
+            given = args
+            if not handler.fewest <= len(args) <= handler.most:
+                logger.error(
+                    "handler %s of event %r takes %s arguments, but %s sent %d: %s",
+                    handler.where(), event, _span(handler), origin, len(args), [type(arg).__name__ for arg in args],
+                )  # fmt: skip
+                continue
+        if handler.once and not table.claim(handler):
+            continue
+        returned = handler.func(*given)
+        if result is None:
+            result = returned
+    return result
+
+
+def _span(handler: Handler) -> str:
+    if handler.most >= _UNLIMITED:
+        return f"at least {handler.fewest}"
+    return str(handler.fewest) if handler.fewest == handler.most else f"{handler.fewest} to {handler.most}"
+
+
+class Listens:
+    """``on``, ``once``, ``off`` and ``event`` for whatever has a table of handlers."""
+
+    __slots__ = ()
+
+    _handlers: HandlerTable
+
+    @overload
+    def on(self, event: str, handler: AnyHandler, *, concurrent: bool = False) -> AnyHandler: ...
+
+    @overload
+    def on(self, event: str, *, concurrent: bool = False) -> Callable[[AnyHandler], AnyHandler]: ...
+
+    def on(self, event: str, handler: Any = None, *, concurrent: bool = False) -> Any:
+        """Call ``handler`` for ``event``; without a handler, a decorator.
+
+        What it returns acknowledges the event: None sends no arguments, a tuple several, anything else one.
+
+        :param concurrent: let it run beside the client's other events; by default a client's events run one at a
+            time, in their order.
+        """
+        return self._register(event, handler, concurrent=concurrent)
+
+    @overload
+    def once(self, event: str, handler: AnyHandler) -> AnyHandler: ...
+
+    @overload
+    def once(self, event: str) -> Callable[[AnyHandler], AnyHandler]: ...
+
+    def once(self, event: str, handler: Any = None) -> Any:
+        """Like :meth:`on`, for the next time only."""
+        return self._register(event, handler, once=True)
+
+    def event(self, handler: AnyHandler) -> AnyHandler:
+        """Decorator: register the function for the event of its name."""
+        self._register(handler.__name__, handler)
+        return handler
+
+    def off(self, event: str | None = None, handler: Callable[..., Any] | None = None) -> None:
+        """Forget ``handler``, or all handlers of ``event``, or all."""
+        self._handlers.remove(event, handler)
+
+    def _register(self, event: str, handler: Any, **options: bool) -> Any:
+        if handler is None:
+            return lambda func: self._register(event, func, **options)
+        if not callable(handler):
+            raise TypeError(f"a handler of {event!r} must be callable, not {type(handler).__name__}")
+        self._handlers.add(Handler(event, handler, **options))
+        return handler

@@ -1,0 +1,324 @@
+"""Socket: one client in one namespace.
+
+Everything that runs the application's code for a client goes through its mailbox, one job after the other: being
+admitted, its events, the callbacks of its acknowledgements, and at last its disconnection.  So these need no locks among
+themselves, and a slow handler delays nobody but its own client.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Callable, Iterable
+
+from ..adapters.base import BroadcastOptions, Room
+from ..exceptions import AckTimeout
+from ..runtime import Rank, SerialQueue, make_lock
+from .acks import BlockingAck, CallbackAck, Waiter
+from .broadcast import BroadcastOperator, Targets, as_rooms, check_event
+from .handlers import FAILED, HandlerTable, Listens
+from .handshake import Handshake
+from .packet import ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Packet
+
+if TYPE_CHECKING:
+    from .connection import Connection
+    from .namespace import Namespace
+
+CONNECTING, CONNECTED, DISCONNECTED = range(3)
+
+
+class Socket(Targets, Listens):
+    """A client in a namespace; handlers get it as their first argument.
+
+    :ivar id: 20 characters; not the engine session's id.
+    :ivar nsp: its namespace.
+    :ivar conn: the connection it shares with the client's sockets in other namespaces.
+    :ivar handshake: headers, query, auth and more of how it connected.
+    :ivar data: the application's own.
+    """
+
+    __slots__ = (
+        "_acks",
+        "_handlers",
+        "_lock",
+        "_mailbox",
+        "_state",
+        "conn",
+        "data",
+        "handshake",
+        "id",
+        "nsp",
+        "recovered",
+    )
+
+    def __init__(self, namespace: Namespace, conn: Connection, sid: str, handshake: Handshake) -> None:
+        server = namespace.server
+        self.id = sid
+        self.nsp = namespace
+        self.conn = conn
+        self.handshake = handshake
+        self.data: dict[str, Any] = {}
+        self.recovered = False
+        self._handlers = HandlerTable()
+        self._acks: dict[int, Waiter] = {}
+        self._state = CONNECTING
+        self._lock = make_lock(Rank.SESSION)
+        self._mailbox = SerialQueue(
+            server.reactor.submit,
+            limit=server.max_mailbox,
+            on_full=conn.session.pause,
+            on_room=conn.session.resume,
+        )
+
+    def __repr__(self) -> str:
+        return f"<Socket {self.id} of {self.nsp.name!r}>"
+
+    @property
+    def connected(self) -> bool:
+        """Whether the client is in the namespace; False inside middlewares and ``connect`` handlers."""
+        return self._state == CONNECTED
+
+    @property
+    def disconnected(self) -> bool:
+        """The opposite of :attr:`connected`."""
+        return self._state != CONNECTED
+
+    @property
+    def rooms(self) -> set[Room]:
+        """The rooms it is in, its own (named by its id) among them."""
+        return self.nsp.adapter.socket_rooms(self.id)
+
+    # -- sending ------------------------------------------------------------------------------------------------
+
+    def emit(self, event: str, *args: Any, callback: Callable[..., Any] | None = None) -> bool:
+        """Send an event to this client; callable from any thread, never waits for the client.
+
+        :param args: JSON values and bytes, nested as you like.
+        :param callback: called with the client's acknowledgement, in order with its events; see :meth:`timeout` for
+            one that learns when none comes.
+        :return: False when the client has gone.
+        :raises LocalProtocolError: the event's name is reserved.
+        :raises TypeError: an argument is not JSON and not bytes.
+        """
+        return self._emit(event, args, BroadcastOptions(), callback)
+
+    def emit_with_ack(self, event: str, *args: Any, timeout: float | None = None) -> Any:
+        """Send an event and block until the client acknowledges it; safe inside any handler.
+
+        :param timeout: seconds; None waits as long as the client is connected.
+        :return: None, the one argument, or a tuple of several.
+        :raises AckTimeout: none came in time.
+        :raises Disconnected: the client has left.
+        """
+        check_event(event)
+        waiter = BlockingAck(self.nsp.server.reactor)
+        ack_id = self.nsp.next_ack_id()
+        self.expect_ack(ack_id, waiter)
+        self.conn.send_packet(Packet(EVENT, self.nsp.name, [event, *args], ack_id))
+        try:
+            return waiter.wait(timeout)
+        except AckTimeout:
+            self._acks.pop(ack_id, None)
+            raise
+
+    def send(self, *args: Any) -> bool:
+        """Emit the event "message"."""
+        return self.emit("message", *args)
+
+    def _emit(
+        self, event: str, args: tuple[Any, ...], options: BroadcastOptions, callback: Callable[..., Any] | None
+    ) -> bool:
+        check_event(event)
+        ack_id = None
+        if callback is not None:
+            ack_id = self.nsp.next_ack_id()
+            ack = CallbackAck(callback, self._mailbox.put, with_error=options.timeout is not None)
+            self.expect_ack(ack_id, ack, options.timeout)
+        packet = Packet(EVENT, self.nsp.name, [event, *args], ack_id)
+        return self.conn.send_packet(packet, volatile=options.volatile, compress=options.compress)
+
+    def encode(self, packet: Packet, compress: bool) -> list[Any]:
+        """Encode a packet once, for :meth:`deliver` to this and other sockets of the namespace."""
+        return self.conn.encode(packet, compress)
+
+    def deliver(self, batch: list[Any], volatile: bool) -> None:
+        """Send an encoded packet: for adapters."""
+        self.conn.session.send(batch, volatile=volatile)
+
+    def _operator(self) -> BroadcastOperator:
+        return BroadcastOperator(self.nsp, BroadcastOptions(except_=frozenset([self.id])))
+
+    @property
+    def broadcast(self) -> BroadcastOperator:
+        """Everybody in the namespace but this client."""
+        return self._operator()
+
+    @property
+    def volatile(self) -> SocketOperator:
+        """Emit to this client only if it can take it now: nothing is queued for it; over polling: a GET waits."""
+        return SocketOperator(self, BroadcastOptions(volatile=True))
+
+    def compress(self, compress: bool) -> SocketOperator:
+        """Whether a polling answer that carries the event may be compressed."""
+        return SocketOperator(self, BroadcastOptions(compress=compress))
+
+    def timeout(self, seconds: float) -> SocketOperator:
+        """How long to wait for an acknowledgement; the callback then gets an error (or None) first."""
+        return SocketOperator(self, BroadcastOptions(timeout=seconds))
+
+    # -- rooms --------------------------------------------------------------------------------------------------
+
+    def join(self, room: Room | Iterable[Room]) -> None:
+        """Join a room, or several; nothing happens when the client has gone."""
+        self.nsp.adapter.add_all(self.id, as_rooms(room))
+
+    def leave(self, room: Room) -> None:
+        """Leave a room."""
+        self.nsp.adapter.del_(self.id, room)
+
+    # -- coming in ----------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Queue the admission: middlewares, ``connect`` handlers, the answer, ``connection`` handlers."""
+        self.nsp.adapter.open(self.id)
+        self._mailbox.put(self.nsp.admit, self)
+
+    def accept(self) -> bool:
+        """Become connected and tell the client; False when it has gone meanwhile."""
+        with self._lock:
+            if self._state != CONNECTING or not self.conn.session.open:
+                return False
+            self._state = CONNECTED
+        return True
+
+    def answer_connect(self) -> None:
+        """Send the CONNECT packet."""
+        self.conn.send_packet(Packet(CONNECT, self.nsp.name, {"sid": self.id}))
+
+    def refuse(self, error: dict[str, Any]) -> None:
+        """Send a CONNECT_ERROR and be as if it had never come."""
+        self._state = DISCONNECTED
+        self.nsp.adapter.del_all(self.id)
+        self.conn.remove(self)
+        self.conn.send_packet(Packet(CONNECT_ERROR, self.nsp.name, error))
+
+    # -- receiving (on an I/O thread) ---------------------------------------------------------------------------
+
+    def receive(self, packet: Packet, cost: int) -> None:
+        """Take a packet that is for this socket; its payload's size in bytes is what it costs the mailbox."""
+        kind = packet.type
+        if kind == EVENT:
+            if self.nsp.runs_concurrently(packet.data):
+                self.nsp.server.reactor.submit(lambda: self._run_event(packet))
+            else:
+                self._mailbox.put(self._run_event, packet, cost=cost)
+        elif kind == ACK:
+            waiter = self._acks.pop(packet.id, None) if packet.id is not None else None
+            if waiter is not None:
+                waiter.answer(packet.data)
+        elif kind == DISCONNECT:
+            self.conn.remove(self)
+            self.lost("client namespace disconnect")
+
+    def expect_ack(self, ack_id: int, waiter: Waiter, timeout: float | None = None) -> None:
+        """Give the acknowledgement ``ack_id`` to ``waiter``; forget it after ``timeout`` seconds."""
+        with self._lock:
+            gone = self._state == DISCONNECTED
+            if not gone:
+                self._acks[ack_id] = waiter
+        if gone:
+            waiter.lost()
+        elif timeout is not None:
+            timer = self.nsp.server.reactor.call_later(timeout, lambda: self._ack_timed_out(ack_id))
+            if isinstance(waiter, CallbackAck):
+                waiter.timer = timer
+
+    def _ack_timed_out(self, ack_id: int) -> None:
+        waiter = self._acks.pop(ack_id, None)
+        if isinstance(waiter, CallbackAck):
+            waiter.timed_out()
+
+    def _run_event(self, packet: Packet) -> None:
+        if self._state != CONNECTED or not packet.data:
+            return
+        result = self.nsp.dispatch(self, self._handlers, packet.data)
+        if packet.id is not None and result is not FAILED:
+            args = [] if result is None else list(result) if isinstance(result, tuple) else [result]
+            self.conn.send_packet(Packet(ACK, self.nsp.name, args, packet.id))
+
+    # -- going --------------------------------------------------------------------------------------------------
+
+    def disconnect(self, close: bool = False) -> None:
+        """Tell the client to leave the namespace; it does not reconnect by itself then.
+
+        :param close: leave all namespaces and close the connection.
+        """
+        if close:
+            self.conn.disconnect()
+        elif self.lost("server namespace disconnect"):
+            self.conn.remove(self)
+            self.tell_disconnect()
+
+    def tell_disconnect(self) -> None:
+        """Send the DISCONNECT packet."""
+        self.conn.send_packet(Packet(DISCONNECT, self.nsp.name))
+
+    def lost(self, reason: str) -> bool:
+        """The client has left, or is made to: queue the ``disconnecting`` and ``disconnect`` handlers.
+
+        :return: whether this call ended it.
+        """
+        with self._lock:
+            before, self._state = self._state, DISCONNECTED
+            acks, self._acks = self._acks, {}
+        if before == DISCONNECTED:
+            return False
+        for waiter in acks.values():
+            waiter.lost()
+        self._mailbox.put(self.nsp.dismiss, self, self._handlers, reason, before == CONNECTED)
+        return True
+
+
+class SocketOperator(Targets):
+    """How to emit to one socket: what ``volatile``, ``compress`` and ``timeout`` of a socket return. Immutable."""
+
+    __slots__ = ("_options", "_socket")
+
+    def __init__(self, socket: Socket, options: BroadcastOptions) -> None:
+        self._socket = socket
+        self._options = options
+
+    def _with(self, **changes: Any) -> SocketOperator:
+        return SocketOperator(self._socket, replace(self._options, **changes))
+
+    def _operator(self) -> BroadcastOperator:
+        return BroadcastOperator(self._socket.nsp, replace(self._options, except_=frozenset([self._socket.id])))
+
+    @property
+    def broadcast(self) -> BroadcastOperator:
+        """Everybody in the namespace but this client."""
+        return self._operator()
+
+    @property
+    def volatile(self) -> SocketOperator:
+        """See :attr:`Socket.volatile`."""
+        return self._with(volatile=True)
+
+    def compress(self, compress: bool) -> SocketOperator:
+        """See :meth:`Socket.compress`."""
+        return self._with(compress=compress)
+
+    def timeout(self, seconds: float) -> SocketOperator:
+        """See :meth:`Socket.timeout`."""
+        return self._with(timeout=seconds)
+
+    def emit(self, event: str, *args: Any, callback: Callable[..., Any] | None = None) -> bool:
+        """See :meth:`Socket.emit`; after :meth:`timeout` the callback gets an error (or None) first."""
+        return self._socket._emit(event, args, self._options, callback)
+
+    def emit_with_ack(self, event: str, *args: Any) -> Any:
+        """See :meth:`Socket.emit_with_ack`."""
+        return self._socket.emit_with_ack(event, *args, timeout=self._options.timeout)
+
+    def send(self, *args: Any) -> bool:
+        """Emit the event "message"."""
+        return self.emit("message", *args)
