@@ -1,6 +1,7 @@
 """Socket.IO for the synchronous Python world.
 
-The layers, from the wire upwards; each only knows those above it in this list, and tests/test_architecture.py holds that:
+The layers, from the wire upwards; each only knows those above it in this list, and tests/test_architecture.py holds
+that:
 
 * ``websocket``  RFC 6455 without I/O.
 * ``runtime``    the only place that makes threads, greenlets, locks, timers and selectors.
@@ -10,8 +11,8 @@ The layers, from the wire upwards; each only knows those above it in this list, 
 * ``socketio``   namespaces, sockets, events and acknowledgements.
 * ``wsgi``, ``flask``, ``client_files``, ``demo``: what applications touch.
 
-An event's way: bytes -> ``websocket.messages`` -> ``engineio.session`` -> ``socketio.packet`` -> the socket's mailbox ->
-handler -> acknowledgement -> ``Session.send``, which writes in the same thread.
+An event's way: bytes -> ``websocket.messages`` -> ``engineio.session`` -> ``socketio.packet`` -> the socket's mailbox
+-> handler -> acknowledgement -> ``Session.send``, which writes in the same thread.
 """
 
 from .exceptions import (

@@ -1,12 +1,12 @@
 """Every error the package raises on purpose::
 
-    SocketIOError
-    ├── LocalProtocolError      this side asked for something the protocol forbids
-    ├── RemoteProtocolError     the other side broke the protocol
-    ├── ConnectRefused          raise it to refuse a client: (message, data) reach it as ``connect_error``
-    ├── AckTimeout              an acknowledgement did not come in time (also a TimeoutError)
-    ├── Disconnected            the other side went away before it could answer
-    └── OutOfContext            a Flask-style helper was called outside a handler
+SocketIOError
+├── LocalProtocolError      this side asked for something the protocol forbids
+├── RemoteProtocolError     the other side broke the protocol
+├── ConnectRefused          raise it to refuse a client: (message, data) reach it as ``connect_error``
+├── AckTimeout              an acknowledgement did not come in time (also a TimeoutError)
+├── Disconnected            the other side went away before it could answer
+└── OutOfContext            a Flask-style helper was called outside a handler
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..socketio.packet import Packet
 
@@ -29,6 +29,9 @@ class BroadcastOptions:
     volatile: bool = False
     compress: bool = True
     timeout: float | None = None
+
+
+EVERYBODY = BroadcastOptions()
 
 
 class Adapter(ABC):
@@ -99,6 +102,3 @@ class Adapter(ABC):
 
     def close(self) -> None:
         """The namespace is closing."""
-
-
-Encoded = list[Any]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Callable, Iterable, Mapping, Union
+from typing import Any, Union
 
 Environ = dict[str, Any]
 # None: same origin only; "*": any; a string or several: these; a callable: (origin) or (origin, environ) -> bool.

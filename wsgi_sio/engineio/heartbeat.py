@@ -6,9 +6,10 @@ two dicts, always sorted, and every change costs O(1).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING
 
 from ..runtime import Rank, Reactor, make_lock
 from .packet import PING, Packet
@@ -67,7 +68,9 @@ class Heartbeat:
 
     def _arm(self) -> None:
         with self._lock:
-            self._armed_for = min((next(iter(queue.values())) for queue in (self._due, self._awaited) if queue), default=inf)
+            self._armed_for = min(
+                (next(iter(queue.values())) for queue in (self._due, self._awaited) if queue), default=inf
+            )
             if self._armed_for == inf:
                 return
             self._generation += 1

@@ -1,7 +1,9 @@
-"""Engine.IO packets and their wire forms, protocol 4 (Engine.IO protocol, "Packet encoding"; protocol 3 is in packet_v3).
+"""Engine.IO packets and their wire forms, protocol 4 (Engine.IO protocol, "Packet encoding"; protocol 3 is in
+packet_v3).
 
-A packet is a type and a payload. On a WebSocket one frame carries one packet: text ``<type><data>``, or a binary frame that
-holds the bytes of a message and no type. Over polling, packets travel as text joined by U+001E, bytes as ``b<base64>``.
+A packet is a type and a payload. On a WebSocket one frame carries one packet: text ``<type><data>``, or a binary
+frame that holds the bytes of a message and no type. Over polling, packets travel as text joined by U+001E, bytes as
+``b<base64>``.
 """
 
 from __future__ import annotations
@@ -42,8 +44,8 @@ class PacketError(ValueError):
 class Packet:
     """One Engine.IO packet: to be treated as immutable, since a broadcast shares one between many sessions.
 
-    ``data`` is the payload (bytes only in a MESSAGE), ``compress`` whether a transport may compress it. ``frame`` belongs to
-    the WebSocket transport, which keeps the ready-made server frame there.
+    ``data`` is the payload (bytes only in a MESSAGE), ``compress`` whether a transport may compress it. ``frame``
+    belongs to the WebSocket transport, which keeps the ready-made server frame there.
     """
 
     type: int
@@ -99,7 +101,8 @@ def encode_payload(packets: Iterable[Packet]) -> str:
 def decode_payload(text: str) -> tuple[list[Packet], PacketError | None]:
     """Decode a polling payload; decoding stops at the first bad packet.
 
-    Returns the packets before it, to be delivered all the same, and the error that ends the session (None: all was well).
+    Returns the packets before it, to be delivered all the same, and the error that ends the session (None: all was
+    well).
     """
     packets: list[Packet] = []
     try:

@@ -1,8 +1,9 @@
 """Wire forms of Engine.IO protocol 3, which Socket.IO v2 clients speak; the packets are those of the packet module.
 
-It differs from protocol 4 in three points: binary messages carry their type (a byte in binary, a digit after ``b`` in base64);
-a text payload is ``<length>:<packet>`` repeated, the length in UTF-16 code units; and there is a binary payload, per packet
-``0`` (string) or ``1`` (binary), the length in bytes as one byte per decimal digit, ``0xFF``, the packet.
+It differs from protocol 4 in three points: binary messages carry their type (a byte in binary, a digit after ``b`` in
+base64); a text payload is ``<length>:<packet>`` repeated, the length in UTF-16 code units; and there is a binary
+payload, per packet ``0`` (string) or ``1`` (binary), the length in bytes as one byte per decimal digit, ``0xFF``, the
+packet.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ def _binary_member(packet: Packet) -> bytes:
 def decode_payload_v3(body: str | bytes) -> tuple[list[Packet], PacketError | None]:
     """Decode a polling payload, text or binary; decoding stops at the first bad packet.
 
-    Returns the packets before it, to be delivered all the same, and the error that ends the session (None: all was well).
+    Returns the packets before it, to be delivered all the same, and the error that ends the session (None: all was
+    well).
     """
     if not body:
         return [], PacketError("empty payload")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+
 from ..runtime import Event, Reactor
 from .packet import CLOSE, Packet, PacketError, decode_payload, encode_payload
 from .request import BodyError, EngineRequest, Headers, Response

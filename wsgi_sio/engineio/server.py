@@ -6,7 +6,8 @@ import json
 import logging
 import os
 import secrets
-from typing import Any, Callable, Mapping, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from ..runtime import Event, Rank, Reactor, create_reactor, make_lock, threads_are_greenlets
 from .config import EngineConfig, Environ

@@ -2,16 +2,17 @@
 
 Life: OPEN -> CLOSING (the application has been told; what was queued is still going out) -> CLOSED.
 
-Writing: whoever finds the transport idle takes it over (the "flush baton") and writes at once in its own thread, without
-blocking; whoever finds it busy appends to the outbox, which the writer empties before it lets go.  So packets leave in
-the order of ``send``, a batch stays together, and nobody ever waits for a slow client.  ``transport.idle`` and the
-outbox are guarded by the session's lock, and an idle transport means an empty outbox.
+Writing: whoever finds the transport idle takes it over (the "flush baton") and writes at once in its own thread,
+without blocking; whoever finds it busy appends to the outbox, which the writer empties before it lets go.  So packets
+leave in the order of ``send``, a batch stays together, and nobody ever waits for a slow client.  ``transport.idle``
+and the outbox are guarded by the session's lock, and an idle transport means an empty outbox.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Callable, Protocol, Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..runtime import Event, Rank, make_lock
 from .config import Environ

@@ -13,7 +13,8 @@ import _thread
 import os
 import threading
 from enum import IntEnum
-from typing import Any, ContextManager
+from contextlib import AbstractContextManager
+from typing import Any
 
 
 class Rank(IntEnum):
@@ -45,7 +46,7 @@ class RankedLock:
         self._lock.release()
 
 
-def make_lock(rank: Rank) -> ContextManager[Any]:
+def make_lock(rank: Rank) -> AbstractContextManager[Any]:
     """Make a lock; with ``WSGI_SIO_CHECK_LOCKS=1`` in the environment, one that asserts the rank order."""
     return RankedLock(rank) if _CHECK else _thread.RLock()
 

@@ -13,8 +13,8 @@ import logging
 import os
 import threading
 from collections import deque
+from collections.abc import Callable
 from time import monotonic
-from typing import Callable
 
 from .clock import QueuedTimer, TimerQueue
 from .locks import Rank, make_lock

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from ..exceptions import AckTimeout, Disconnected
 from ..runtime import Event, Rank, Reactor, Timer, make_lock
@@ -63,9 +64,7 @@ class CallbackAck:
 
     __slots__ = ("_callback", "_run", "_with_error", "timer")
 
-    def __init__(
-        self, callback: Callable[..., Any], run: Callable[..., None], with_error: bool
-    ) -> None:
+    def __init__(self, callback: Callable[..., Any], run: Callable[..., None], with_error: bool) -> None:
         self._callback = callback
         self._run = run
         self._with_error = with_error

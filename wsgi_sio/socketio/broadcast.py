@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
-from ..adapters.base import BroadcastOptions, Room
+from ..adapters.base import EVERYBODY, BroadcastOptions, Room
 from ..exceptions import AckTimeout, LocalProtocolError
 from .acks import BroadcastAcks
 from .packet import EVENT, RESERVED_EVENTS, Packet
@@ -80,7 +81,7 @@ class BroadcastOperator(Broadcasts):
     """See the module's text."""
 
     namespace: Namespace
-    options: BroadcastOptions = BroadcastOptions()
+    options: BroadcastOptions = EVERYBODY
 
     def _operator(self) -> BroadcastOperator:
         return self

@@ -133,4 +133,3 @@ class Connection:
         with self._lock:
             sockets, self._sockets = list(self._sockets.values()), {}
         return sockets
-

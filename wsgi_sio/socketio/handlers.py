@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import inspect
 import logging
-from typing import Any, Callable, Sequence, TypeVar, overload
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, overload
 
 from ..runtime import Rank, make_lock
 
@@ -30,7 +31,7 @@ class Handler:
     :ivar concurrent: run it beside the client's other events instead of in their order.
     """
 
-    __slots__ = ("concurrent", "event", "func", "most", "fewest", "once")
+    __slots__ = ("concurrent", "event", "fewest", "func", "most", "once")
 
     def __init__(self, event: str, func: Callable[..., Any], *, concurrent: bool = False, once: bool = False) -> None:
         self.event = event

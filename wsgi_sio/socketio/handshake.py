@@ -27,7 +27,9 @@ class Handshake:
     @property
     def headers(self) -> dict[str, str]:
         """The request's headers, their names in lower case."""
-        headers = {key[5:].replace("_", "-").lower(): value for key, value in self.environ.items() if key[:5] == "HTTP_"}
+        headers = {
+            key[5:].replace("_", "-").lower(): value for key, value in self.environ.items() if key[:5] == "HTTP_"
+        }
         for key, name in (("CONTENT_TYPE", "content-type"), ("CONTENT_LENGTH", "content-length")):
             if self.environ.get(key):
                 headers[name] = self.environ[key]

@@ -1,7 +1,7 @@
 """JSON as Socket.IO needs it: compact, exactly what JavaScript's JSON takes and gives, and fast.
 
-json.loads and json.dumps build a new scanner or encoder, or copy, on each call; the C ones underneath, built once and called
-directly, are about five times faster on messages of usual size. Standard library only.
+json.loads and json.dumps build a new scanner or encoder, or copy, on each call; the C ones underneath, built once and
+called directly, are about five times faster on messages of usual size. Standard library only.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class BinaryFound(Exception):
 def dumps_of(json: JSONCodec | None) -> Callable[[Any], str]:
     """Return ``dumps(value) -> str`` of ``json``; None and the json module mean the fast one of this module.
 
-    It raises BinaryFound for bytes, bytearrays and memoryviews; TypeError for other types that JSON lacks; ValueError for NaN
-    and infinity, circular or too deep nesting, integers of thousands of digits.
+    It raises BinaryFound for bytes, bytearrays and memoryviews; TypeError for other types that JSON lacks; ValueError
+    for NaN and infinity, circular or too deep nesting, integers of thousands of digits.
     """
     return _dumps if json is None or json is stdlib_json else _checked_dumps(json.dumps)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Callable
 from itertools import count
-from typing import TYPE_CHECKING, Any, Callable, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..adapters.base import Adapter, Room
 from ..exceptions import ConnectRefused
@@ -179,4 +180,3 @@ class Namespace(Broadcasts, Listens):
             return True
         handlers = self._handlers.find(data[0]) if data else ()
         return bool(handlers) and all(handler.concurrent for handler in handlers)
-

@@ -1,7 +1,7 @@
 """Socket.IO packets and their wire form, protocol 5 (Socket.IO protocol, "Packet encoding").
 
-A packet is ``<type>[<attachments>-][<namespace>,][<ack id>][<JSON>]``. Bytes inside the payload are left out of the JSON:
-``{"_placeholder":true,"num":i}`` stands for the i-th of the binary messages that follow the text.
+A packet is ``<type>[<attachments>-][<namespace>,][<ack id>][<JSON>]``. Bytes inside the payload are left out of the
+JSON: ``{"_placeholder":true,"num":i}`` stands for the i-th of the binary messages that follow the text.
 
 This is the hot path of every message, so it is written for speed: one pass, few calls, no look ahead for rare things.
 """
@@ -51,8 +51,8 @@ class DecodeError(ValueError):
 class Packet:
     """One Socket.IO packet. ``type`` is CONNECT to CONNECT_ERROR: whether bytes are inside is the codec's business.
 
-    ``data`` is a list for EVENT and ACK, a dict or None for CONNECT, a dict or a str for CONNECT_ERROR. ``id`` asks for an
-    acknowledgement (EVENT) or names the event that is acknowledged (ACK).
+    ``data`` is a list for EVENT and ACK, a dict or None for CONNECT, a dict or a str for CONNECT_ERROR. ``id`` asks
+    for an acknowledgement (EVENT) or names the event that is acknowledged (ACK).
     """
 
     type: int
@@ -76,8 +76,8 @@ class Encoder:
     def encode(self, packet: Packet) -> list[str | bytes]:
         """Return the packet's text, then its attachments: bytes, bytearrays and memoryviews in depth-first order.
 
-        Raises TypeError for a type that JSON lacks (and for bytes as a dict's key or outside EVENT and ACK), ValueError for
-        NaN and infinity, circular or too deep nesting, an integer of thousands of digits.
+        Raises TypeError for a type that JSON lacks (and for bytes as a dict's key or outside EVENT and ACK),
+        ValueError for NaN and infinity, circular or too deep nesting, an integer of thousands of digits.
         """
         kind, nsp, data, ack_id = packet.type, packet.nsp, packet.data, packet.id
         if kind > CONNECT_ERROR:
@@ -124,7 +124,9 @@ class Decoder:
     __slots__ = ("_loads", "_max_attachments", "_partial")
 
     def __init__(self, json: JSONCodec | None = None, max_attachments: int = 10) -> None:
-        """Decode JSON with ``json.loads`` (None or the json module: the fast codec), refusing more attachments a packet."""
+        """Decode JSON with ``json.loads`` (None or the json module: the fast codec), refusing more attachments a
+        packet.
+        """
         self._loads = loads_of(json)
         self._max_attachments = max_attachments
         self._partial: _Partial | None = None
@@ -132,8 +134,8 @@ class Decoder:
     def add(self, data: str | bytes | bytearray | memoryview) -> Packet | None:
         """Take one message; return the packet that it completes, None while attachments are missing.
 
-        A binary event or acknowledgement comes out as EVENT or ACK, its bytes in place; the data of these two is always a
-        list (empty where the peer sent none). Raises DecodeError.
+        A binary event or acknowledgement comes out as EVENT or ACK, its bytes in place; the data of these two is
+        always a list (empty where the peer sent none). Raises DecodeError.
         """
         if not isinstance(data, str):
             return self._add_attachment(bytes(data))

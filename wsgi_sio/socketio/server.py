@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from ..adapters import Adapter, MemoryAdapter, Room
 from ..client_files import ClientFiles
@@ -13,8 +14,8 @@ from ..runtime import Rank, Reactor, Task, make_lock
 from .broadcast import BroadcastOperator, Broadcasts
 from .connection import Connection
 from .handlers import Listens
-from .namespace import AnyMiddleware, Namespace
 from .jsoncodec import JSONCodec
+from .namespace import AnyMiddleware, Namespace
 from .packet import Encoder
 from .socket import Socket
 

@@ -1,14 +1,15 @@
 """Socket: one client in one namespace.
 
 Everything that runs the application's code for a client goes through its mailbox, one job after the other: being
-admitted, its events, the callbacks of its acknowledgements, and at last its disconnection.  So these need no locks among
-themselves, and a slow handler delays nobody but its own client.
+admitted, its events, the callbacks of its acknowledgements, and at last its disconnection.  So these need no locks
+among themselves, and a slow handler delays nobody but its own client.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from ..adapters.base import BroadcastOptions, Room
 from ..exceptions import AckTimeout

@@ -1,1 +1,3 @@
-"""RFC 6455 without I/O: `frames.py` builds and reads single frames, `messages.py` turns a stream of bytes into messages."""
+"""RFC 6455 without I/O: `frames.py` builds and reads single frames, `messages.py` turns a stream of bytes into
+messages.
+"""

@@ -1,7 +1,8 @@
 """WebSocket frames: building them, reading their headers, and the masking key (RFC 6455, section 5).
 
-Everything here is a function from bytes to bytes or values; nothing keeps state, so a server frame built once may be written to any
-number of clients. What frames mean together (fragments, UTF-8, closing) is the business of `messages.py`.
+Everything here is a function from bytes to bytes or values; nothing keeps state, so a server frame built once may be
+written to any number of clients. What frames mean together (fragments, UTF-8, closing) is the business of
+`messages.py`.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ _pack_head_16: Final = Struct("!BBH").pack
 _pack_head_64: Final = Struct("!BBQ").pack
 _pack_code: Final = Struct("!H").pack
 
-# Integers of this many bytes still fit the processor's cache; one integer for a whole 10 MB payload takes twice the time.
+# Integers of this many bytes still fit the processor's cache; one integer for a whole 10 MB payload takes twice the
+# time.
 _XOR_BLOCK: Final = 8192
 
 
@@ -70,12 +72,16 @@ class CloseCode(IntEnum):
 
 
 def is_close_code(code: int) -> bool:
-    """Whether `code` may stand in a close frame: registered, or from the ranges for libraries and applications (section 7.4)."""
+    """Whether `code` may stand in a close frame: registered, or from the ranges for libraries and applications
+    (section 7.4).
+    """
     return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
 
 
 class FrameError(Exception):
-    """The peer broke the protocol; `code` is the close code to answer with. `MessageDecoder` turns it into a `Violation`."""
+    """The peer broke the protocol; `code` is the close code to answer with. `MessageDecoder` turns it into a
+    `Violation`.
+    """
 
     def __init__(self, code: CloseCode, reason: str) -> None:
         super().__init__(reason)
@@ -103,7 +109,8 @@ def encode_frame(opcode: int, payload: bytes, *, fin: bool = True, mask: bytes |
     """Build one frame with the shortest length form (section 5.2).
 
     `mask`: 4 unpredictable bytes in the client role (section 5.3), None in the server role.
-    Raises ValueError for a control frame that is fragmented or longer than 125 bytes (section 5.5), or a mask of the wrong size.
+    Raises ValueError for a control frame that is fragmented or longer than 125 bytes (section 5.5), or a mask of the
+    wrong size.
     """
     size = len(payload)
     if opcode >= CLOSE and (size > _MAX_CONTROL_PAYLOAD or not fin):
@@ -124,7 +131,8 @@ def encode_frame(opcode: int, payload: bytes, *, fin: bool = True, mask: bytes |
 
 
 def encode_close(code: int, reason: str = "", mask: bytes | None = None) -> bytes:
-    """Build a close frame (section 5.5.1); NO_STATUS (1005) gives the empty one, so that a received code can be sent back as it is.
+    """Build a close frame (section 5.5.1); NO_STATUS (1005) gives the empty one, so that a received code can be sent
+    back as it is.
 
     `reason` is cut at a character boundary to the 123 bytes that fit. Raises ValueError for a code that may not travel.
     """
@@ -139,7 +147,9 @@ def encode_close(code: int, reason: str = "", mask: bytes | None = None) -> byte
 
 
 class FrameHeader(NamedTuple):
-    """One frame's header: `size` is the header's own bytes, `length` the payload's; `mask` is empty for an unmasked frame."""
+    """One frame's header: `size` is the header's own bytes, `length` the payload's; `mask` is empty for an unmasked
+    frame.
+    """
 
     fin: bool
     opcode: int
@@ -151,9 +161,9 @@ class FrameHeader(NamedTuple):
 def read_header(data: bytes, pos: int, expect_masked: bool) -> FrameHeader | None:
     """Read and check the frame header that starts at `data[pos]`; None while bytes of it are missing (section 5.2).
 
-    A length in a longer form than needed is accepted, as other implementations do. Raises FrameError (1002) for anything else that is
-    malformed: reserved bits and opcodes, a mask missing or unasked for, control frames in fragments or too long, a 64-bit length with
-    its top bit set.
+    A length in a longer form than needed is accepted, as other implementations do. Raises FrameError (1002) for
+    anything else that is malformed: reserved bits and opcodes, a mask missing or unasked for, control frames in
+    fragments or too long, a 64-bit length with its top bit set.
     """
     if len(data) - pos < 2:
         return None

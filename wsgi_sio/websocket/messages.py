@@ -1,7 +1,9 @@
-"""WebSocket messages out of a byte stream: fragments, UTF-8, size limit, closing (RFC 6455, sections 5.4, 5.5, 7.1 and 8.1).
+"""WebSocket messages out of a byte stream: fragments, UTF-8, size limit, closing (RFC 6455, sections 5.4, 5.5, 7.1
+and 8.1).
 
-`MessageDecoder` is fed whatever the socket gave and returns what it meant. It never raises for what a peer sends: a breach of the
-protocol is a `Violation`, found at the first byte that proves it, so that the caller can close with its code at once.
+`MessageDecoder` is fed whatever the socket gave and returns what it meant. It never raises for what a peer sends: a
+breach of the protocol is a `Violation`, found at the first byte that proves it, so that the caller can close with its
+code at once.
 """
 
 from __future__ import annotations
@@ -50,7 +52,9 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """The peer broke the protocol: `code` (1002, 1007 or 1009) and `reason` are for the close frame. Nothing follows it."""
+    """The peer broke the protocol: `code` (1002, 1007 or 1009) and `reason` are for the close frame. Nothing follows
+    it.
+    """
 
     code: int
     reason: str
@@ -64,7 +68,9 @@ _SHORT: Final = 125
 
 
 def _unfinished_utf8(data: bytes) -> bytes:
-    """Check the beginning of a text; return the bytes at its end that only begin a character. Raises UnicodeDecodeError."""
+    """Check the beginning of a text; return the bytes at its end that only begin a character. Raises
+    UnicodeDecodeError.
+    """
     tail = data[utf_8_decode(data, "strict", False)[1] :]
     if tail[:1] == b"\xed" and tail[1:2] > b"\x9f":
         # CPython waits for the third byte of a surrogate, though the second has already settled it.
@@ -108,7 +114,9 @@ class _Message:
         self.announced += header.length
 
     def add(self, chunk: bytes) -> None:
-        """Take the next bytes of the current frame as they came. Raises UnicodeDecodeError at the first wrong byte of a text."""
+        """Take the next bytes of the current frame as they came. Raises UnicodeDecodeError at the first wrong byte of
+        a text.
+        """
         self.left -= len(chunk)
         if self.mask:
             turn = len(chunk) & 3
@@ -125,8 +133,9 @@ class _Message:
 class MessageDecoder:
     """The receiving half of one connection: bytes in, events out, no I/O.
 
-    `expect_masked`: True in the server role, False in the client role. `max_message_size`: bytes of payload that one message may have;
-    a larger one is refused (1009) from the header that announces it. Memory grows only with bytes received and not yet delivered.
+    `expect_masked`: True in the server role, False in the client role. `max_message_size`: bytes of payload that one
+    message may have; a larger one is refused (1009) from the header that announces it. Memory grows only with bytes
+    received and not yet delivered.
     """
 
     __slots__ = ("_ended", "_expect_masked", "_max_message_size", "_message", "_pending", "_short")
@@ -172,7 +181,8 @@ class MessageDecoder:
         self._message = None
 
     def _read_short_texts(self, data: bytes, pos: int, events: list[Event]) -> int:
-        """The fast path: whole unfragmented text frames of less than 126 bytes, which are nearly all of a live connection's traffic.
+        """The fast path: whole unfragmented text frames of less than 126 bytes, which are nearly all of a live
+        connection's traffic.
 
         Returns the position of the first byte that is something else; there `_read_frame` takes over, and judges.
         """
