@@ -135,8 +135,9 @@ class SocketIO:
         # The signature that the server checks calls against is the handler's own, behind the socket.
         own = inspect.signature(handler)
         first = inspect.Parameter("socket", inspect.Parameter.POSITIONAL_ONLY)
-        in_context.__signature__ = own.replace(parameters=[first, *own.parameters.values()])  # type:
-        ignore[attr-defined] self.server.of(namespace).on(event, in_context)
+        signature = own.replace(parameters=[first, *own.parameters.values()])
+        in_context.__signature__ = signature  # type: ignore[attr-defined]
+        self.server.of(namespace).on(event, in_context)
 
     def _run(self, socket: Socket, event: str, handler: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         assert self._app is not None

@@ -197,8 +197,8 @@ class EngineServer:
         if not can_take(request.environ):
             raise EngineError(
                 BAD_REQUEST,
-                "this WSGI server does not give its socket away (or serves one request at a time), so only polling works;"
-                " gunicorn with -k gevent or --threads does",
+                "this WSGI server does not give its socket away (or serves one request at a time), so only polling"
+                " works; gunicorn with -k gevent or --threads does",
                 "WebSocket is not available on this server",
             )
         accept = compose_accept(request.environ, cors)

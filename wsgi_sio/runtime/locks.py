@@ -12,8 +12,8 @@ from __future__ import annotations
 import _thread
 import os
 import threading
-from enum import IntEnum
 from contextlib import AbstractContextManager
+from enum import IntEnum
 from typing import Any
 
 
