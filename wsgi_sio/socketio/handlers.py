@@ -40,10 +40,6 @@ class Handler:
         self.once = once
         self.fewest, self.most = _arity(func)
 
-    def accepts(self, count: int) -> bool:
-        """Whether it can be called with ``count`` positional arguments."""
-        return self.fewest <= count <= self.most
-
     def where(self) -> str:
         """Name, file and line, for the log."""
         func = inspect.unwrap(self.func)
@@ -107,38 +103,46 @@ class HandlerTable:
         return bool(self._handlers)
 
 
-def call(table: HandlerTable, handlers: Sequence[Handler], event: str, args: tuple[Any, ...], origin: str) -> Any:
+def call(
+    table: HandlerTable, handlers: Sequence[Handler], event: str, args: tuple[Any, ...], origin: str, own: int = 1
+) -> Any:
     """Run ``handlers`` in order and return the first result that is not None.
 
-    A handler that cannot take so many arguments is not called: the log says which, where it is, and what came.
+    A handler that cannot take so many arguments is not called, and FAILED returned unless another gives a result: the
+    log says which handler, where it is, and what came.
 
     :param origin: who sent the event, for that line.
+    :param own: how many of ``args`` are ours: the socket in front.
     :raises Exception: what a handler raises.
     """
     result = None
     for handler in handlers:
-        if event in LIFE_CYCLE:
-            given = args[: handler.most]
-        else:
-            given = args
-            if not handler.fewest <= len(args) <= handler.most:
-                logger.error(
-                    "handler %s of event %r takes %s arguments, but %s sent %d: %s",
-                    handler.where(), event, _span(handler), origin, len(args), [type(arg).__name__ for arg in args],
-                )  # fmt: skip
+        given = args
+        if not handler.fewest <= len(args) <= handler.most:
+            if event in LIFE_CYCLE:
+                given = args[: handler.most]
+            else:
+                _report_arity(handler, event, args[own:], own, origin)
+                result = FAILED if result is None else result
                 continue
         if handler.once and not table.claim(handler):
             continue
         returned = handler.func(*given)
-        if result is None:
+        if result is None or (result is FAILED and returned is not None):
             result = returned
     return result
 
 
-def _span(handler: Handler) -> str:
-    if handler.most >= _UNLIMITED:
-        return f"at least {handler.fewest}"
-    return str(handler.fewest) if handler.fewest == handler.most else f"{handler.fewest} to {handler.most}"
+def _report_arity(handler: Handler, event: str, sent: tuple[Any, ...], own: int, origin: str) -> None:
+    fewest, most = handler.fewest - own, handler.most - own
+    span = (
+        f"at least {fewest}" if handler.most >= _UNLIMITED else f"{fewest}" if fewest == most else f"{fewest} to {most}"
+    )
+    kinds = ", ".join(type(arg).__name__ for arg in sent)
+    where = handler.where()
+    logger.warning(
+        "handler %s of %r takes %s arguments, but %s sent %d (%s)", where, event, span, origin, len(sent), kinds
+    )
 
 
 class Listens:

@@ -154,7 +154,7 @@ class Namespace(Broadcasts, Listens):
 
     def _run_own(self, event: str, socket: Socket, own: HandlerTable, reason: str) -> None:
         try:
-            call(own, own.find(event), event, (reason,), repr(socket))
+            call(own, own.find(event), event, (reason,), repr(socket), own=0)
         except Exception:
             logger.exception("a handler of %r failed for %r", event, socket)
 
@@ -167,7 +167,7 @@ class Namespace(Broadcasts, Listens):
             if handlers:
                 result = call(self._handlers, handlers, event, (socket, *data[1:]), f"client {socket.id}")
             if own:
-                returned = call(own, own.find(event), event, tuple(data[1:]), f"client {socket.id}")
+                returned = call(own, own.find(event), event, tuple(data[1:]), f"client {socket.id}", own=0)
                 result = returned if result is None else result
         except Exception:
             logger.exception("a handler of %r failed for %r", event, socket)
