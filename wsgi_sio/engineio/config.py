@@ -33,7 +33,7 @@ class EngineConfig:
     :param allow_request: ``(environ) -> True, None, False or a message``; False and messages refuse the handshake
         with code 4.
     :param http_compression: bytes from which a polling answer is compressed; None for never.
-    :param max_outbox: bytes that may wait for a slow client before it is closed.
+    :param max_outbox: bytes of memory that may wait for a slow client before it is closed.
     :param max_workers: how many handlers may run at once (None: 64 threads or 1000 greenlets).
     :raises ValueError: for a value that makes no sense.
     """

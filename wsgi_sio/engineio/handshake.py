@@ -6,6 +6,7 @@ thread is started.  Then the extensions are taken out (none is offered in the da
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import simple_websocket
@@ -13,6 +14,8 @@ from wsproto.utilities import ProtocolError
 
 from .config import Environ
 from .request import BAD_REQUEST, EngineError, Headers
+
+_KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 
 
 def compose_accept(environ: Environ, headers: Headers) -> bytes:
@@ -22,6 +25,8 @@ def compose_accept(environ: Environ, headers: Headers) -> bytes:
     """
     if environ.get("SERVER_PROTOCOL") != "HTTP/1.1" or environ["REQUEST_METHOD"] != "GET":
         raise EngineError(BAD_REQUEST, "a WebSocket handshake is a GET of HTTP/1.1")
+    if not _KEY.fullmatch(environ.get("HTTP_SEC_WEBSOCKET_KEY", "").strip()):
+        raise EngineError(BAD_REQUEST, "Sec-WebSocket-Key is not the base64 of 16 bytes")
     offered = [name.strip() for name in environ.get("HTTP_SEC_WEBSOCKET_PROTOCOL", "").split(",") if name.strip()]
     recorder = _Recorder()
     request = {key: value for key, value in environ.items() if key.startswith("HTTP_")}

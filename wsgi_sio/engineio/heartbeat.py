@@ -7,6 +7,7 @@ two dicts, always sorted, and every change costs O(1).
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import takewhile
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -33,7 +34,7 @@ class Heartbeat:
         self._interval = interval
         self._timeout = timeout
         self._clock = clock
-        # Firing a little late lets one wake-up serve many sessions.
+        # Pinging a little late lets one wake-up serve many sessions.
         self._slack = min(0.05, interval / 20, timeout / 20)
         self._lock = make_lock(Rank.LEAF)
         self._due: dict[Session, float] = {}
@@ -68,14 +69,14 @@ class Heartbeat:
 
     def _arm(self) -> None:
         with self._lock:
-            self._armed_for = min(
-                (next(iter(queue.values())) for queue in (self._due, self._awaited) if queue), default=inf
-            )
+            next_ping = next(iter(self._due.values()), inf)
+            next_end = next(iter(self._awaited.values()), inf)
+            self._armed_for = min(next_ping, next_end)
             if self._armed_for == inf:
                 return
             self._generation += 1
             generation = self._generation
-            delay = max(0.0, self._armed_for - self._clock()) + self._slack
+            delay = max(0.0, min(next_ping + self._slack, next_end) - self._clock())
         self._reactor.call_later(delay, lambda: self._tick(generation))
 
     def _tick(self, generation: int) -> None:
@@ -83,10 +84,10 @@ class Heartbeat:
             return  # a later call of _arm has replaced this timer
         with self._lock:
             now = self._clock()
-            silent = _take_due(self._awaited, now)
+            silent = list(_take_due(self._awaited, now))
             to_ping = _take_due(self._due, now)
-            for session in to_ping:
-                self._awaited[session] = now + self._timeout
+            for session, due in to_ping.items():
+                self._awaited[session] = due + self._timeout  # that the ping went out late is not to be noticed
                 session.pong_awaited = True
         for session in silent:
             session.close("ping timeout", abort=True)
@@ -95,12 +96,8 @@ class Heartbeat:
         self._arm()
 
 
-def _take_due(queue: dict[Session, float], now: float) -> list[Session]:
-    due = []
-    for session, deadline in queue.items():
-        if deadline > now:
-            break
-        due.append(session)
+def _take_due(queue: dict[Session, float], now: float) -> dict[Session, float]:
+    due = dict(takewhile(lambda entry: entry[1] <= now, queue.items()))
     for session in due:
         del queue[session]
     return due

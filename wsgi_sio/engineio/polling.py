@@ -9,13 +9,16 @@ import gzip
 import zlib
 
 from ..runtime import Event, Reactor
-from .packet import CLOSE, Packet, PacketError, decode_payload, encode_payload
+from .packet import CLOSE, NOOP, Packet, PacketError, decode_payload, encode_payload
 from .request import BodyError, EngineRequest, Headers, Response
-from .session import CLOSE_PACKET, NOOP_PACKET, Session
-from .takeover import peer_left
+from .session import Session
+from .takeover import end_connection, peer_left, serves_many
 
 # How long a server that handles one request at a time can be kept waiting (seconds).
 _SHORT_HOLD = 0.2
+
+CLOSE_PACKET = Packet(CLOSE)
+NOOP_PACKET = Packet(NOOP)
 
 _NO_STORE = ("Cache-Control", "no-store")
 
@@ -27,7 +30,18 @@ class PollingTransport:
     :param threshold: bytes from which an answer is compressed; None for never.
     """
 
-    __slots__ = ("_answer", "_getting", "_posting", "_reactor", "_threshold", "_waiting", "hold", "idle", "session")
+    __slots__ = (
+        "_answer",
+        "_client_left",
+        "_getting",
+        "_posting",
+        "_reactor",
+        "_threshold",
+        "_waiting",
+        "hold",
+        "idle",
+        "session",
+    )
 
     name = "polling"
 
@@ -41,15 +55,18 @@ class PollingTransport:
         self._answer: list[Packet] = []
         self._getting = False
         self._posting = False
+        self._client_left = False
 
     # -- GET ----------------------------------------------------------------------------------------------------
 
     def get(self, request: EngineRequest) -> Response:
         """Answer with what is queued, or with the first packets to come."""
         session = self.session
+        batch = None
         with session.lock:
             overlap = self._getting
-            if not overlap:
+            left = session.transport is not self
+            if not overlap and not left:
                 self._getting = True
                 batch = session.take_locked()
                 if batch is None:
@@ -57,19 +74,26 @@ class PollingTransport:
                     self.idle = True
         if overlap:
             session.close("transport error", abort=True)
+        if overlap or left:
             return Response(400, [_NO_STORE])
-        if batch is None:
-            batch = self._wait(request)
+        batch = self._wait(request) if batch is None else self._last_words(batch)
         self._getting = False
+        if session.transport is not self:
+            return Response(400, [_NO_STORE])
         if not session.open:
             session.closed(self)
         return payload_response(request, batch, self._threshold)
 
+    def _last_words(self, queued: list[Packet]) -> list[Packet]:
+        """The answer to a GET that need not wait; it closes the client if the session is over."""
+        if self.session.open:
+            return queued
+        return [NOOP_PACKET] if self._client_left else [*(queued or [NOOP_PACKET]), CLOSE_PACKET]
+
     def _wait(self, request: EngineRequest) -> list[Packet]:
         waiting = self._waiting
         assert waiting is not None
-        multithread = request.environ.get("wsgi.multithread", True)
-        if not waiting.wait(self.hold if multithread else min(self.hold, _SHORT_HOLD)):
+        if not waiting.wait(self.hold if serves_many(request.environ) else min(self.hold, _SHORT_HOLD)):
             with self.session.lock:
                 timed_out, self.idle = self.idle, False
             if timed_out:
@@ -108,17 +132,21 @@ class PollingTransport:
         try:
             body = request.read_body(limit)
         except BodyError as error:
-            # The rest of the body is not read, so the connection cannot serve another request.
-            return Response(error.status, [_NO_STORE, ("Connection", "close")])
+            if error.reason is not None:
+                session.close(error.reason, abort=True)
+            return Response(error.status, [_NO_STORE, *end_connection(request.environ)])
         session.wait_readable()
         try:
             packets, failure = decode_payload(body.decode())
         except UnicodeDecodeError:
             packets, failure = [], PacketError("the payload is not UTF-8")
         for packet in packets:
+            if session.transport is not self:
+                break
             if packet.type == CLOSE:
-                session.send([NOOP_PACKET], volatile=True)  # what a waiting GET of a leaving client gets
-            if session.transport is self:
+                self._client_left = True
+                session.close("transport close")
+            else:
                 session.receive(packet.data if type(packet.data) is bytes else packet.text())
         if failure is not None:
             session.close("parse error", abort=True)
@@ -127,7 +155,12 @@ class PollingTransport:
     # -- the end ------------------------------------------------------------------------------------------------
 
     def finish(self, code: int | None = None, reason: str = "") -> None:
-        self.write([CLOSE_PACKET])
+        self.write([NOOP_PACKET if self._client_left else CLOSE_PACKET])
+
+    def leave(self) -> None:
+        """The session goes on without this transport; a GET that waits all the same is refused."""
+        if self._waiting is not None:
+            self._waiting.set()
 
     def abort(self) -> None:
         self.session.closed(self)

@@ -12,9 +12,6 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
-from werkzeug.wsgi import get_input_stream
-
 from .config import EngineConfig, Environ
 
 if TYPE_CHECKING:
@@ -57,7 +54,7 @@ class EngineError(Exception):
     def response(self, upgrade: bool) -> Response:
         """The HTTP answer; a request to upgrade gets the bare message and always 400."""
         if upgrade:
-            return Response(400, [("Content-Type", "text/html"), ("Connection", "close")], self.message.encode())
+            return Response(400, [("Content-Type", "text/html")], self.message.encode())
         body = json.dumps({"code": self.code, "message": self.message}, separators=(",", ":"), ensure_ascii=False)
         return Response(403 if self.code == FORBIDDEN else 400, [_JSON], body.encode())
 
@@ -66,11 +63,13 @@ class BodyError(Exception):
     """A request body that cannot be used.
 
     :param status: the HTTP status to answer with: 400 or 413.
+    :param reason: why the session ends; None lets it live.
     """
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, reason: str | None = None) -> None:
         super().__init__(status)
         self.status = status
+        self.reason = reason
 
 
 @dataclass(slots=True)
@@ -109,20 +108,36 @@ class EngineRequest:
     def read_body(self, limit: int) -> bytes:
         """Read the whole body, chunked or not.
 
-        :raises BodyError: 413 when it is larger than ``limit`` bytes, which are never read then; 400 when it has no
-            length, or ends early.
+        :raises BodyError: 413 when it is larger than ``limit`` bytes; 400 when it is empty, has no length, ends early.
         """
-        environ = self.environ
-        length = environ.get("CONTENT_LENGTH")
-        if not environ.get("wsgi.input_terminated") and not (length and length.isdecimal() and int(length) > 0):
+        length = self.environ.get("CONTENT_LENGTH")
+        chunked = "chunked" in self.environ.get("HTTP_TRANSFER_ENCODING", "").lower()
+        if chunked and self.environ.get("wsgi.input_terminated"):
+            announced = limit + 1
+        elif length and length.isdecimal():
+            announced = int(length)
+            if announced > limit:
+                raise BodyError(413)
+        else:
             raise BodyError(400)
-        try:
-            body: bytes = get_input_stream(environ, max_content_length=limit).read()
-        except RequestEntityTooLarge:
-            raise BodyError(413) from None
-        except (ClientDisconnected, OSError, ValueError):
-            raise BodyError(400) from None
+        body = self._read(announced)
+        if len(body) > limit:
+            raise BodyError(413)
+        if not body:
+            raise BodyError(400, "parse error")
+        if not chunked and len(body) < announced:
+            raise BodyError(400, "transport error")
         return body
+
+    def _read(self, size: int) -> bytes:
+        stream = self.environ["wsgi.input"]
+        body = bytearray()
+        try:
+            while len(body) < size and (chunk := stream.read(size - len(body))):
+                body += chunk
+        except (OSError, ValueError):  # the client broke off, or sent chunks that are none
+            raise BodyError(400, "transport error") from None
+        return bytes(body)
 
 
 def parse_request(environ: Environ) -> EngineRequest:

@@ -117,7 +117,7 @@ class EngineServer:
         websocket = request.query["transport"] == "websocket"
         if session is None:
             if self._closed:
-                return Response(503, [("Retry-After", "1"), ("Connection", "close")])
+                return Response(503, [("Retry-After", "1")])
             return self._open_websocket(request, cors) if websocket else self._open_polling(request)
         if websocket:
             return self._upgrade(session, request, cors)
@@ -180,15 +180,14 @@ class EngineServer:
     def _upgrade(self, session: Session, request: EngineRequest, cors: Headers) -> Hijacked:
         if not request.upgrade:
             raise EngineError(BAD_REQUEST, "transport=websocket came without an Upgrade header")
-        upgrade = Upgrade(session, self.reactor)
-        if not session.begin_upgrade(upgrade):
-            raise EngineError(BAD_REQUEST, "the session is over, upgraded already, or being upgraded")
-        try:
-            candidate, early, held = self._accept(session, request, cors)
-        except BaseException:
-            session.end_upgrade(upgrade)
-            raise
-        upgrade.start(candidate, early, self.config.upgrade_timeout)
+        candidate, early, held = self._accept(session, request, cors)
+        polling = session.transport
+        if isinstance(polling, PollingTransport):
+            upgrade = Upgrade(session, polling, candidate, self.reactor)
+            if session.begin_upgrade(upgrade):
+                upgrade.start(early, self.config.upgrade_timeout)
+                return Hijacked(held)
+        candidate.finish()  # over, upgraded already, or being upgraded: the session is not affected
         return Hijacked(held)
 
     def _accept(

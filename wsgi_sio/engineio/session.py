@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..runtime import Event, Rank, make_lock
 from .config import Environ
-from .packet import CLOSE, MESSAGE, NOOP, Packet
+from .packet import MESSAGE, Packet
 
 if TYPE_CHECKING:
     from .server import EngineServer
@@ -26,8 +26,8 @@ logger = logging.getLogger("wsgi_sio.engineio")
 
 OPEN, CLOSING, CLOSED = range(3)
 
-CLOSE_PACKET = Packet(CLOSE)
-NOOP_PACKET = Packet(NOOP)
+# What a queued packet weighs beside its payload (bytes), so that a million tiny ones are not for free.
+_OVERHEAD = 256
 
 
 class Transport(Protocol):
@@ -103,7 +103,7 @@ class Session:
 
     @property
     def outbox_size(self) -> int:
-        """Bytes that wait for the client, apart from what the transport has already taken."""
+        """Bytes of memory that wait for the client, apart from what the transport has already taken."""
         return self._outbox_size
 
     # -- outbound -----------------------------------------------------------------------------------------------
@@ -142,7 +142,7 @@ class Session:
         """Append to the outbox; True when the client is too far behind."""
         self._outbox += packets
         for packet in packets:
-            self._outbox_size += packet.size
+            self._outbox_size += packet.size + _OVERHEAD
         return self._outbox_size > self._server.config.max_outbox
 
     def next_batch(self, transport: Transport, limit: int) -> list[Packet] | None:
@@ -164,7 +164,7 @@ class Session:
                 return outbox
             count = size = 0
             while size < limit and count < len(outbox):
-                size += outbox[count].size
+                size += outbox[count].size + _OVERHEAD
                 count += 1
             self._outbox = outbox[count:]
             self._outbox_size -= size
@@ -173,9 +173,7 @@ class Session:
     def take_locked(self) -> list[Packet] | None:
         """For a GET: all that is queued, or None when it has to wait; the caller holds the lock."""
         queued, self._outbox, self._outbox_size = self._outbox, [], 0
-        if self._state != OPEN:
-            return [*(queued or [NOOP_PACKET]), CLOSE_PACKET]
-        return queued or None
+        return queued if queued or self._state != OPEN else None
 
     # -- inbound ------------------------------------------------------------------------------------------------
 
@@ -312,16 +310,13 @@ class Session:
         with self.lock:
             if self._state != OPEN or self.upgrade is not upgrade:
                 return False
-            old, self.transport = self.transport, transport
+            self.transport.idle = False
+            self.transport = transport
             self.upgrade = None
-            parked = old.idle
-            old.idle = False
             transport.idle = not self._outbox
             batch, self._outbox = self._outbox, []
             self._outbox_size = 0
             paused = self._pauses > 0
-        if parked:
-            old.finish()
         if paused:
             transport.pause()
         if batch:

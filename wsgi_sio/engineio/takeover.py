@@ -75,11 +75,26 @@ def _usable(sock: Any) -> Any | None:
     return None
 
 
+def serves_many(environ: Environ) -> bool:
+    """Whether the server goes on serving others while a request waits."""
+    return bool(environ.get("wsgi.multithread", True)) or threads_are_greenlets()
+
+
 def can_take(environ: Environ) -> bool:
-    """Whether a WebSocket is possible on this server: its socket can be reached and more than one request is served."""
-    if not (environ.get("wsgi.multithread") or threads_are_greenlets()):
+    """Whether a WebSocket is possible on this server: its socket can be reached, and moved if nothing may wait."""
+    if not environ.get("SERVER_PROTOCOL", "HTTP/1.1").startswith("HTTP/1"):
         return False
-    return environ.get("SERVER_PROTOCOL", "HTTP/1.1").startswith("HTTP/1") and find_socket(environ) is not None
+    sock = find_socket(environ)
+    return sock is not None and (serves_many(environ) or not _is_tls(sock))
+
+
+def end_connection(environ: Environ) -> list[tuple[str, str]]:
+    """The header that makes the server close the connection, whose request has not been read to its end.
+
+    wsgiref and waitress do not let an application say so; they close by themselves.
+    """
+    server = environ.get("SERVER_SOFTWARE", "").lower()
+    return [("Connection", "close")] if server.startswith(("gunicorn", "gevent", "werkzeug")) else []
 
 
 def take(environ: Environ, reactor: Reactor) -> Taken:
@@ -87,7 +102,7 @@ def take(environ: Environ, reactor: Reactor) -> Taken:
     server_sock = find_socket(environ)
     assert server_sock is not None
     early = _read_ahead(environ, server_sock)
-    if hasattr(server_sock, "do_handshake"):
+    if _is_tls(server_sock):
         held = reactor.event()
         return Taken(TLSSocket(server_sock, held), early, held)
     fd = _swap_greenlet(server_sock) if hasattr(server_sock, "_sock") else _swap_thread(server_sock)
@@ -98,6 +113,10 @@ def take(environ: Environ, reactor: Reactor) -> Taken:
     except OSError:
         pass  # a Unix socket has no Nagle to switch off
     return Taken(sock, early, None)
+
+
+def _is_tls(sock: Any) -> bool:
+    return hasattr(sock, "do_handshake")
 
 
 def _dead_socket() -> _socket.socket:
@@ -147,7 +166,7 @@ def _read_ahead(environ: Environ, server_sock: Any) -> bytes:
 def peer_left(environ: Environ) -> bool:
     """Whether the client of a request in progress is known to have hung up; a look that consumes nothing."""
     sock = find_socket(environ)
-    if sock is None or hasattr(sock, "do_handshake"):
+    if sock is None or _is_tls(sock):
         return False
     inner = getattr(sock, "_sock", sock)
     try:

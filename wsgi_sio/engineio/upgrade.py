@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from ..runtime import Reactor, Timer
 from ..websocket.frames import TEXT, encode_frame
 from .packet import PONG, UPGRADE, Packet
-from .session import NOOP_PACKET
+from .polling import NOOP_PACKET, PollingTransport
 
 if TYPE_CHECKING:
     from .session import Session
     from .websocket import WebSocketTransport
 
-_NOOP_INTERVAL = 0.1
+_NOOP_EVERY = 0.1
 
 _PROBE = "2probe"
 _PROBED = Packet(PONG, frame=encode_frame(TEXT, b"3probe"))
@@ -27,22 +27,24 @@ _UPGRADE = str(UPGRADE)
 class Upgrade:
     """One attempt; it owns the candidate WebSocket until the session does."""
 
-    __slots__ = ("_candidate", "_noop", "_probed", "_reactor", "_session", "_timeout")
+    __slots__ = ("_candidate", "_noop", "_polling", "_probed", "_reactor", "_session", "_timeout")
 
-    def __init__(self, session: Session, reactor: Reactor) -> None:
+    def __init__(
+        self, session: Session, polling: PollingTransport, candidate: WebSocketTransport, reactor: Reactor
+    ) -> None:
         self._session = session
+        self._polling = polling
+        self._candidate = candidate
         self._reactor = reactor
-        self._candidate: WebSocketTransport
         self._probed = False
         self._timeout: Timer | None = None
         self._noop: Timer | None = None
 
-    def start(self, candidate: WebSocketTransport, early: bytes, timeout: float) -> None:
+    def start(self, early: bytes, timeout: float) -> None:
         """Wait up to ``timeout`` seconds for the client to probe and to switch."""
-        self._candidate = candidate
-        candidate.owner = self
+        self._candidate.owner = self
         self._timeout = self._reactor.call_later(timeout, self.cancel)
-        candidate.start(early)
+        self._candidate.start(early)
 
     def receive(self, data: str | bytes) -> None:
         """Take a packet from the candidate."""
@@ -53,7 +55,9 @@ class Upgrade:
         elif self._probed and data == _UPGRADE:
             self._stop_timers()
             self._candidate.owner = self._session
-            if not self._session.switch(self, self._candidate):
+            if self._session.switch(self, self._candidate):
+                self._polling.leave()
+            else:
                 self._candidate.finish()
         else:
             self.cancel()
@@ -70,7 +74,7 @@ class Upgrade:
             self._candidate.finish(code)
 
     def _release_get_later(self) -> None:
-        self._noop = self._reactor.call_later(_NOOP_INTERVAL, self._release_get)
+        self._noop = self._reactor.call_later(_NOOP_EVERY, self._release_get)
 
     def _release_get(self) -> None:
         if self._session.upgrade is self:

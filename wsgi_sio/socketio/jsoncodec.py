@@ -10,6 +10,7 @@ import json as stdlib_json
 import re
 import sys
 from collections.abc import Callable, Iterable
+from math import isfinite
 from typing import Any, Protocol
 
 __all__ = ["BINARY_TYPES", "BinaryFound", "JSONCodec", "dumps_of", "loads_of"]
@@ -38,7 +39,7 @@ def dumps_of(json: JSONCodec | None) -> Callable[[Any], str]:
     """Return ``dumps(value) -> str`` of ``json``; None and the json module mean the fast one of this module.
 
     It raises BinaryFound for bytes, bytearrays and memoryviews; TypeError for other types that JSON lacks; ValueError
-    for NaN and infinity, circular or too deep nesting, integers of thousands of digits.
+    for circular or too deep nesting, integers of thousands of digits. NaN and infinity become null.
     """
     return _dumps if json is None or json is stdlib_json else _checked_dumps(json.dumps)
 
@@ -75,10 +76,24 @@ _iterencode = _make_iterencode()
 
 def _dumps(value: Any) -> str:
     try:
-        text = "".join(_iterencode(value, 0))
+        try:
+            text = "".join(_iterencode(value, 0))
+        except ValueError:
+            text = "".join(_iterencode(_finite(value), 0))
     except RecursionError:
         raise ValueError("circular reference, or nested too deeply for JSON") from None
     return text if text.isascii() else _well_formed(text)
+
+
+def _finite(value: Any) -> Any:
+    """A copy with None for NaN and infinity, which JSON lacks: JSON.stringify writes null for them."""
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return value
 
 
 def _well_formed(text: str) -> str:

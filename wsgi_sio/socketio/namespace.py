@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..adapters.base import Adapter, Room
 from ..exceptions import ConnectRefused
 from .broadcast import BroadcastOperator, Broadcasts
-from .handlers import FAILED, HandlerTable, Listens, call
+from .handlers import FAILED, LIFE_CYCLE, HandlerTable, Listens, call
 from .handshake import Handshake
 
 if TYPE_CHECKING:
@@ -161,7 +161,8 @@ class Namespace(Broadcasts, Listens):
     def dispatch(self, socket: Socket, own: HandlerTable, data: list[Any]) -> Any:
         """Run the handlers of an event from the client; gives what to acknowledge with, or FAILED."""
         event = data[0]
-        handlers = self._handlers.find(event)
+        # "connection" is no reserved name, but its handler is not for clients to call.
+        handlers = () if event in LIFE_CYCLE else self._handlers.find(event)
         result = None
         try:
             if handlers:

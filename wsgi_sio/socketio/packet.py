@@ -77,7 +77,7 @@ class Encoder:
         """Return the packet's text, then its attachments: bytes, bytearrays and memoryviews in depth-first order.
 
         Raises TypeError for a type that JSON lacks (and for bytes as a dict's key or outside EVENT and ACK),
-        ValueError for NaN and infinity, circular or too deep nesting, an integer of thousands of digits.
+        ValueError for circular or too deep nesting, an integer of thousands of digits.
         """
         kind, nsp, data, ack_id = packet.type, packet.nsp, packet.data, packet.id
         if kind > CONNECT_ERROR:
