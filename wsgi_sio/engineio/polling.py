@@ -33,6 +33,7 @@ class PollingTransport:
     __slots__ = (
         "_answer",
         "_client_left",
+        "_ended",
         "_getting",
         "_posting",
         "_reactor",
@@ -56,6 +57,7 @@ class PollingTransport:
         self._getting = False
         self._posting = False
         self._client_left = False
+        self._ended = False
 
     # -- GET ----------------------------------------------------------------------------------------------------
 
@@ -80,15 +82,19 @@ class PollingTransport:
         self._getting = False
         if session.transport is not self:
             return Response(400, [_NO_STORE])
-        if not session.open:
+        if self._ended:
             session.closed(self)
         return payload_response(request, batch, self._threshold)
 
     def _last_words(self, queued: list[Packet]) -> list[Packet]:
-        """The answer to a GET that need not wait; it closes the client if the session is over."""
-        if self.session.open:
+        """The answer to a GET that need not wait: what is queued or, the session being over, the end.
+
+        Never both: the JavaScript client would notice the end before it has handled the packets.
+        """
+        if queued:
             return queued
-        return [NOOP_PACKET] if self._client_left else [*(queued or [NOOP_PACKET]), CLOSE_PACKET]
+        self._ended = True
+        return [NOOP_PACKET] if self._client_left else [NOOP_PACKET, CLOSE_PACKET]
 
     def _wait(self, request: EngineRequest) -> list[Packet]:
         waiting = self._waiting
@@ -155,6 +161,7 @@ class PollingTransport:
     # -- the end ------------------------------------------------------------------------------------------------
 
     def finish(self, code: int | None = None, reason: str = "") -> None:
+        self._ended = True
         self.write([NOOP_PACKET if self._client_left else CLOSE_PACKET])
 
     def leave(self) -> None:

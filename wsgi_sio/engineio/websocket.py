@@ -76,6 +76,8 @@ class WebSocketTransport:
             self._end_of_stream()
         elif not self._finishing:
             self._feed(data)
+        elif any(isinstance(event, Close) for event in self._decoder.feed(data)):
+            self._release()  # the peer has answered our close frame
 
     def _feed(self, data: bytes) -> None:
         for event in self._decoder.feed(data):
@@ -168,7 +170,8 @@ class WebSocketTransport:
             try:
                 # A frame of at most 127 bytes either fits the buffer or the peer has stopped reading anyway.
                 self._sock.send(encode_close(code or _NO_STATUS, reason))
-                self._sock.shutdown(socket.SHUT_WR)
+                if code is not None:  # an answer, or the peer's fault: nothing more is expected from it
+                    self._sock.shutdown(socket.SHUT_WR)
             except OSError:
                 self._eof = True
         if self._eof:

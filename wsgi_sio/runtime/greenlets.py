@@ -95,6 +95,7 @@ class GreenletReactor(Reactor):
             if self._backlog:
                 job = self._backlog.popleft()
             else:
+                del job  # an idle worker must not keep its last client alive
                 self._idle.append(me)
                 job = self._hub.switch()
         self._workers -= 1

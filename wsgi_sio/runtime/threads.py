@@ -205,17 +205,20 @@ class ThreadReactor(Reactor):
         while not self._closed:
             self._clock_wake.wait(self._clock_sleep())
             self._clock_wake.clear()
-            for callback in self._timers.take_due(monotonic()):
-                try:
-                    callback()
-                except Exception:
-                    logger.exception("a timer failed")
+            self._run_timers()
             if self._busy >= self._threads and self._progress == seen and self._threads:
                 self._grow()
             idle_ticks = idle_ticks + 1 if self._busy == 0 and self._progress == seen else 0
             seen = self._progress
             if idle_ticks > 100:
                 self._clock_resting = True
+
+    def _run_timers(self) -> None:
+        for callback in self._timers.take_due(monotonic()):
+            try:
+                callback()
+            except Exception:
+                logger.exception("a timer failed")
 
     def _clock_sleep(self) -> float | None:
         deadline = self._timers.next_deadline()

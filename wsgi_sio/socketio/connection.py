@@ -118,11 +118,11 @@ class Connection:
                 socket.tell_disconnect()
         self.session.close("forced close")
 
-    def close(self, reason: str) -> None:
-        """End the connection: the sockets get ``reason``, the client is not told and will reconnect."""
+    def close(self, reason: str = "forced close") -> None:
+        """End the connection: the sockets get ``reason``; the client, which is not told to leave, will reconnect."""
         for socket in self._take_sockets():
             socket.lost(reason)
-        self.session.close("forced close", abort=True)
+        self.session.close("forced close")
 
     def _on_close(self, reason: str) -> None:
         self.joined()

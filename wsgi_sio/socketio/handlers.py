@@ -19,8 +19,8 @@ AnyHandler = TypeVar("AnyHandler", bound=Callable[..., Any])
 # Handlers of these take as many of the offered arguments as they have parameters for.
 LIFE_CYCLE = frozenset(("connect", "connection", "disconnecting", "disconnect"))
 
-# What running handlers gives when one of them raised: the client gets no acknowledgement.
-FAILED = object()
+# What running handlers gives when there is none, or one of them raised: the client gets no acknowledgement.
+NO_ACK = object()
 
 _UNLIMITED = 1 << 30
 
@@ -108,7 +108,7 @@ def call(
 ) -> Any:
     """Run ``handlers`` in order and return the first result that is not None.
 
-    A handler that cannot take so many arguments is not called, and FAILED returned unless another gives a result: the
+    A handler that cannot take so many arguments is not called, and NO_ACK returned unless another gives a result: the
     log says which handler, where it is, and what came.
 
     :param origin: who sent the event, for that line.
@@ -123,12 +123,12 @@ def call(
                 given = args[: handler.most]
             else:
                 _report_arity(handler, event, args[own:], own, origin)
-                result = FAILED if result is None else result
+                result = NO_ACK if result is None else result
                 continue
         if handler.once and not table.claim(handler):
             continue
         returned = handler.func(*given)
-        if result is None or (result is FAILED and returned is not None):
+        if result is None or (result is NO_ACK and returned is not None):
             result = returned
     return result
 

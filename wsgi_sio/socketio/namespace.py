@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..adapters.base import Adapter, Room
 from ..exceptions import ConnectRefused
 from .broadcast import BroadcastOperator, Broadcasts
-from .handlers import FAILED, LIFE_CYCLE, HandlerTable, Listens, call
+from .handlers import NO_ACK, LIFE_CYCLE, HandlerTable, Listens, call
 from .handshake import Handshake
 
 if TYPE_CHECKING:
@@ -159,20 +159,23 @@ class Namespace(Broadcasts, Listens):
             logger.exception("a handler of %r failed for %r", event, socket)
 
     def dispatch(self, socket: Socket, own: HandlerTable, data: list[Any]) -> Any:
-        """Run the handlers of an event from the client; gives what to acknowledge with, or FAILED."""
+        """Run the handlers of an event from the client; gives what to acknowledge with, or NO_ACK (nobody could handle it)."""
         event = data[0]
         # "connection" is no reserved name, but its handler is not for clients to call.
         handlers = () if event in LIFE_CYCLE else self._handlers.find(event)
+        listeners = own.find(event) if own else ()
+        if not handlers and not listeners:
+            return NO_ACK
         result = None
         try:
             if handlers:
                 result = call(self._handlers, handlers, event, (socket, *data[1:]), f"client {socket.id}")
-            if own:
-                returned = call(own, own.find(event), event, tuple(data[1:]), f"client {socket.id}", own=0)
+            if listeners:
+                returned = call(own, listeners, event, tuple(data[1:]), f"client {socket.id}", own=0)
                 result = returned if result is None else result
         except Exception:
             logger.exception("a handler of %r failed for %r", event, socket)
-            return FAILED
+            return NO_ACK
         return result
 
     def runs_concurrently(self, data: list[Any]) -> bool:

@@ -16,7 +16,7 @@ from ..exceptions import AckTimeout
 from ..runtime import Rank, SerialQueue, make_lock
 from .acks import BlockingAck, CallbackAck, Waiter
 from .broadcast import BroadcastOperator, Targets, as_rooms, check_event
-from .handlers import FAILED, HandlerTable, Listens
+from .handlers import NO_ACK, HandlerTable, Listens
 from .handshake import Handshake
 from .packet import ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Packet
 
@@ -242,7 +242,7 @@ class Socket(Targets, Listens):
         if self._state != CONNECTED or not packet.data:
             return
         result = self.nsp.dispatch(self, self._handlers, packet.data)
-        if packet.id is not None and result is not FAILED:
+        if packet.id is not None and result is not NO_ACK:
             args = [] if result is None else list(result) if isinstance(result, tuple) else [result]
             self.conn.send_packet(Packet(ACK, self.nsp.name, args, packet.id))
 
