@@ -89,11 +89,16 @@ class Heartbeat:
             for session, due in to_ping.items():
                 self._awaited[session] = due + self._timeout  # that the ping went out late is not to be noticed
                 session.pong_awaited = True
-        for session in silent:
-            session.close("ping timeout", abort=True)
-        for session in to_ping:
-            session.send([_PING])
-        self._arm()
+        try:
+            for session in silent:
+                if session.paused:  # its pong may well have come, only nobody reads
+                    self.start(session)
+                else:
+                    session.close("ping timeout", abort=True)
+            for session in to_ping:
+                session.send([_PING])
+        finally:
+            self._arm()
 
 
 def _take_due(queue: dict[Session, float], now: float) -> dict[Session, float]:

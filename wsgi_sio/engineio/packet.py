@@ -26,6 +26,7 @@ __all__ = [
     "decode_packet",
     "decode_payload",
     "encode_payload",
+    "to_utf8",
 ]
 
 OPEN, CLOSE, PING, PONG, MESSAGE, UPGRADE, NOOP = range(7)
@@ -74,6 +75,14 @@ class Packet:
         """The payload's length plus one for the type: characters for text, bytes for binary. Costs O(1)."""
         data = self.data
         return 1 if data is None else len(data) + 1
+
+
+def to_utf8(text: str) -> bytes:
+    """Encode what goes on the wire; a lone surrogate, which UTF-8 cannot carry, becomes U+FFFD as it does in Node."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
 def decode_packet(data: str | bytes | bytearray | memoryview) -> Packet:

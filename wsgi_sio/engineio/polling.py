@@ -9,7 +9,7 @@ import gzip
 import zlib
 
 from ..runtime import Event, Reactor
-from .packet import CLOSE, NOOP, Packet, PacketError, decode_payload, encode_payload
+from .packet import CLOSE, NOOP, Packet, PacketError, decode_payload, encode_payload, to_utf8
 from .request import BodyError, EngineRequest, Headers, Response
 from .session import Session
 from .takeover import end_connection, peer_left, serves_many
@@ -19,6 +19,11 @@ _SHORT_HOLD = 0.2
 
 CLOSE_PACKET = Packet(CLOSE)
 NOOP_PACKET = Packet(NOOP)
+
+# How long a session waits for the GET that fetches its end, when this side has closed it, and when the client has
+# and may still have one on its way (seconds).
+_LINGER = 30.0
+_LINGER_LEFT = 2.0
 
 _NO_STORE = ("Cache-Control", "no-store")
 
@@ -58,6 +63,10 @@ class PollingTransport:
         self._posting = False
         self._client_left = False
         self._ended = False
+
+    @property
+    def linger(self) -> float:
+        return _LINGER_LEFT if self._client_left else _LINGER
 
     # -- GET ----------------------------------------------------------------------------------------------------
 
@@ -160,7 +169,7 @@ class PollingTransport:
 
     # -- the end ------------------------------------------------------------------------------------------------
 
-    def finish(self, code: int | None = None, reason: str = "") -> None:
+    def finish(self, code: int | None = None) -> None:
         self._ended = True
         self.write([NOOP_PACKET if self._client_left else CLOSE_PACKET])
 
@@ -169,7 +178,7 @@ class PollingTransport:
         if self._waiting is not None:
             self._waiting.set()
 
-    def abort(self) -> None:
+    def abort(self, code: int | None = None) -> None:
         self.session.closed(self)
 
     def pause(self) -> None:
@@ -184,7 +193,7 @@ def payload_response(request: EngineRequest, packets: list[Packet], threshold: i
 
     :param threshold: bytes from which it is; None for never.
     """
-    body = encode_payload(packets).encode()
+    body = to_utf8(encode_payload(packets))
     headers: Headers = [("Content-Type", "text/plain; charset=UTF-8"), _NO_STORE]
     if threshold is not None and len(body) >= threshold and any(packet.compress for packet in packets):
         accepted = request.environ.get("HTTP_ACCEPT_ENCODING", "")

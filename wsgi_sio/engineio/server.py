@@ -24,9 +24,6 @@ from .websocket import WebSocketTransport
 
 logger = logging.getLogger("wsgi_sio.engineio")
 
-# How long a session that the server closed waits for the GET that fetches its end (seconds).
-_LINGER = 30.0
-
 
 class Hijacked(NamedTuple):
     """The connection is no longer the WSGI server's; its request is to end with a 101 that nobody reads.
@@ -153,16 +150,18 @@ class EngineServer:
         session = self._new_session(request)
         transport, early, held = self._accept(session, request, cors)
         session.transport = transport
+        self._admit(session)  # what it sends already waits in the outbox, since the transport is not idle yet
         transport.write([self._open_packet(session, [])])
-        self._admit(session)
         transport.start(early)
         return Hijacked(held)
 
     def _admit(self, session: Session) -> None:
         with self._lock:
             self.sessions[session.id] = session
-        self.heartbeat.start(session)
         self._on_session(session)
+        self.heartbeat.start(session)
+        if self._closed:  # while this one was on its way
+            session.close("forced close", abort=True)
 
     def _open_packet(self, session: Session, upgrades: list[str]) -> Packet:
         config = self.config
@@ -208,13 +207,6 @@ class EngineServer:
 
     # -- the end ------------------------------------------------------------------------------------------------
 
-    def session_closing(self, session: Session) -> None:
-        """A session has ended for the application; over polling it stays until its client has been told."""
-        if session.transport.name == "polling":
-            self.reactor.call_later(_LINGER, lambda: self.forget(session))
-        else:
-            self.forget(session)
-
     def forget(self, session: Session) -> None:
         """Take a session out of the table."""
         with self._lock:
@@ -251,7 +243,9 @@ def _origin_advice(request: EngineRequest) -> str:
 
 def _keep(environ: Environ) -> Environ:
     """What a session remembers of its handshake: everything but the server's own objects."""
-    return {key: value for key, value in environ.items() if not key.startswith(("wsgi.", "gunicorn.", "werkzeug."))}
+    kept = {key: value for key, value in environ.items() if not key.startswith(("wsgi.", "gunicorn.", "werkzeug."))}
+    kept["wsgi.url_scheme"] = environ.get("wsgi.url_scheme", "http")
+    return kept
 
 
 def _cookie(cookie: str | Mapping[str, Any], sid: str) -> str:

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..runtime import Event, Rank, make_lock
+from ..runtime import Event, Rank, Timer, make_lock
 from .config import Environ
 from .packet import MESSAGE, Packet
 
@@ -36,14 +36,18 @@ class Transport(Protocol):
     name: str
     idle: bool
 
+    @property
+    def linger(self) -> float:
+        """How long a client may take to fetch what was sent before the end, in seconds."""
+
     def write(self, packets: list[Packet]) -> None:
         """Send ``packets`` without blocking; the caller found the transport idle and marked it busy."""
 
-    def finish(self, code: int | None = None, reason: str = "") -> None:
+    def finish(self, code: int | None = None) -> None:
         """The outbox is empty and nothing will follow: end in good order."""
 
-    def abort(self) -> None:
-        """End at once, whatever is unsent."""
+    def abort(self, code: int | None = None) -> None:
+        """End as soon as whoever writes lets go; at once when the client does not take what is written."""
 
     def pause(self) -> None:
         """Read nothing more from the client for now."""
@@ -64,12 +68,14 @@ class Session:
 
     __slots__ = (
         "__weakref__",
+        "_linger",
         "_outbox",
         "_outbox_size",
         "_pauses",
         "_readable",
         "_server",
         "_state",
+        "_urgent",
         "environ",
         "id",
         "lock",
@@ -94,6 +100,8 @@ class Session:
         self._outbox: list[Packet] = []
         self._outbox_size = 0
         self._pauses = 0
+        self._urgent = 0
+        self._linger: Timer | None = None
         self._readable: Event | None = None
 
     @property
@@ -202,33 +210,42 @@ class Session:
         if self.pong_awaited:
             self._server.heartbeat.extend(self)
 
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is read from the client at present."""
+        return self._pauses > 0 and not self._urgent
+
     def pause(self) -> None:
-        """Read nothing from the client until :meth:`resume`; calls nest. Its heartbeat is suspended meanwhile."""
-        with self.lock:
-            self._pauses += 1
-            first = self._pauses == 1 and self._state == OPEN
-            if first:
-                self._readable = self._server.reactor.event()
-            transport = self.transport
-        if first:
-            self._server.heartbeat.stop(self)
-            transport.pause()
+        """Read nothing from the client until :meth:`resume`; calls nest. No heartbeat ends it meanwhile."""
+        self._change_reading(pauses=1)
 
     def resume(self) -> None:
         """Undo one :meth:`pause`."""
+        self._change_reading(pauses=-1)
+
+    def expect_answer(self, waiting: int) -> None:
+        """Somebody began (1) or ended (-1) to wait for what the client says: it is read even while paused."""
+        self._change_reading(urgent=waiting)
+
+    def _change_reading(self, pauses: int = 0, urgent: int = 0) -> None:
         with self.lock:
-            self._pauses -= 1
-            last = self._pauses == 0
-            if last:
+            before = self.paused
+            self._pauses += pauses
+            self._urgent += urgent
+            after = self.paused
+            if before == after or self._state != OPEN:
+                return
+            # Under the lock, against the rule, lest two changes overtake each other; it only flips a flag of epoll.
+            if after:
+                self._readable = self._server.reactor.event()
+                self.transport.pause()
+            else:
                 readable, self._readable = self._readable, None
-            transport = self.transport
-            alive = self._state == OPEN
-        if last:
+                self.transport.resume()
+        if not after:
             if readable is not None:
                 readable.set()
-            if alive:
-                transport.resume()
-                self._server.heartbeat.start(self)
+            self._server.heartbeat.start(self)
 
     def wait_readable(self) -> None:
         """Block while the session is paused: for a transport that pushes packets in, such as a POST."""
@@ -266,8 +283,11 @@ class Session:
         if claimed:
             transport.finish(code)
         elif abort:
-            transport.abort()
-        self._server.session_closing(self)
+            transport.abort(code)
+        else:  # the client has a while to take what was sent before
+            self._linger = self._server.reactor.call_later(transport.linger, transport.abort)
+        if transport.name == "websocket":  # no request will ask for it
+            self._server.forget(self)
         self._tell(self.on_close, reason)
         return True
 
@@ -277,6 +297,9 @@ class Session:
             self.close("transport close", abort=True)
             self._state = CLOSED
             self._server.forget(self)
+            linger, self._linger = self._linger, None
+            if linger is not None:
+                linger.cancel()
 
     def _tell(self, callback: Callable[..., Any], *args: Any) -> None:
         try:
@@ -316,7 +339,7 @@ class Session:
             transport.idle = not self._outbox
             batch, self._outbox = self._outbox, []
             self._outbox_size = 0
-            paused = self._pauses > 0
+            paused = self.paused
         if paused:
             transport.pause()
         if batch:

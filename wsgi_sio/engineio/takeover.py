@@ -169,6 +169,8 @@ def peer_left(environ: Environ) -> bool:
     if sock is None or _is_tls(sock):
         return False
     inner = getattr(sock, "_sock", sock)
+    if inner.gettimeout():
+        return False  # recv would wait for so long before it looks
     try:
         return not inner.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except BlockingIOError:

@@ -35,6 +35,7 @@ class Upgrade:
         self._session = session
         self._polling = polling
         self._candidate = candidate
+        candidate.owner = self
         self._reactor = reactor
         self._probed = False
         self._timeout: Timer | None = None
@@ -42,7 +43,6 @@ class Upgrade:
 
     def start(self, early: bytes, timeout: float) -> None:
         """Wait up to ``timeout`` seconds for the client to probe and to switch."""
-        self._candidate.owner = self
         self._timeout = self._reactor.call_later(timeout, self.cancel)
         self._candidate.start(early)
 

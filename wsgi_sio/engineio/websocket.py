@@ -11,10 +11,10 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Protocol
 
-from ..runtime import Reactor, Watch
+from ..runtime import Reactor, Timer, Watch
 from ..websocket.frames import BINARY, PONG, TEXT, encode_close, encode_frame
 from ..websocket.messages import Close, MessageDecoder, Ping, Violation
-from .packet import NOOP, Packet
+from .packet import NOOP, Packet, to_utf8
 from .takeover import ClientSocket
 
 if TYPE_CHECKING:
@@ -38,9 +38,24 @@ class Owner(Protocol):
 class WebSocketTransport:
     """See the module's text."""
 
-    __slots__ = ("_decoder", "_eof", "_finishing", "_reactor", "_sock", "_unsent", "_watch", "idle", "owner", "session")
+    __slots__ = (
+        "_aborted",
+        "_code",
+        "_decoder",
+        "_eof",
+        "_finishing",
+        "_linger",
+        "_reactor",
+        "_sock",
+        "_unsent",
+        "_watch",
+        "idle",
+        "owner",
+        "session",
+    )
 
     name = "websocket"
+    linger = 5.0
 
     def __init__(self, session: Session, sock: ClientSocket, reactor: Reactor, max_message_size: int) -> None:
         self.session = session
@@ -51,14 +66,18 @@ class WebSocketTransport:
         self._decoder = MessageDecoder(expect_masked=True, max_message_size=max_message_size)
         self._unsent: memoryview | None = None
         self._finishing = False
+        self._aborted = False
+        self._code: int | None = None
         self._eof = False
+        self._linger: Timer | None = None
         self._watch: Watch = reactor.watch(self, reading=False)
 
     def start(self, early: bytes) -> None:
         """Begin to read; ``early`` is what the client sent behind its handshake."""
         if early:
             self._feed(early)
-        self._watch.resume()
+        if self.owner is not self.session or not self.session.paused:
+            self._watch.resume()
 
     def fileno(self) -> int:
         return self._sock.fileno()
@@ -101,9 +120,12 @@ class WebSocketTransport:
 
     def _end_of_stream(self) -> None:
         self._eof = True
+        self._watch.pause()  # it would be told again and again until somebody lets go of the baton
         self.owner.close("transport close", abort=True)
         if self._finishing:
             self._release()
+        else:
+            self._cut_off()
 
     def pause(self) -> None:
         self._watch.pause()
@@ -134,9 +156,15 @@ class WebSocketTransport:
             self.finish()
 
     def on_writable(self) -> None:
-        unsent, self._unsent = self._unsent, None
+        unsent = self._take_unsent()
         if unsent is not None:
             self._send(unsent)
+
+    def _take_unsent(self) -> memoryview | None:
+        """Take the baton from the reactor, with the bytes it waits to send; None when it does not have it."""
+        with self.session.lock:
+            unsent, self._unsent = self._unsent, None
+        return unsent
 
     def _send(self, data: bytes | memoryview) -> None:
         while True:
@@ -149,8 +177,13 @@ class WebSocketTransport:
                 self.finish()
                 return
             if sent < len(data):
-                self._unsent = memoryview(data)[sent:]
-                self._watch.want_write()
+                with self.session.lock:
+                    self._unsent = memoryview(data)[sent:]
+                    aborted = self._aborted
+                if aborted:
+                    self._cut_off()
+                else:
+                    self._watch.want_write()
                 return
             batch = self.session.next_batch(self, _CHUNK)
             if batch is None:
@@ -162,14 +195,16 @@ class WebSocketTransport:
 
     # -- the end ------------------------------------------------------------------------------------------------
 
-    def finish(self, code: int | None = None, reason: str = "") -> None:
-        if self._finishing:
+    def finish(self, code: int | None = None) -> None:
+        with self.session.lock:
+            again, self._finishing = self._finishing, True
+            code = self._code if code is None else code
+        if again:
             return
-        self._finishing = True
         if not self._eof:
             try:
                 # A frame of at most 127 bytes either fits the buffer or the peer has stopped reading anyway.
-                self._sock.send(encode_close(code or _NO_STATUS, reason))
+                self._sock.send(encode_close(_NO_STATUS if code is None else code))
                 if code is not None:  # an answer, or the peer's fault: nothing more is expected from it
                     self._sock.shutdown(socket.SHUT_WR)
             except OSError:
@@ -178,18 +213,28 @@ class WebSocketTransport:
             self._release()
         else:
             self._watch.resume()  # a paused connection must still see the end of the stream
-            self._reactor.call_later(_LINGER, self._release)
+            self._linger = self._reactor.call_later(_LINGER, self._release)
 
-    def abort(self) -> None:
-        # The holder of the baton meets the broken pipe and finishes.
+    def abort(self, code: int | None = None) -> None:
+        with self.session.lock:
+            self._aborted = True
+            self._code = code
+        # Whoever is writing finishes with the code when it looks for the next batch; if nobody is, the client is stuck.
+        self._cut_off()
+
+    def _cut_off(self) -> None:
+        """If the baton waits for a client that does not read, end without a close frame, which would land in a frame."""
+        if self._take_unsent() is not None:
+            self._eof = True
+            self.finish()
+
+    def _release(self) -> None:
+        if self._linger is not None:
+            self._linger.cancel()
         try:
             self._sock.shutdown(socket.SHUT_RDWR)
         except OSError:
-            self._eof = True
-        self._watch.resume()
-
-    def _release(self) -> None:
-        self._unsent = None
+            pass  # the peer was faster
         self._watch.close(self._sock.close)
         self.session.closed(self)
 
@@ -200,6 +245,6 @@ def build_frame(packet: Packet) -> bytes:
     if isinstance(data, bytes):
         frame = encode_frame(BINARY, data)
     else:
-        frame = encode_frame(TEXT, f"{packet.type}{data or ''}".encode())
+        frame = encode_frame(TEXT, to_utf8(f"{packet.type}{data or ''}"))
     packet.frame = frame
     return frame

@@ -8,11 +8,12 @@ from __future__ import annotations
 import sys
 
 from .locks import Rank, make_lock
-from .mailbox import SerialQueue
+from .mailbox import MailboxOwner, SerialQueue
 from .reactor import Event, Reactor, Task, Timer, Watch, Watched
 
 __all__ = [
     "Event",
+    "MailboxOwner",
     "Rank",
     "Reactor",
     "SerialQueue",

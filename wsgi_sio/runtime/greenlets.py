@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+import gevent
 import gevent.event
 import gevent.monkey
 from gevent.hub import get_hub
@@ -48,7 +49,7 @@ class GreenletReactor(Reactor):
         return watch
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
-        timer = HubTimer(self._loop.timer(delay), callback)
+        timer = HubTimer(self, self._loop.timer(delay), callback)
         self.on_loop(timer.start)
         return timer
 
@@ -65,6 +66,12 @@ class GreenletReactor(Reactor):
 
     def close(self) -> None:
         self._closed = True
+        self.on_loop(self._dismiss_idle)
+
+    def _dismiss_idle(self) -> None:
+        idle, self._idle = self._idle, []
+        for worker in idle:
+            self._loop.run_callback(worker.switch, _nothing)
 
     def on_loop(self, callback: Callable[[], None]) -> None:
         """Touch a watcher: at once from the hub's own thread (any greenlet), else through the loop's mailbox."""
@@ -77,28 +84,39 @@ class GreenletReactor(Reactor):
 
     def _start(self, job: Job) -> None:
         """In the hub: give ``job`` to a worker and come back when it ends or first waits."""
+        if self._closed:
+            return
         if self._idle:
             self._idle.pop().switch(job)
         elif self._workers < self._max_workers:
             self._workers += 1
-            greenlet(self._work, self._hub).switch(job)
+            worker = greenlet(self._work, self._hub)
+            worker.switch()  # with the job as an argument, the greenlet would keep that for as long as it lives
+            worker.switch(job)
         else:
             self._backlog.append(job)
 
-    def _work(self, job: Job) -> None:
+    def _work(self) -> None:
         me = getcurrent()
-        while not self._closed:
-            try:
-                job()
-            except Exception:
-                logger.exception("a job failed")
-            if self._backlog:
-                job = self._backlog.popleft()
-            else:
-                del job  # an idle worker must not keep its last client alive
-                self._idle.append(me)
-                job = self._hub.switch()
-        self._workers -= 1
+        try:
+            job: Job = self._hub.switch()
+            while not self._closed:
+                try:
+                    job()
+                except (Exception, gevent.Timeout):  # a time-out that the handler has let escape
+                    logger.exception("a job failed")
+                if self._backlog:
+                    job = self._backlog.popleft()
+                else:
+                    del job  # an idle worker must not keep its last client alive
+                    self._idle.append(me)
+                    job = self._hub.switch()
+        finally:
+            self._workers -= 1
+
+
+def _nothing() -> None:
+    """The job that wakes an idle worker so that it ends."""
 
 
 class GreenletWatch:
@@ -161,9 +179,10 @@ class GreenletWatch:
 class HubTimer:
     """A libev timer that runs its callback once."""
 
-    __slots__ = ("_callback", "_timer")
+    __slots__ = ("_callback", "_reactor", "_timer")
 
-    def __init__(self, timer: Any, callback: Callable[[], None]) -> None:
+    def __init__(self, reactor: GreenletReactor, timer: Any, callback: Callable[[], None]) -> None:
+        self._reactor = reactor
         self._timer = timer
         self._callback: Callable[[], None] | None = callback
 
@@ -173,6 +192,7 @@ class HubTimer:
 
     def cancel(self) -> None:
         self._callback = None
+        self._reactor.on_loop(self._timer.close)
 
     def _fire(self) -> None:
         self._timer.close()

@@ -5,58 +5,97 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from .locks import Rank, make_lock
 
 logger = logging.getLogger("wsgi_sio.runtime")
 
+# From how many times the limit on a queue overflows: its owner was told, and more came all the same.
+_OVERFLOW = 4
+
 # How many jobs one worker runs before it queues again behind the others.
 _BATCH = 32
+
+
+class MailboxOwner(Protocol):
+    """Who fills a mailbox, and can stop filling it; told by the thread that fills or empties it."""
+
+    def mailbox_full(self) -> None: ...
+
+    def mailbox_has_room(self) -> None: ...
+
+    def mailbox_overflows(self) -> None: ...
 
 
 class SerialQueue:
     """A mailbox: ``put`` from any thread, the jobs run in that order, never two at once.
 
-    It is bounded by telling, not by blocking: each job has a cost, ``on_full`` is called when the waiting jobs cost
-    ``limit`` or more, and ``on_room`` once they have fallen below half of it.
+    It is bounded by telling, not by blocking: each job has a cost, and the owner is told when those that have not run
+    yet cost ``limit`` or more, when they have fallen to half of it, and when they cost four times as much.
 
     :param submit: runs a callable on a worker (:meth:`Reactor.submit`).
     """
 
-    __slots__ = ("_cost", "_full", "_jobs", "_limit", "_lock", "_on_full", "_on_room", "_running", "_submit")
+    __slots__ = ("_cost", "_full", "_jobs", "_limit", "_lock", "_owner", "_running", "_submit")
 
-    def __init__(
-        self,
-        submit: Callable[[Callable[[], None]], None],
-        *,
-        limit: int,
-        on_full: Callable[[], None],
-        on_room: Callable[[], None],
-    ) -> None:
+    def __init__(self, submit: Callable[[Callable[[], None]], None], *, limit: int, owner: MailboxOwner) -> None:
         self._submit = submit
         self._limit = limit
-        self._on_full = on_full
-        self._on_room = on_room
+        self._owner = owner
         self._lock = make_lock(Rank.LEAF)
         self._jobs: deque[tuple[int, Callable[..., object], tuple[Any, ...]]] = deque()
         self._cost = 0
         self._running = False
         self._full = False
 
-    def put(self, job: Callable[..., object], *args: Any, cost: int = 1) -> None:
+    def put(self, job: Callable[..., object], *args: Any, cost: int = 0) -> None:
         """Queue ``job(*args)``."""
         with self._lock:
             self._jobs.append((cost, job, args))
-            self._cost += cost
             start, self._running = not self._running, True
-            filled = self._cost >= self._limit and not self._full
-            if filled:
-                self._full = True
+            filled = self._charge_locked(cost)
         if filled:
-            self._on_full()
+            self._tell_full()
         if start:
             self._submit(self._drain)
+
+    def run_beside(self, job: Callable[..., object], *args: Any, cost: int = 0) -> None:
+        """Run ``job(*args)`` out of order, beside the others, at the same price."""
+        with self._lock:
+            filled = self._charge_locked(cost)
+        if filled:
+            self._tell_full()
+
+        def run() -> None:
+            try:
+                job(*args)
+            finally:
+                self._discharge(cost)
+
+        self._submit(run)
+
+    def _charge_locked(self, cost: int) -> bool:
+        self._cost += cost
+        if self._cost < self._limit or not cost:
+            return False
+        first, self._full = not self._full, True
+        return first or self._cost >= self._limit * _OVERFLOW
+
+    def _tell_full(self) -> None:
+        if self._cost >= self._limit * _OVERFLOW:
+            self._owner.mailbox_overflows()
+        else:
+            self._owner.mailbox_full()
+
+    def _discharge(self, cost: int) -> None:
+        with self._lock:
+            self._cost -= cost
+            relieved = self._full and self._cost * 2 <= self._limit
+            if relieved:
+                self._full = False
+        if relieved:
+            self._owner.mailbox_has_room()
 
     def _drain(self) -> None:
         for _ in range(_BATCH):
@@ -65,14 +104,15 @@ class SerialQueue:
                     self._running = False
                     return
                 cost, job, args = self._jobs.popleft()
-                self._cost -= cost
-                relieved = self._full and self._cost * 2 <= self._limit
-                if relieved:
-                    self._full = False
-            if relieved:
-                self._on_room()
             try:
                 job(*args)
             except Exception:
                 logger.exception("a job in a mailbox failed")
+            except BaseException:
+                self._submit(self._drain)  # the worker goes down with this, the queue goes on
+                raise
+            finally:
+                if cost:
+                    self._discharge(cost)
+            del job, args
         self._submit(self._drain)

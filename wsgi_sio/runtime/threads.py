@@ -28,6 +28,9 @@ _PATIENCE = 0.005
 # A thread that had nothing to do for so long leaves, unless it is the last (seconds).
 _IDLE = 10.0
 
+# How many ticks without work the clock goes on watching the threads.
+_TICKS_BEFORE_REST = 100
+
 Job = Callable[[], None]
 
 
@@ -78,19 +81,22 @@ class ThreadReactor(Reactor):
         if batch is not None:  # an I/O thread in the middle of reading: it runs the job itself right after
             batch.append(job)
             return
-        self._backlog.append(job)
-        if not self._threads:
-            self._grow()
-        elif self._busy < self._threads:
-            self._nudge()
+        self._add_to_backlog(job)
 
     def event(self) -> Event:
         return threading.Event()
 
     def close(self) -> None:
-        self._closed = True
+        with self._lock:
+            again, self._closed = self._closed, True
+            alone = self._threads == 0
+        if again:
+            return
         self._clock_wake.set()
-        self._nudge()
+        if alone:
+            self._close_files()
+        else:
+            self._nudge()
 
     # -- the threads --------------------------------------------------------------------------------------------
 
@@ -102,32 +108,31 @@ class ThreadReactor(Reactor):
         threading.Thread(target=self._run, name="wsgi_sio-io", daemon=True).start()
 
     def _run(self) -> None:
-        batch: list[Job] = []
+        polled = True
         while not self._closed:
             self._progress += 1
-            if self._backlog:
-                self._take_backlog(batch)
-            else:
-                ready = self._poller.wait(_IDLE)
-                if ready is None:
-                    if self._retire():
-                        return
-                    continue
-                self._dispatch(ready, batch)
-            if batch:
-                self._run_jobs(batch)
-                batch = []
-        self._nudge()  # pass the end on to the next thread
+            # Turn about, so that jobs which beget jobs cannot keep us from reading; and the one thread that may run
+            # none (all others being in handlers) must not touch the backlog.
+            if polled and self._backlog and self._busy < self._max_workers:
+                polled = False
+                self._run_backlog()
+                continue
+            ready = self._poller.wait(0 if self._backlog and self._busy < self._max_workers else _IDLE)
+            polled = True
+            if ready is not None:
+                self._dispatch(ready)
+            elif not self._backlog and self._retire():
+                return
+        self._leave()
 
-    def _take_backlog(self, batch: list[Job]) -> None:
+    def _run_backlog(self) -> None:
         try:
-            batch.append(self._backlog.popleft())
+            job = self._backlog.popleft()
         except IndexError:
             return  # another thread was faster
-        if self._backlog and self._busy + 1 < self._threads:
-            self._nudge()
+        self._run_job(job)
 
-    def _dispatch(self, ready: tuple[int, int], batch: list[Job]) -> None:
+    def _dispatch(self, ready: tuple[int, int]) -> None:
         fd, happened = ready
         if fd == self._nudge_out:
             self._read_nudges()
@@ -135,28 +140,40 @@ class ThreadReactor(Reactor):
         watch = self._watches.get(fd)
         if watch is None:
             return  # closed between the kernel's answer and now
+        batch: list[Job] = []
         self._local.batch = batch
         try:
             watch.fire(happened)
         finally:
             self._local.batch = None
+        if batch:
+            # The first is ours; the others, being others' business, must not wait for it.
+            for job in batch[1:]:
+                self._add_to_backlog(job)
+            self._run_job(batch[0])
 
-    def _run_jobs(self, batch: list[Job]) -> None:
+    def _add_to_backlog(self, job: Job) -> None:
+        self._backlog.append(job)
+        if not self._threads:
+            self._grow()
+        elif self._busy < self._threads:
+            self._nudge()
+
+    def _run_job(self, job: Job) -> None:
         with self._lock:
             allowed = self._busy < self._max_workers
             if allowed:
                 self._busy += 1
+                rested, self._clock_resting = self._clock_resting, False
         if not allowed:  # this is the thread that must go on polling
-            self._backlog.extend(batch)
+            self._backlog.appendleft(job)
             return
-        if self._clock_resting:
+        if rested:
             self._wake_clock()
         try:
-            for job in batch:
-                try:
-                    job()
-                except Exception:
-                    logger.exception("a job failed")
+            job()
+        except (Exception, SystemExit):  # a handler may try to end its thread, but the thread is not its own
+            logger.exception("a job failed")
         finally:
             with self._lock:
                 self._busy -= 1
@@ -193,8 +210,22 @@ class ThreadReactor(Reactor):
             self._clock_running = True
         threading.Thread(target=self._run_clock, name="wsgi_sio-clock", daemon=True).start()
 
+    def _leave(self) -> None:
+        """The reactor is closed: wake the next thread; the last one puts the light out."""
+        with self._lock:
+            self._threads -= 1
+            last = self._threads == 0
+        if last:
+            self._close_files()
+        else:
+            self._nudge()
+
+    def _close_files(self) -> None:
+        self._poller.close()
+        os.close(self._nudge_out)
+        os.close(self._nudge_in)
+
     def _wake_clock(self) -> None:
-        self._clock_resting = False
         if self._clock_running:
             self._clock_wake.set()
         else:
@@ -210,8 +241,9 @@ class ThreadReactor(Reactor):
                 self._grow()
             idle_ticks = idle_ticks + 1 if self._busy == 0 and self._progress == seen else 0
             seen = self._progress
-            if idle_ticks > 100:
-                self._clock_resting = True
+            if idle_ticks > _TICKS_BEFORE_REST:
+                with self._lock:
+                    self._clock_resting = self._busy == 0
 
     def _run_timers(self) -> None:
         for callback in self._timers.take_due(monotonic()):
@@ -271,13 +303,16 @@ class ThreadWatch:
             self._open = False
             if self._reactor._watches.get(self._fd) is self:
                 del self._reactor._watches[self._fd]
-            self._reactor._poller.remove(self._fd)
+            if not self._reactor._closed:
+                self._reactor._poller.remove(self._fd)
         release()
 
     def fire(self, happened: int) -> None:
         """Run the callbacks for what the poller told, then listen again."""
         with self._lock:
-            read = happened & READ and not self._reading and not self._paused
+            if happened & READ and self._paused:
+                return  # a hang-up is told even to who does not listen; not re-armed, it waits for resume()
+            read = happened & READ and not self._reading
             if read:
                 self._reading = True
             write = happened & WRITE and self._interest & WRITE
@@ -297,5 +332,5 @@ class ThreadWatch:
 
     def _arm_locked(self) -> None:
         # epoll_ctl does not block; doing it under the lock keeps the last decision the one the kernel has.
-        if self._open:
+        if self._open and not self._reactor._closed:
             self._reactor._poller.arm(self._fd, self._interest & ~READ if self._reading else self._interest)

@@ -24,7 +24,7 @@ class Connection:
     :ivar session: the engine session; ``session.transport.name`` tells how the client is connected.
     """
 
-    __slots__ = ("_decoder", "_join_timer", "_lock", "_server", "_size", "_sockets", "session")
+    __slots__ = ("__weakref__", "_decoder", "_join_timer", "_lock", "_server", "_size", "_sockets", "session")
 
     def __init__(self, server: Server, session: Session) -> None:
         self.session = session
@@ -84,12 +84,26 @@ class Connection:
             return
         socket = namespace.new_socket(self, packet.data or {})
         with self._lock:
+            if not self.session.open:
+                return
             self._sockets[packet.nsp] = socket
         socket.begin()
 
     def _violation(self, what: str) -> None:
         self._server.engine.report("protocol violation", f"{what}; the connection is closed")
         self.session.close("forced close")
+
+    # -- back-pressure (from the sockets' mailboxes) ------------------------------------------------------------
+
+    def mailbox_full(self) -> None:
+        self.session.pause()
+
+    def mailbox_has_room(self) -> None:
+        self.session.resume()
+
+    def mailbox_overflows(self) -> None:
+        self._server.engine.report("flood", "the client sends on although its handlers wait for an acknowledgement")
+        self.session.close("transport error", abort=True)
 
     # -- joining and leaving ------------------------------------------------------------------------------------
 
@@ -114,8 +128,7 @@ class Connection:
     def disconnect(self) -> None:
         """Make the client leave all namespaces, then close the connection."""
         for socket in self._take_sockets():
-            if socket.lost("server namespace disconnect"):
-                socket.tell_disconnect()
+            socket.throw_out()
         self.session.close("forced close")
 
     def close(self, reason: str = "forced close") -> None:

@@ -104,7 +104,7 @@ class HandlerTable:
 
 
 def call(
-    table: HandlerTable, handlers: Sequence[Handler], event: str, args: tuple[Any, ...], origin: str, own: int = 1
+    table: HandlerTable, handlers: Sequence[Handler], event: str, args: tuple[Any, ...], origin: object, own: int = 1
 ) -> Any:
     """Run ``handlers`` in order and return the first result that is not None.
 
@@ -133,7 +133,7 @@ def call(
     return result
 
 
-def _report_arity(handler: Handler, event: str, sent: tuple[Any, ...], own: int, origin: str) -> None:
+def _report_arity(handler: Handler, event: str, sent: tuple[Any, ...], own: int, origin: object) -> None:
     fewest, most = handler.fewest - own, handler.most - own
     span = (
         f"at least {fewest}" if handler.most >= _UNLIMITED else f"{fewest}" if fewest == most else f"{fewest} to {most}"
@@ -141,7 +141,7 @@ def _report_arity(handler: Handler, event: str, sent: tuple[Any, ...], own: int,
     kinds = ", ".join(type(arg).__name__ for arg in sent)
     where = handler.where()
     logger.warning(
-        "handler %s of %r takes %s arguments, but %s sent %d (%s)", where, event, span, origin, len(sent), kinds
+        "handler %s of %r takes %s arguments, but %r sent %d (%s)", where, event, span, origin, len(sent), kinds
     )
 
 

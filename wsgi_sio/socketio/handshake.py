@@ -60,7 +60,7 @@ class Handshake:
     @property
     def secure(self) -> bool:
         """Whether the client came over TLS."""
-        return self.environ.get("REQUEST_SCHEME", self.environ.get("wsgi.url_scheme")) == "https"
+        return self.environ.get("wsgi.url_scheme") == "https"
 
     @property
     def xdomain(self) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..adapters.base import Adapter, Room
 from ..exceptions import ConnectRefused
 from .broadcast import BroadcastOperator, Broadcasts
-from .handlers import NO_ACK, LIFE_CYCLE, HandlerTable, Listens, call
+from .handlers import LIFE_CYCLE, NO_ACK, HandlerTable, Listens, call
 from .handshake import Handshake
 
 if TYPE_CHECKING:
@@ -108,13 +108,16 @@ class Namespace(Broadcasts, Listens):
 
     def admit(self, socket: Socket) -> None:
         """Run the gates, then let the client in, or tell it why not."""
+        if not socket.conn.session.open:
+            return  # it has left already, and its dismissal may even have been
+        self.adapter.open(socket.id)
         try:
             for middleware in self._middlewares:
                 middleware(socket)
             gates = self._handlers.find("connect")
             if gates:
                 auth = socket.handshake.auth
-                if call(self._handlers, gates, "connect", (socket, auth), repr(socket)) is False:
+                if call(self._handlers, gates, "connect", (socket, auth), socket) is False:
                     raise ConnectRefused()
         except ConnectRefused as refusal:
             data = {} if refusal.data is None else {"data": refusal.data}
@@ -148,18 +151,18 @@ class Namespace(Broadcasts, Listens):
         handlers = self._handlers.find(event)
         if handlers:
             try:
-                call(self._handlers, handlers, event, (socket, *args), repr(socket))
+                call(self._handlers, handlers, event, (socket, *args), socket)
             except Exception:
                 logger.exception("a handler of %r failed for %r", event, socket)
 
     def _run_own(self, event: str, socket: Socket, own: HandlerTable, reason: str) -> None:
         try:
-            call(own, own.find(event), event, (reason,), repr(socket), own=0)
+            call(own, own.find(event), event, (reason,), socket, own=0)
         except Exception:
             logger.exception("a handler of %r failed for %r", event, socket)
 
     def dispatch(self, socket: Socket, own: HandlerTable, data: list[Any]) -> Any:
-        """Run the handlers of an event from the client; gives what to acknowledge with, or NO_ACK (nobody could handle it)."""
+        """Run the handlers of an event from the client; gives what to acknowledge with, or NO_ACK."""
         event = data[0]
         # "connection" is no reserved name, but its handler is not for clients to call.
         handlers = () if event in LIFE_CYCLE else self._handlers.find(event)
@@ -169,9 +172,9 @@ class Namespace(Broadcasts, Listens):
         result = None
         try:
             if handlers:
-                result = call(self._handlers, handlers, event, (socket, *data[1:]), f"client {socket.id}")
+                result = call(self._handlers, handlers, event, (socket, *data[1:]), socket)
             if listeners:
-                returned = call(own, listeners, event, tuple(data[1:]), f"client {socket.id}", own=0)
+                returned = call(own, listeners, event, tuple(data[1:]), socket, own=0)
                 result = returned if result is None else result
         except Exception:
             logger.exception("a handler of %r failed for %r", event, socket)

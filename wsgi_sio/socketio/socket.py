@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..adapters.base import BroadcastOptions, Room
-from ..exceptions import AckTimeout
 from ..runtime import Rank, SerialQueue, make_lock
 from .acks import BlockingAck, CallbackAck, Waiter
 from .broadcast import BroadcastOperator, Targets, as_rooms, check_event
@@ -38,10 +37,12 @@ class Socket(Targets, Listens):
     """
 
     __slots__ = (
+        "__weakref__",
         "_acks",
         "_handlers",
         "_lock",
         "_mailbox",
+        "_muted",
         "_state",
         "conn",
         "data",
@@ -62,13 +63,9 @@ class Socket(Targets, Listens):
         self._handlers = HandlerTable()
         self._acks: dict[int, Waiter] = {}
         self._state = CONNECTING
+        self._muted = True  # its events are dropped: before it is let in, and once this side has thrown it out
         self._lock = make_lock(Rank.SESSION)
-        self._mailbox = SerialQueue(
-            server.reactor.submit,
-            limit=server.max_mailbox,
-            on_full=conn.session.pause,
-            on_room=conn.session.resume,
-        )
+        self._mailbox = SerialQueue(server.reactor.submit, limit=server.max_mailbox, owner=conn)
 
     def __repr__(self) -> str:
         return f"<Socket {self.id} of {self.nsp.name!r}>"
@@ -113,13 +110,15 @@ class Socket(Targets, Listens):
         check_event(event)
         waiter = BlockingAck(self.nsp.server.reactor)
         ack_id = self.nsp.next_ack_id()
+        batch = self.encode(Packet(EVENT, self.nsp.name, [event, *args], ack_id), True)
         self.expect_ack(ack_id, waiter)
-        self.conn.send_packet(Packet(EVENT, self.nsp.name, [event, *args], ack_id))
+        self.conn.session.expect_answer(1)
         try:
+            self.deliver(batch, False)
             return waiter.wait(timeout)
-        except AckTimeout:
+        finally:
+            self.conn.session.expect_answer(-1)
             self._acks.pop(ack_id, None)
-            raise
 
     def send(self, *args: Any) -> bool:
         """Emit the event "message"."""
@@ -129,21 +128,20 @@ class Socket(Targets, Listens):
         self, event: str, args: tuple[Any, ...], options: BroadcastOptions, callback: Callable[..., Any] | None
     ) -> bool:
         check_event(event)
-        ack_id = None
-        if callback is not None:
-            ack_id = self.nsp.next_ack_id()
+        ack_id = None if callback is None else self.nsp.next_ack_id()
+        batch = self.encode(Packet(EVENT, self.nsp.name, [event, *args], ack_id), options.compress)
+        if callback is not None and ack_id is not None:
             ack = CallbackAck(callback, self._mailbox.put, with_error=options.timeout is not None)
             self.expect_ack(ack_id, ack, options.timeout)
-        packet = Packet(EVENT, self.nsp.name, [event, *args], ack_id)
-        return self.conn.send_packet(packet, volatile=options.volatile, compress=options.compress)
+        return self.deliver(batch, options.volatile)
 
     def encode(self, packet: Packet, compress: bool) -> list[Any]:
         """Encode a packet once, for :meth:`deliver` to this and other sockets of the namespace."""
         return self.conn.encode(packet, compress)
 
-    def deliver(self, batch: list[Any], volatile: bool) -> None:
-        """Send an encoded packet: for adapters."""
-        self.conn.session.send(batch, volatile=volatile)
+    def deliver(self, batch: list[Any], volatile: bool) -> bool:
+        """Send an encoded event; False when the client has gone, or could not take a volatile one."""
+        return self._state != DISCONNECTED and self.conn.session.send(batch, volatile=volatile)
 
     def _operator(self) -> BroadcastOperator:
         return BroadcastOperator(self.nsp, BroadcastOptions(except_=frozenset([self.id])))
@@ -180,7 +178,6 @@ class Socket(Targets, Listens):
 
     def begin(self) -> None:
         """Queue the admission: middlewares, ``connect`` handlers, the answer, ``connection`` handlers."""
-        self.nsp.adapter.open(self.id)
         self._mailbox.put(self.nsp.admit, self)
 
     def accept(self) -> bool:
@@ -189,6 +186,7 @@ class Socket(Targets, Listens):
             if self._state != CONNECTING or not self.conn.session.open:
                 return False
             self._state = CONNECTED
+            self._muted = False
         return True
 
     def answer_connect(self) -> None:
@@ -197,7 +195,8 @@ class Socket(Targets, Listens):
 
     def refuse(self, error: dict[str, Any]) -> None:
         """Send a CONNECT_ERROR and be as if it had never come."""
-        self._state = DISCONNECTED
+        if not self._end():
+            return  # it has left meanwhile; its dismissal waits in the mailbox
         self.nsp.adapter.del_all(self.id)
         self.conn.remove(self)
         self.conn.send_packet(Packet(CONNECT_ERROR, self.nsp.name, error))
@@ -208,10 +207,8 @@ class Socket(Targets, Listens):
         """Take a packet that is for this socket; its payload's size in bytes is what it costs the mailbox."""
         kind = packet.type
         if kind == EVENT:
-            if self.nsp.runs_concurrently(packet.data):
-                self.nsp.server.reactor.submit(lambda: self._run_event(packet))
-            else:
-                self._mailbox.put(self._run_event, packet, cost=cost)
+            queue = self._mailbox.run_beside if self.nsp.runs_concurrently(packet.data) else self._mailbox.put
+            queue(self._run_event, packet, cost=cost)
         elif kind == ACK:
             waiter = self._acks.pop(packet.id, None) if packet.id is not None else None
             if waiter is not None:
@@ -239,7 +236,7 @@ class Socket(Targets, Listens):
             waiter.timed_out()
 
     def _run_event(self, packet: Packet) -> None:
-        if self._state != CONNECTED or not packet.data:
+        if self._muted or not packet.data:
             return
         result = self.nsp.dispatch(self, self._handlers, packet.data)
         if packet.id is not None and result is not NO_ACK:
@@ -255,27 +252,37 @@ class Socket(Targets, Listens):
         """
         if close:
             self.conn.disconnect()
-        elif self.lost("server namespace disconnect"):
+        elif self.throw_out():
             self.conn.remove(self)
-            self.tell_disconnect()
 
-    def tell_disconnect(self) -> None:
-        """Send the DISCONNECT packet."""
+    def throw_out(self) -> bool:
+        """End it from this side: what it has sent and is still waiting is dropped; False when it had gone already."""
+        self._muted = True
+        if not self.lost("server namespace disconnect"):
+            return False
         self.conn.send_packet(Packet(DISCONNECT, self.nsp.name))
+        return True
 
     def lost(self, reason: str) -> bool:
-        """The client has left, or is made to: queue the ``disconnecting`` and ``disconnect`` handlers.
+        """The client has left: queue the ``disconnecting`` and ``disconnect`` handlers behind its last events.
 
         :return: whether this call ended it.
         """
-        with self._lock:
-            before, self._state = self._state, DISCONNECTED
-            acks, self._acks = self._acks, {}
-        if before == DISCONNECTED:
+        was_connected = self._state == CONNECTED
+        if not self._end():
             return False
+        self._mailbox.put(self.nsp.dismiss, self, self._handlers, reason, was_connected)
+        return True
+
+    def _end(self) -> bool:
+        """Be disconnected from now on, which only one caller can bring about, and fail the acknowledgements."""
+        with self._lock:
+            if self._state == DISCONNECTED:
+                return False
+            self._state = DISCONNECTED
+            acks, self._acks = self._acks, {}
         for waiter in acks.values():
             waiter.lost()
-        self._mailbox.put(self.nsp.dismiss, self, self._handlers, reason, before == CONNECTED)
         return True
 
 
