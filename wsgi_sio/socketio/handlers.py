@@ -8,9 +8,12 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from ..runtime import Rank, make_lock
+
+if TYPE_CHECKING:
+    from .socket import Socket
 
 logger = logging.getLogger("wsgi_sio.socketio")
 
@@ -61,30 +64,29 @@ def _arity(func: Callable[..., Any]) -> tuple[int, int]:
 
 
 class HandlerTable:
-    """The handlers of one namespace or socket, by event; lookups take no lock."""
+    """The handlers of one namespace or socket, by event; lookups take no lock.
 
-    __slots__ = ("_handlers", "_lock")
+    :ivar concurrent: the events all of whose handlers may run beside a client's other events.
+    """
+
+    __slots__ = ("_handlers", "_lock", "concurrent")
 
     def __init__(self) -> None:
+        self.concurrent: frozenset[str] = frozenset()
         self._handlers: dict[str, tuple[Handler, ...]] = {}
         self._lock = make_lock(Rank.LEAF)
 
     def add(self, handler: Handler) -> None:
         """Register ``handler`` behind those that its event has already."""
         with self._lock:
-            self._handlers[handler.event] = (*self._handlers.get(handler.event, ()), handler)
+            self._set_locked(handler.event, (*self._handlers.get(handler.event, ()), handler))
 
     def remove(self, event: str | None, func: Callable[..., Any] | None) -> None:
         """Forget one handler of an event, all of it, or everything."""
         with self._lock:
-            if event is None:
-                self._handlers.clear()
-                return
-            kept = () if func is None else tuple(h for h in self._handlers.get(event, ()) if h.func is not func)
-            if kept:
-                self._handlers[event] = kept
-            else:
-                self._handlers.pop(event, None)
+            for name in list(self._handlers) if event is None else [event]:
+                kept = () if func is None else tuple(h for h in self.find(name) if h.func is not func)
+                self._set_locked(name, kept)
 
     def find(self, event: str) -> tuple[Handler, ...]:
         """The handlers of ``event`` in the order of registration."""
@@ -96,22 +98,30 @@ class HandlerTable:
             handlers = self._handlers.get(handler.event, ())
             if handler not in handlers:
                 return False
-            self._handlers[handler.event] = tuple(h for h in handlers if h is not handler)
+            self._set_locked(handler.event, tuple(h for h in handlers if h is not handler))
             return True
+
+    def _set_locked(self, event: str, handlers: tuple[Handler, ...]) -> None:
+        if handlers:
+            self._handlers[event] = handlers
+        else:
+            self._handlers.pop(event, None)
+        concurrent = all(handler.concurrent for handler in handlers) and bool(handlers)
+        self.concurrent = self.concurrent | {event} if concurrent else self.concurrent - {event}
 
     def __bool__(self) -> bool:
         return bool(self._handlers)
 
 
 def call(
-    table: HandlerTable, handlers: Sequence[Handler], event: str, args: tuple[Any, ...], origin: object, own: int = 1
+    table: HandlerTable, handlers: Sequence[Handler], event: str, args: tuple[Any, ...], client: Socket, own: int = 1
 ) -> Any:
     """Run ``handlers`` in order and return the first result that is not None.
 
     A handler that cannot take so many arguments is not called, and NO_ACK returned unless another gives a result: the
     log says which handler, where it is, and what came.
 
-    :param origin: who sent the event, for that line.
+    :param client: who sent the event.
     :param own: how many of ``args`` are ours: the socket in front.
     :raises Exception: what a handler raises.
     """
@@ -122,7 +132,7 @@ def call(
             if event in LIFE_CYCLE:
                 given = args[: handler.most]
             else:
-                _report_arity(handler, event, args[own:], own, origin)
+                _report_arity(handler, event, args[own:], own, client)
                 result = NO_ACK if result is None else result
                 continue
         if handler.once and not table.claim(handler):
@@ -133,7 +143,7 @@ def call(
     return result
 
 
-def _report_arity(handler: Handler, event: str, sent: tuple[Any, ...], own: int, origin: object) -> None:
+def _report_arity(handler: Handler, event: str, sent: tuple[Any, ...], own: int, client: Socket) -> None:
     fewest, most = handler.fewest - own, handler.most - own
     span = (
         f"at least {fewest}" if handler.most >= _UNLIMITED else f"{fewest}" if fewest == most else f"{fewest} to {most}"
@@ -141,7 +151,13 @@ def _report_arity(handler: Handler, event: str, sent: tuple[Any, ...], own: int,
     kinds = ", ".join(type(arg).__name__ for arg in sent)
     where = handler.where()
     logger.warning(
-        "handler %s of %r takes %s arguments, but %r sent %d (%s)", where, event, span, origin, len(sent), kinds
+        "handler %s of %r takes %s arguments, but client %s sent %d (%s)",
+        where,
+        event,
+        span,
+        client.id,
+        len(sent),
+        kinds,
     )
 
 

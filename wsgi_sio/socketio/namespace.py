@@ -183,7 +183,4 @@ class Namespace(Broadcasts, Listens):
 
     def runs_concurrently(self, data: list[Any]) -> bool:
         """Whether an event may run beside the client's other events."""
-        if self._all_concurrent:
-            return True
-        handlers = self._handlers.find(data[0]) if data else ()
-        return bool(handlers) and all(handler.concurrent for handler in handlers)
+        return self._all_concurrent or (bool(data) and data[0] in self._handlers.concurrent)
