@@ -212,14 +212,13 @@ class TLSSocket:
                 raise BlockingIOError from None
 
     def shutdown(self, how: int) -> None:
-        # A TLS connection has no half: the server does the rest once the request is over.
-        if how == socket.SHUT_RDWR:
-            self._sock.shutdown(how)
+        # Of TCP: the TLS object itself would give up reading as well.
+        tcp = _socket.socket(fileno=os.dup(self.fileno()))
+        try:
+            tcp.shutdown(how)
+        finally:
+            tcp.close()
 
     def close(self) -> None:
         """Let the WSGI thread go; the server closes the socket itself."""
-        try:
-            self._sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # the peer was faster
         self._over.set()

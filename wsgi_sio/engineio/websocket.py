@@ -223,7 +223,7 @@ class WebSocketTransport:
         self._cut_off()
 
     def _cut_off(self) -> None:
-        """If the baton waits for a client that does not read, end without a close frame: it would land inside another."""
+        """If the baton waits for a client that does not read, end without a close frame: it would land in another."""
         if self._take_unsent() is not None:
             self._eof = True
             self.finish()
