@@ -221,4 +221,9 @@ class TLSSocket:
 
     def close(self) -> None:
         """Let the WSGI thread go; the server closes the socket itself."""
+        try:
+            # What the server still writes must meet a broken pipe, not a TLS error: gunicorn counts on that.
+            self._sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # the peer was faster
         self._over.set()
