@@ -6,6 +6,7 @@ Only wsgi.py knows ``start_response``; here requests and responses are plain val
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -35,6 +36,7 @@ _MESSAGES = (
     "Unsupported protocol version",
 )
 
+_LENGTH = re.compile(r"[0-9]{1,15}")
 _JSON = ("Content-Type", "application/json")
 
 
@@ -114,7 +116,7 @@ class EngineRequest:
         chunked = "chunked" in self.environ.get("HTTP_TRANSFER_ENCODING", "").lower()
         if chunked and self.environ.get("wsgi.input_terminated"):
             announced = limit + 1
-        elif length and length.isdecimal():
+        elif length and _LENGTH.fullmatch(length):
             announced = int(length)
             if announced > limit:
                 raise BodyError(413)

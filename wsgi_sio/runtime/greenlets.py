@@ -161,7 +161,7 @@ class GreenletWatch:
         self._guarded(self._conn.on_writable)
 
     def _guarded(self, callback: Callable[[], None]) -> None:
-        if not self._open:
+        if not self._open or self._reactor._closed:
             return
         try:
             callback()
@@ -197,7 +197,7 @@ class HubTimer:
     def _fire(self) -> None:
         self._timer.close()
         callback, self._callback = self._callback, None
-        if callback is not None:
+        if callback is not None and not self._reactor._closed:
             try:
                 callback()
             except Exception:

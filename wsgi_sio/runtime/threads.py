@@ -310,12 +310,12 @@ class ThreadWatch:
     def fire(self, happened: int) -> None:
         """Run the callbacks for what the poller told, then listen again."""
         with self._lock:
-            if happened & READ and self._paused:
-                return  # a hang-up is told even to who does not listen; not re-armed, it waits for resume()
-            read = happened & READ and not self._reading
+            # A hang-up is told even to who does not listen, again and again: not re-armed, it waits for resume().
+            hung_up = bool(happened & READ) and self._paused
+            read = bool(happened & READ) and not self._paused and not self._reading
             if read:
                 self._reading = True
-            write = happened & WRITE and self._interest & WRITE
+            write = bool(self._interest & WRITE) and (bool(happened & WRITE) or hung_up)
             if write:
                 self._interest &= ~WRITE
         try:
@@ -328,7 +328,8 @@ class ThreadWatch:
         with self._lock:
             if read:
                 self._reading = False
-            self._arm_locked()
+            if not hung_up:
+                self._arm_locked()
 
     def _arm_locked(self) -> None:
         # epoll_ctl does not block; doing it under the lock keeps the last decision the one the kernel has.

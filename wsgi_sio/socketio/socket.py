@@ -252,16 +252,15 @@ class Socket(Targets, Listens):
         """
         if close:
             self.conn.disconnect()
-        elif self.throw_out():
-            self.conn.remove(self)
+        else:
+            self.throw_out()
 
-    def throw_out(self) -> bool:
-        """End it from this side: what it has sent and is still waiting is dropped; False when it had gone already."""
+    def throw_out(self) -> None:
+        """End it from this side: what it has sent and is still waiting is dropped."""
         self._muted = True
-        if not self.lost("server namespace disconnect"):
-            return False
-        self.conn.send_packet(Packet(DISCONNECT, self.nsp.name))
-        return True
+        if self.lost("server namespace disconnect"):
+            self.conn.remove(self)  # first, since the client may connect again as soon as it knows
+            self.conn.send_packet(Packet(DISCONNECT, self.nsp.name))
 
     def lost(self, reason: str) -> bool:
         """The client has left: queue the ``disconnecting`` and ``disconnect`` handlers behind its last events.

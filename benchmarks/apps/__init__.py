@@ -1,0 +1,1 @@
+"""The servers that are measured; all define the same three events."""

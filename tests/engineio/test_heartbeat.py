@@ -1,0 +1,189 @@
+"""The heartbeat on a clock that only the test moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.engineio.conftest import MakeEngine
+from tests.support.inprocess import eventually
+from wsgi_sio.engineio.heartbeat import Heartbeat
+from wsgi_sio.engineio.packet import PING
+
+INTERVAL, TIMEOUT = 25.0, 20.0
+
+
+class Watched:
+    """A session, as far as the heartbeat is concerned."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.pong_awaited = False
+        self.paused = False
+        self.events: list[tuple[float, str]] = []
+        self._clock = clock
+
+    def send(self, packets: list[Any], *, volatile: bool = False) -> bool:
+        assert [packet.type for packet in packets] == [PING]
+        self.events.append((self._clock.now, "ping"))
+        return True
+
+    def close(self, reason: str, *, abort: bool = False) -> bool:
+        assert abort
+        self.events.append((self._clock.now, reason))
+        return True
+
+
+class Clock:
+    """Time, and the timers set by it: a reactor of which a heartbeat needs ``call_later`` alone."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.timers: list[tuple[float, Callable[[], None]]] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> None:
+        assert delay >= 0
+        self.timers.append((self.now + delay, callback))
+
+    def advance(self, seconds: float) -> None:
+        end = self.now + seconds
+        while due := [timer for timer in self.timers if timer[0] <= end]:
+            timer = min(due, key=lambda timer: timer[0])
+            self.timers.remove(timer)
+            self.now = max(self.now, timer[0])
+            timer[1]()
+        self.now = end
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def heartbeat(clock: Clock) -> Any:
+    return Heartbeat(clock, INTERVAL, TIMEOUT, clock)  # type: ignore[arg-type]
+
+
+def test_a_ping_after_the_interval_and_the_end_after_the_timeout(clock: Clock, heartbeat: Any) -> None:
+    session = Watched(clock)
+    heartbeat.start(session)
+    clock.advance(INTERVAL - 0.01)
+    assert session.events == []
+    clock.advance(0.1)
+    (ping,) = session.events
+    assert ping[1] == "ping" and session.pong_awaited
+    clock.advance(TIMEOUT - 0.2)
+    assert len(session.events) == 1
+    clock.advance(0.4)
+    assert session.events[1][1] == "ping timeout"
+    assert session.events[1][0] == pytest.approx(1000 + INTERVAL + TIMEOUT, abs=0.11)
+    clock.advance(1000)
+    assert len(session.events) == 2
+
+
+def test_a_pong_starts_the_interval_anew(clock: Clock, heartbeat: Any) -> None:
+    session = Watched(clock)
+    heartbeat.start(session)
+    for _ in range(10):
+        clock.advance(INTERVAL + 0.1)
+        assert session.events.pop()[1] == "ping"
+        clock.advance(TIMEOUT - 1)
+        heartbeat.start(session)
+        assert not session.pong_awaited
+    assert session.events == []
+
+
+def test_other_traffic_extends_the_patience_once_for_each_ping(clock: Clock, heartbeat: Any) -> None:
+    """socketio-wire 6.6.11: a pong may wait behind a large message."""
+    session = Watched(clock)
+    heartbeat.start(session)
+    clock.advance(INTERVAL + 0.1)
+    clock.advance(TIMEOUT - 1)
+    heartbeat.extend(session)
+    assert not session.pong_awaited
+    clock.advance(TIMEOUT - 1)
+    assert [what for _, what in session.events] == ["ping"]
+    clock.advance(2)
+    assert [what for _, what in session.events] == ["ping", "ping timeout"]
+
+
+def test_a_stopped_session_is_forgotten(clock: Clock, heartbeat: Any) -> None:
+    sessions = [Watched(clock) for _ in range(3)]
+    for session in sessions:
+        heartbeat.start(session)
+    heartbeat.stop(sessions[0])
+    clock.advance(INTERVAL + 0.1)
+    heartbeat.stop(sessions[1])
+    clock.advance(TIMEOUT + 1)
+    assert [[what for _, what in session.events] for session in sessions] == [[], ["ping"], ["ping", "ping timeout"]]
+    heartbeat.stop(sessions[2])  # twice does no harm
+
+
+def test_thousands_of_sessions_share_few_timers(clock: Clock, heartbeat: Any) -> None:
+    """They came within 10 seconds; each is pinged in its own time, and the timers are not one a session."""
+    sessions = []
+    for _ in range(5000):
+        session = Watched(clock)
+        heartbeat.start(session)
+        sessions.append((clock.now, session))
+        clock.advance(0.002)
+    fired = 0
+    real = clock.call_later
+
+    def counting(delay: float, callback: Callable[[], None]) -> None:
+        nonlocal fired
+        fired += 1
+        real(delay, callback)
+
+    clock.call_later = counting  # type: ignore[method-assign]
+    clock.advance(INTERVAL + 1)
+    for came, session in sessions:
+        ((at, what),) = session.events
+        assert what == "ping" and came + INTERVAL <= at <= came + INTERVAL + 0.1
+    assert fired < 500
+
+
+def test_nothing_runs_when_there_is_nobody(clock: Clock, heartbeat: Any) -> None:
+    session = Watched(clock)
+    heartbeat.start(session)
+    heartbeat.stop(session)
+    clock.advance(INTERVAL * 3)
+    assert clock.timers == []
+    heartbeat.start(session)
+    clock.advance(INTERVAL + 0.1)
+    assert len(session.events) == 1
+
+
+def test_one_session_that_raises_does_not_stop_the_others_hearts(clock: Clock, heartbeat: Any) -> None:
+    broken, sound = Watched(clock), Watched(clock)
+
+    def send(packets: list[Any], *, volatile: bool = False) -> bool:
+        raise RuntimeError("on purpose")
+
+    broken.send = send  # type: ignore[method-assign]
+    heartbeat.start(broken)
+    clock.advance(5)
+    heartbeat.start(sound)
+    with pytest.raises(RuntimeError):
+        clock.advance(INTERVAL)
+    clock.advance(INTERVAL)
+    assert "ping" in [what for _, what in sound.events]
+
+
+def test_on_a_real_clock_with_a_real_reactor(make_engine: MakeEngine) -> None:
+    """Two clients: one answers, one is silent and is closed; its TCP connection ends too."""
+    engine = make_engine(ping_interval=0.1, ping_timeout=0.1)
+    good, good_session = engine.over_websocket()
+    silent, silent_session = engine.over_websocket()
+    silent.answer_pings = False
+    assert silent.receive() == "2"
+    good.expect_silence(0.35)
+    eventually(lambda: engine.ended, "the silent session's end")
+    assert engine.ended == [(silent_session.id, "ping timeout")]
+    silent.wait_closed()
+    assert good_session.open

@@ -1,0 +1,360 @@
+"""What the engine makes of requests: options, refusals, origins, CORS, cookies."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from tests.engineio.conftest import MakeEngine
+from tests.support.inprocess import UPGRADE, InProcess, Refused
+from wsgi_sio.engineio import EngineConfig, EngineServer
+from wsgi_sio.engineio.request import Response
+
+# -- options ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("ping_interval", 0),
+        ("ping_timeout", -1),
+        ("upgrade_timeout", 0),
+        ("max_http_buffer_size", 0),
+        ("max_outbox", 0),
+        ("transports", ()),
+        ("transports", ("polling", "pigeon")),
+        ("transports", "flashsocket"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(option: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=option):
+        EngineConfig(**{option: value})
+
+
+def test_options_are_normalised_and_frozen() -> None:
+    config = EngineConfig(path="live/", transports="polling")  # type: ignore[arg-type]
+    assert (config.path, config.transports) == ("/live", ("polling",))
+    with pytest.raises(AttributeError):
+        config.path = "/x"  # type: ignore[misc]
+
+
+# -- refusals ---------------------------------------------------------------------------------------------------------
+
+HANDSHAKE = {"transport": "polling"}
+
+
+@pytest.mark.parametrize(
+    ("method", "query", "headers", "status", "code", "message"),
+    [
+        ("GET", {"transport": "pigeon"}, {}, 400, 0, "Transport unknown"),
+        ("GET", {}, {}, 400, 0, "Transport unknown"),
+        ("GET", {**HANDSHAKE, "sid": "nobody"}, {}, 400, 1, "Session ID unknown"),
+        ("POST", {**HANDSHAKE, "sid": ""}, {}, 400, 1, "Session ID unknown"),
+        ("POST", HANDSHAKE, {}, 400, 2, "Bad handshake method"),
+        ("OPTIONS", HANDSHAKE, {}, 400, 2, "Bad handshake method"),
+        ("GET", {"transport": "websocket"}, {}, 400, 3, "Bad request"),
+        ("GET", {**HANDSHAKE, "EIO": "3"}, {}, 400, 5, "Unsupported protocol version"),
+        ("GET", {**HANDSHAKE, "EIO": "44"}, {}, 400, 5, "Unsupported protocol version"),
+        ("GET", HANDSHAKE, {"Origin": "http://evil.example"}, 403, 4, "Forbidden"),
+        ("GET", HANDSHAKE, {"Origin": "null"}, 403, 4, "Forbidden"),
+    ],
+)
+def test_refusals(
+    make_engine: MakeEngine,
+    caplog: pytest.LogCaptureFixture,
+    method: str,
+    query: dict[str, str],
+    headers: dict[str, str],
+    status: int,
+    code: int,
+    message: str,
+) -> None:
+    """socketio-wire 1A.2: the reference's codes and bodies; each kind is logged once at WARNING."""
+    caplog.set_level(logging.DEBUG)
+    engine = make_engine()
+    for _ in range(2):
+        answer = engine.request(method, headers, **query)
+        assert answer.status == status
+        assert json.loads(answer.body) == {"code": code, "message": message}
+        assert dict(answer.headers)["Content-Type"] == "application/json"
+    records = [r for r in caplog.records if r.name.startswith("wsgi_sio.")]
+    assert [r.levelno for r in records] == [logging.WARNING, logging.DEBUG]
+    assert not engine.engine.sessions
+
+
+def test_an_origin_with_control_characters_is_a_bad_request_even_where_all_are_allowed(make_engine: MakeEngine) -> None:
+    engine = make_engine(cors_allowed_origins="*")
+    answer = engine.request("GET", {"Origin": "http://127.0.0.1\x00"}, **HANDSHAKE)
+    assert (answer.status, json.loads(answer.body)["code"]) == (400, 3)
+
+
+def test_a_refused_upgrade_gets_the_bare_message(make_engine: MakeEngine) -> None:
+    engine = make_engine()
+    with pytest.raises(Refused) as caught:
+        engine.websocket(headers={"Origin": "http://evil.example"})
+    assert (caught.value.response.status, caught.value.response.body) == (400, b"Forbidden")
+
+
+@pytest.mark.parametrize(
+    "change", [{"Sec-WebSocket-Version": "12"}, {"Sec-WebSocket-Key": ""}, {"Connection": "close"}]
+)
+def test_a_handshake_that_is_no_websocket_handshake_is_refused_before_the_101(
+    make_engine: MakeEngine, change: dict[str, str]
+) -> None:
+    engine = make_engine()
+    with pytest.raises(Refused) as caught:
+        engine.websocket(headers=change)
+    assert caught.value.response.status == 400
+    assert not engine.engine.sessions
+
+
+def test_no_websocket_where_the_socket_is_out_of_reach(make_engine: MakeEngine) -> None:
+    engine = make_engine()
+    answer = engine.request("GET", UPGRADE, transport="websocket")
+    assert (answer.status, answer.body) == (400, b"WebSocket is not available on this server")
+
+
+def test_absurd_queries_are_refused(make_engine: MakeEngine) -> None:
+    engine = make_engine()
+    environ = engine.environ("GET")
+    environ["QUERY_STRING"] = "&".join(f"a{n}=1" for n in range(5000))
+    answer = engine.engine.handle(environ)
+    assert isinstance(answer, Response) and answer.status == 400
+
+
+@pytest.mark.parametrize("length", ["", "abc", "-5", "1e3", "9" * 5000, "²"])
+def test_absurd_lengths_are_refused(make_engine: MakeEngine, length: str) -> None:
+    engine = make_engine()
+    polling, _ = engine.over_polling()
+    answer = polling.post("4x", extra={"CONTENT_LENGTH": length})
+    assert answer.status in (400, 413)
+    assert engine.received == []
+
+
+def test_a_body_that_ends_early_ends_the_session(make_engine: MakeEngine) -> None:
+    engine = make_engine()
+    polling, _ = engine.over_polling()
+    assert polling.post("4x", extra={"CONTENT_LENGTH": "10"}).status == 400
+    assert engine.received == [] and engine.reasons == ["transport error"]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "answer"),
+    [(True, None), (None, None), (False, "Forbidden"), ("banned", "banned"), ("", "")],
+)
+def test_allow_request_judges_handshakes_only(make_engine: MakeEngine, verdict: Any, answer: str | None) -> None:
+    asked: list[str] = []
+
+    def allow(environ: dict[str, Any]) -> Any:
+        asked.append(environ["QUERY_STRING"])
+        return verdict
+
+    engine = make_engine(allow_request=allow)
+    if answer is None:
+        polling, _ = engine.over_polling()
+        polling.post("4x")
+        engine.websocket(polling.sid)
+        assert len(asked) == 1
+    else:
+        response = engine.request("GET", transport="polling")
+        assert response.status == 403
+        assert json.loads(response.body)["code"] == 4
+        assert json.loads(response.body)["message"] in (answer, "Forbidden")
+
+
+def test_gevent_without_the_patch_is_refused_with_advice(
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.support.world import WORLD
+
+    if WORLD == "gevent":
+        return  # it is patched
+    engine = make_engine()
+    with pytest.raises(RuntimeError, match=r"monkey\.patch_all"):
+        engine.request("GET", transport="polling", extra={"SERVER_SOFTWARE": "gevent/24.1"})
+
+
+# -- origins ----------------------------------------------------------------------------------------------------------
+
+SHOP = "https://shop.example"
+
+
+@pytest.mark.parametrize(
+    ("allowed", "host", "origin", "ok"),
+    [
+        (None, "a.example", None, True),
+        (None, "a.example", "http://a.example", True),
+        (None, "a.example", "https://a.example", True),
+        (None, "a.example:80", "http://a.example", True),
+        (None, "a.example", "https://a.example:443", True),
+        (None, "a.example:8000", "http://a.example:8000", True),
+        (None, "A.Example", "http://a.eXample", True),
+        (None, "[::1]:8000", "http://[::1]:8000", True),
+        (None, "a.example:8000", "http://a.example:9000", False),
+        (None, "a.example:8000", "http://a.example", False),
+        (None, "a.example", "http://evil.example", False),
+        (None, "a.example", "http://a.example.evil.example", False),
+        (None, "a.example", "http://evil.example/http://a.example", False),
+        (None, "a.example", "http://a.example@evil.example", False),
+        (None, "a.example", "null", False),
+        (None, "a.example", "http://a.example:port", False),
+        (None, "a.example", "file://", False),
+        ("*", "a.example", "http://evil.example", True),
+        ("*", "a.example", "null", True),
+        (["*"], "a.example", "http://evil.example", True),
+        (SHOP, "a.example", SHOP, True),
+        (SHOP, "a.example", SHOP + "/", True),
+        (SHOP + "/", "a.example", SHOP, True),
+        (SHOP, "a.example", "HTTPS://Shop.Example", True),
+        (SHOP, "a.example", "http://a.example", True),
+        (SHOP, "a.example", "http://shop.example", False),
+        (SHOP, "a.example", "https://shop.example.evil.example", False),
+        ([SHOP, "http://b.example:81"], "a.example", "http://b.example:81", True),
+        ([SHOP, "http://b.example:81"], "a.example", "http://b.example:82", False),
+        ({"null"}, "a.example", "null", True),
+        ([], "a.example", SHOP, False),
+        (lambda origin: origin == SHOP, "a.example", SHOP, True),
+        (lambda origin: origin == SHOP, "a.example", "http://evil.example", False),
+        (lambda origin, environ: environ["HTTP_HOST"] == "a.example", "a.example", "http://b.example", True),
+        (lambda origin, environ: False, "a.example", "http://b.example", False),
+    ],
+)
+def test_which_pages_may_connect(
+    make_engine: MakeEngine, allowed: Any, host: str, origin: str | None, ok: bool
+) -> None:
+    """The same for polling and WebSocket."""
+    engine = make_engine(cors_allowed_origins=allowed)
+    headers = {"Host": host} | ({} if origin is None else {"Origin": origin})
+    assert (engine.request("GET", headers, transport="polling").status == 200) is ok
+    if ok:
+        engine.websocket(headers=headers)
+    else:
+        with pytest.raises(Refused):
+            engine.websocket(headers=headers)
+
+
+def test_the_refusal_of_an_origin_says_which_setting_allows_it(
+    make_engine: MakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = make_engine()
+    engine.request("GET", {"Origin": "http://page.example", "Host": "api.example"}, transport="polling")
+    message = caplog.records[-1].getMessage()
+    assert "http://page.example" in message and "api.example" in message and "cors_allowed_origins" in message
+
+
+def test_an_existing_session_is_guarded_as_well(make_engine: MakeEngine) -> None:
+    engine = make_engine()
+    polling, session = engine.over_polling()
+    answer = polling.post("4x", headers={"Origin": "http://evil.example"})
+    assert answer.status == 403
+    assert engine.received == [] and session.open
+
+
+# -- CORS -------------------------------------------------------------------------------------------------------------
+
+
+def cors(answer: Response) -> dict[str, str]:
+    return {k: v for k, v in answer.headers if k.startswith("Access-Control") or k == "Vary"}
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, {}),
+        ({"cors_allowed_origins": "*"}, {"Access-Control-Allow-Origin": "*"}),
+        ({"cors_allowed_origins": SHOP}, {"Access-Control-Allow-Origin": SHOP, "Vary": "Origin"}),
+        (
+            {"cors_allowed_origins": "*", "cors_credentials": True},
+            {"Access-Control-Allow-Origin": SHOP, "Vary": "Origin", "Access-Control-Allow-Credentials": "true"},
+        ),
+        (
+            {"cors_allowed_origins": lambda origin: True, "cors_credentials": True},
+            {"Access-Control-Allow-Origin": SHOP, "Vary": "Origin", "Access-Control-Allow-Credentials": "true"},
+        ),
+    ],
+)
+def test_cors_headers_of_every_answer(
+    make_engine: MakeEngine, options: dict[str, Any], expected: dict[str, str]
+) -> None:
+    engine = make_engine(**options)
+    headers = {"Origin": SHOP, "Host": "shop.example" if not options else "api.example"}
+    answer = engine.request("GET", headers, transport="polling")
+    assert answer.status == 200 and cors(answer) == expected
+    refused = engine.request("GET", headers, transport="pigeon")
+    assert refused.status == 400 and cors(refused) == expected
+    accept = engine.websocket(headers=headers).accept.decode()
+    for name, value in expected.items():
+        assert f"{name}: {value}" in accept
+    if not expected:
+        assert "Access-Control" not in accept
+
+
+def test_preflights(make_engine: MakeEngine) -> None:
+    engine = make_engine(cors_allowed_origins=SHOP)
+    headers = {"Origin": SHOP, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-a, x-b"}
+    answer = engine.request("OPTIONS", headers, transport="polling")
+    assert (answer.status, answer.body) == (204, b"")
+    got = dict(answer.headers)
+    assert got["Access-Control-Allow-Origin"] == SHOP
+    assert "POST" in got["Access-Control-Allow-Methods"]
+    assert got["Access-Control-Allow-Headers"] == "x-a, x-b"
+    assert engine.request("OPTIONS", {**headers, "Origin": "http://evil.example"}, transport="polling").status == 403
+
+
+# -- cookies ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cookie", "expected"),
+    [
+        (None, None),
+        ("io", "io={sid}; Path=/; HttpOnly; SameSite=Lax"),
+        ("lb", "lb={sid}; Path=/; HttpOnly; SameSite=Lax"),
+        ({}, "io={sid}; Path=/; HttpOnly; SameSite=Lax"),
+        ({"path": None}, "io={sid}; HttpOnly; SameSite=Lax"),
+        ({"http_only": False, "same_site": "strict"}, "io={sid}; Path=/; SameSite=Strict"),
+        (
+            {"name": "x", "path": "/p", "max_age": 60, "domain": "a.example", "secure": True, "same_site": "none"},
+            "x={sid}; Max-Age=60; Domain=a.example; Path=/p; HttpOnly; Secure; SameSite=None",
+        ),
+    ],
+)
+def test_the_cookie_comes_with_the_first_answer_over_polling_only(
+    make_engine: MakeEngine, cookie: Any, expected: str | None
+) -> None:
+    engine = make_engine(cookie=cookie)
+    polling, session = engine.over_polling()
+    found = dict(polling.opened.headers).get("Set-Cookie")
+    assert found == (expected and expected.format(sid=session.id))
+    session.send_message("x")
+    assert "Set-Cookie" not in dict(polling.get().headers)
+    websocket, _ = engine.over_websocket()
+    assert b"set-cookie" not in websocket.accept.lower()
+
+
+# -- the 101 ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_accept_has_the_first_subprotocol_and_no_extension(make_engine: MakeEngine) -> None:
+    engine = make_engine()
+    websocket, _ = engine.over_websocket(
+        headers={"Sec-WebSocket-Protocol": "first, second", "Sec-WebSocket-Extensions": "permessage-deflate"}
+    )
+    lines = websocket.accept.decode().lower().split("\r\n")
+    assert lines[0].startswith("http/1.1 101")
+    assert "sec-websocket-protocol: first" in lines
+    assert "sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=" in lines
+    assert not any(line.startswith("sec-websocket-extensions") for line in lines)
+
+
+def test_a_session_keeps_of_its_environ_what_belongs_to_the_request() -> None:
+    sessions: list[Any] = []
+    process = InProcess(EngineServer(EngineConfig(), sessions.append))
+    process.websocket(headers={"X-Own": "1"})
+    (session,) = sessions
+    assert session.environ["HTTP_X_OWN"] == "1" and session.environ["REMOTE_ADDR"] == "127.0.0.1"
+    assert not any(key.startswith(("gunicorn.", "werkzeug.")) or key == "wsgi.input" for key in session.environ)
+    process.close()

@@ -1,0 +1,117 @@
+// What a check works with: clients of one transport mode, and ways to wait for what they receive.
+"use strict";
+
+const { io } = require("socket.io-client");
+
+const TRANSPORTS = {
+  polling: ["polling"],
+  websocket: ["websocket"],
+  upgrade: ["polling", "websocket"],
+  fallback: ["polling", "websocket"], // for servers that can do polling only
+};
+
+class Harness {
+  constructor(url, mode) {
+    if (!(mode in TRANSPORTS)) throw new Error(`unknown mode ${mode}; known: ${Object.keys(TRANSPORTS).join(", ")}`);
+    this.url = url;
+    this.mode = mode;
+    this.clients = [];
+  }
+
+  /** A client with a connection of its own that has not been started yet. */
+  client(options = {}, namespace = "/") {
+    return this.own(
+      io(this.url + namespace, {
+        transports: TRANSPORTS[this.mode],
+        forceNew: true,
+        reconnection: false,
+        autoConnect: false,
+        ...options,
+      }),
+    );
+  }
+
+  /** A connected client; in "upgrade" mode the upgrade may still be going on. */
+  async connect(options, namespace) {
+    const socket = this.client(options, namespace);
+    const connected = next(socket, "connect");
+    socket.connect();
+    await connected;
+    return socket;
+  }
+
+  /** A connected client whose transport will not change any more. */
+  async settled(options, namespace) {
+    const socket = await this.connect(options, namespace);
+    await this.upgraded(socket);
+    return socket;
+  }
+
+  /** Several settled clients at once. */
+  crowd(size, options) {
+    return Promise.all(Array.from({ length: size }, () => this.settled(options)));
+  }
+
+  /** The upgrade of the client's connection, in the mode that has one. */
+  async upgraded(socket) {
+    const { engine } = socket.io;
+    if (this.mode === "upgrade" && engine.transport.name !== "websocket") await next(engine, "upgrade");
+  }
+
+  /** Have the client disconnected when the check is over. */
+  own(socket) {
+    this.clients.push(socket);
+    return socket;
+  }
+
+  dispose() {
+    for (const socket of this.clients.splice(0)) {
+      socket.io.reconnection(false);
+      socket.disconnect();
+    }
+  }
+}
+
+/** The arguments of the next `event`. */
+function next(emitter, event, milliseconds = 8000) {
+  return collect(emitter, event, 1, milliseconds).then(([args]) => args);
+}
+
+/** The arguments of the next `count` `event`s, an array each. */
+function collect(emitter, event, count, milliseconds = 8000) {
+  return new Promise((resolve, reject) => {
+    const received = [];
+    const listener = (...args) => received.push(args) === count && finish(resolve, received);
+    const giveUp = () => finish(reject, new Error(`${received.length} of ${count} "${event}" came`));
+    const timer = setTimeout(giveUp, milliseconds);
+    const finish = (settle, value) => {
+      clearTimeout(timer);
+      emitter.off(event, listener);
+      settle(value);
+    };
+    emitter.on(event, listener);
+  });
+}
+
+/** All arguments of an event from now on, in a live array. */
+function record(emitter, event) {
+  const received = [];
+  emitter.on(event, (...args) => received.push(args));
+  return received;
+}
+
+/** Emit and return all arguments of the ack, as an array. */
+function call(socket, event, ...args) {
+  return new Promise((resolve, reject) => {
+    socket.timeout(8000).emit(event, ...args, (error, ...answer) => (error ? reject(error) : resolve(answer)));
+  });
+}
+
+/** Everything the server had emitted to these clients before has arrived: events are delivered in order. */
+function fence(...sockets) {
+  return Promise.all(sockets.map((socket) => call(socket, "echo", "fence")));
+}
+
+const range = (length) => Array.from({ length }, (_, number) => number);
+
+module.exports = { Harness, next, collect, record, call, fence, range };

@@ -1,0 +1,66 @@
+"""A process that forks after it has served: the child builds a reactor of its own."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+import traceback
+import warnings
+
+import pytest
+
+from tests.support.inprocess import DEADLINE, InProcess
+from tests.support.world import WORLD
+from wsgi_sio import Server
+
+pytestmark = pytest.mark.skipif(WORLD != "threads" or not hasattr(os, "fork"), reason="about threads and fork")
+
+
+def test_a_child_serves_with_threads_of_its_own() -> None:
+    """The parent has sessions, threads and timers; the child has none of them, and serves new clients."""
+    io = Server(ping_interval=0.1, ping_timeout=0.2)
+    io.on("echo", lambda socket, value: value)
+    parent = InProcess(io)
+    client = parent.client()
+    client.connect()
+    assert client.call("echo", "parent") == ["parent"]
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 and later warn of forking with threads
+        pid = os.fork()
+    if pid == 0:
+        _serve_in_the_child(io, writing)
+    os.close(writing)
+    try:
+        deadline = time.monotonic() + DEADLINE
+        while not select.select([reading], [], [], 0.02)[0]:
+            assert time.monotonic() < deadline, "the child said nothing"
+            client.expect_silence(0.02)  # the parent's client goes on answering pings
+        assert os.read(reading, 10_000).decode() == "served"
+        assert client.call("echo", "still here") == ["still here"]
+    finally:
+        os.close(reading)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        parent.close()
+
+
+def _serve_in_the_child(io: Server, writing: int) -> None:
+    outcome = "served"
+    try:
+        child = InProcess(io)
+        assert child.engine.reactor is not None and not child.engine.sessions
+        for _ in range(3):
+            client = child.client()
+            client.connect()
+            assert client.call("echo", "child") == ["child"]
+        deadline = time.monotonic() + 0.35  # longer than a heartbeat: the child's clock runs too
+        while time.monotonic() < deadline:
+            client.expect_silence(0.05)
+        assert client.call("echo", "child") == ["child"]
+    except BaseException:
+        outcome = traceback.format_exc()
+    os.write(writing, outcome.encode())
+    os._exit(0)

@@ -1,0 +1,126 @@
+"""The benchmark measures what it says: every answer counted once, what is wrong marked, figures in the tables.
+
+Nothing is asserted about speed.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import describe, main
+from benchmarks.install import Cache, Unavailable
+from benchmarks.load import EchoBook, LoadError, Tally
+from benchmarks.measure import AVAILABLE
+from benchmarks.polling import parse_response
+from benchmarks.report import report
+from benchmarks.scenarios import Sample, Scenario, Setting, run_round
+from benchmarks.servers import KINDS, Ready, ServerKind
+from tests.support.require import require
+
+SETTING = Setting(seconds=0.2, warmup=0.1, cores=None)
+SMALL = (
+    Scenario("echo", "echo", "Echo", "message", clients=3, depth=4),
+    Scenario("broadcast", "broadcast", "Broadcast", "delivery", clients=4),
+    Scenario("polling", "polling", "Polling", "message", clients=2),
+    Scenario("idle", "idle", "Idle", "connection", clients=5),
+)
+OURS = [kind for kind in KINDS if kind.name.startswith("ours")]
+
+
+@pytest.mark.parametrize("kind", OURS, ids=lambda kind: kind.name)
+def test_our_server_answers_everything_exactly_once(kind: ServerKind, tmp_path: Path) -> None:
+    """The smallest run of every scenario, through to the report."""
+    require(find_spec("gunicorn"), "gunicorn")
+    require(kind.name != "ours-gevent" or find_spec("gevent"), "gevent")
+    ready = kind.prepare(Cache(tmp_path))
+    samples = []
+    for scenario in SMALL:
+        sample = Sample(scenario.name, kind.name, 0)
+        run_round(sample, scenario, ready, SETTING)
+        assert (sample.error, sample.faults) == ("", {}), scenario.name
+        assert sample.count > 0
+        assert (sample.cpu is not None) == AVAILABLE
+        samples.append(sample)
+    text = report(SMALL, {kind.name: kind.title}, samples, describe({kind: ready}, samples, 1, SETTING))
+    assert text.count("✓") == len(SMALL)
+    assert "✗" not in text
+    for scenario in SMALL:
+        assert f"### {scenario.title}" in text
+    assert "Python 3." in text
+
+
+def test_a_message_is_right_only_once() -> None:
+    tally = Tally()
+    book = EchoBook(tally, client=7)
+    request = book.request()
+    answer = request.replace(b"42", b"43", 1).replace(b'"echo",', b"")
+    assert not book.check(answer.replace(b"client 7", b"client 8"))
+    assert book.check(answer)
+    assert not book.check(answer)
+    assert (tally.sent, tally.answered, book.pending) == (1, 1, set())
+    assert tally.faults == {"wrong answers": 1, "answered twice": 1}
+
+
+def test_a_row_with_losses_is_marked_in_both_tables() -> None:
+    scenario = SMALL[0]
+    clean = Sample("echo", "good", 0, count=10, seconds=1.0, cpu=0.001)
+    lossy = Sample("echo", "bad", 0, count=10, seconds=1.0, cpu=0.002, faults={"lost": 3})
+    text = report([scenario], {"good": "Good", "bad": "Bad"}, [clean, lossy], {})
+    assert "| Good | 100 |" in text
+    assert "| Bad | 200 ✗ |" in text
+    assert "✗ 3 lost |" in text
+
+
+def test_several_rounds_give_the_median_and_the_range() -> None:
+    samples = [Sample("echo", "one", number, count=1000, seconds=1.0, cpu=cpu) for number, cpu in enumerate((3, 1, 2))]
+    assert "| One | 2,000 (1,000 to 3,000) |" in report([SMALL[0]], {"one": "One"}, samples, {})
+
+
+def test_a_server_that_does_not_start_is_an_error_in_its_row() -> None:
+    """With what it wrote; a line break or a bar in that cannot break the table."""
+    broken = Ready(lambda fd, websockets, pollers: ["sh", "-c", "echo 'no | such\nmodule'; exit 1"], {})
+    sample = Sample("echo", "broken", 0)
+    run_round(sample, SMALL[0], broken, SETTING)
+    assert "✗ the server does not answer" in report(SMALL, {"broken": "Broken"}, [sample], {})
+    assert "no / such module" in report(SMALL, {"broken": "Broken"}, [sample], {})
+
+
+def test_a_missing_node_skips_its_row_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main(["--quick", "--servers", "node", "--cache", str(tmp_path)]) == 0
+    output = capsys.readouterr()
+    assert "skipped: socket.io, Node.js: Node.js and npm are not installed" in output.err
+    with pytest.raises(Unavailable):
+        Cache(tmp_path).socket_io()
+
+
+@pytest.mark.parametrize("arguments", [["--servers", "apache"], ["--scenarios", "echo,dance"]])
+def test_an_unknown_name_is_refused_with_the_known_ones(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit, match=re.compile("unknown: (apache; there are ours|dance; there are echo)")):
+        main(arguments)
+
+
+@pytest.mark.parametrize(
+    ("response", "parsed"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", (b"ok", True)),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\ncontent-length: 2\r\n\r\nok", (b"ok", False)),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\n1\r\nk\r\n0\r\n\r\n", (b"ok", True)),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", None),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no", None),
+        (b"HTTP/1.1 200 OK\r\nContent-Len", None),
+    ],
+)
+def test_http_responses_are_read_to_their_end(response: bytes, parsed: tuple[bytes, bool] | None) -> None:
+    assert parse_response(response) == parsed
+
+
+def test_an_http_error_is_no_answer() -> None:
+    with pytest.raises(LoadError, match="400"):
+        parse_response(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
