@@ -161,7 +161,10 @@ class GreenletWatch:
         self._guarded(self._conn.on_writable)
 
     def _guarded(self, callback: Callable[[], None]) -> None:
-        if not self._open or self._reactor._closed:
+        if not self._open:
+            return
+        if self._reactor._closed:
+            self._read.stop()  # lest it be told for ever; the watcher for writing has been stopped already
             return
         try:
             callback()
