@@ -1,4 +1,6 @@
-"""The Autobahn test suite's family 6 as data: texts, valid and not, most of them from Markus Kuhn's UTF-8 decoder stress test."""
+"""The Autobahn test suite's family 6 as data: texts, valid and not, most of them from Markus Kuhn's UTF-8 decoder
+stress test.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The Autobahn families 9 and 10 (sizes, fragments, chops) with their real sizes; the codec must get through them at speed."""
+"""The Autobahn families 9 and 10 (sizes, fragments, chops) with their real sizes; the codec must get through them at
+speed.
+"""
 
 from __future__ import annotations
 

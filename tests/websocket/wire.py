@@ -1,4 +1,6 @@
-"""Frames written byte by byte, the naive way, so that the codec is not judged by its own encoder; and ways to chop a stream."""
+"""Frames written byte by byte, the naive way, so that the codec is not judged by its own encoder; and ways to chop a
+stream.
+"""
 
 from __future__ import annotations
 
