@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http import HTTPStatus
+from http.client import responses
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -36,6 +36,7 @@ _MESSAGES = (
     "Unsupported protocol version",
 )
 
+_MAX_FIELDS = 100
 _LENGTH = re.compile(r"[0-9]{1,15}")
 _JSON = ("Content-Type", "application/json")
 
@@ -85,7 +86,7 @@ class Response:
     @property
     def status_line(self) -> str:
         """Such as ``200 OK``."""
-        return f"{self.status} {HTTPStatus(self.status).phrase}"
+        return f"{self.status} {responses[self.status]}"
 
 
 @dataclass(slots=True, eq=False)
@@ -147,12 +148,18 @@ def parse_request(environ: Environ) -> EngineRequest:
 
     :raises EngineError: BAD_REQUEST for a query string of unreasonable size.
     """
-    try:
-        query = dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True, max_num_fields=100))
-    except ValueError:
-        raise EngineError(BAD_REQUEST, "the query string has too many fields") from None
+    query = _parse_query(environ.get("QUERY_STRING", ""))
     upgrade = environ.get("HTTP_UPGRADE", "").lower() == "websocket"
     return EngineRequest(environ, environ["REQUEST_METHOD"], query, upgrade)
+
+
+def _parse_query(text: str) -> dict[str, str]:
+    if text.count("&") >= _MAX_FIELDS:
+        raise EngineError(BAD_REQUEST, "the query string has too many fields")
+    if "%" in text or "+" in text:
+        return dict(parse_qsl(text, keep_blank_values=True))
+    # Nothing to unquote: several times faster, and done for every poll.
+    return {name: value for name, _, value in [field.partition("=") for field in text.split("&")] if name}
 
 
 def verify(
