@@ -47,7 +47,7 @@ class WSGIApp:
         if answer.held is not None:
             answer.held.wait()
         # The server writes this into a dead socket: see takeover.py.
-        start_response("101 Switching Protocols", [])
+        start_response(answer.status, [] if answer.status.startswith("101") else [("Content-Length", "0")])
         return []
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.engineio.conftest import MakeEngine
 from tests.support.inprocess import SEPARATOR, Closed, eventually
+from tests.support.world import WORLD
 from wsgi_sio.engineio import MESSAGE, Packet
 from wsgi_sio.engineio.takeover import peer_left
 
@@ -194,6 +195,7 @@ def test_a_server_with_one_thread_is_not_kept_waiting(make_engine: MakeEngine) -
         assert time.monotonic() - began < 1
 
 
+@pytest.mark.skipif(WORLD != "gevent", reason="about a GET that waits in its greenlet")
 def test_a_client_that_hangs_up_during_its_get_is_noticed_by_the_next_packet(make_engine: MakeEngine) -> None:
     engine = make_engine()
     polling, session = engine.over_polling()

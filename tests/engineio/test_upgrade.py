@@ -272,7 +272,7 @@ def test_polling_requests_after_the_switch_are_refused_and_take_nothing(make_eng
     eventually(lambda: session.transport.name == "websocket", "the switch")
     for number in range(50):
         session.send_message(f"{number} " + "x" * 2000)
-    late = transport.get(engine.engine_request("GET", polling.sid))  # it had passed the checks before the switch
+    late = transport.get(engine.engine_request("GET", polling.sid), [])  # it had passed the checks before the switch
     assert late.status == 400
     assert polling.get().status == 400
     assert polling.post("4x").status == 400

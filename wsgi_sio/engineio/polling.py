@@ -8,14 +8,12 @@ from __future__ import annotations
 import gzip
 import zlib
 
-from ..runtime import Event, Reactor
+from ..runtime import Reactor
 from .packet import CLOSE, NOOP, Packet, PacketError, decode_payload, encode_payload, to_utf8
+from .parked import Hijacked, WaitingGet, make_waiting
 from .request import BodyError, EngineRequest, Headers, Response
 from .session import Session
-from .takeover import end_connection, peer_left, serves_many
-
-# How long a server that handles one request at a time can be kept waiting (seconds).
-_SHORT_HOLD = 0.2
+from .takeover import end_connection
 
 CLOSE_PACKET = Packet(CLOSE)
 NOOP_PACKET = Packet(NOOP)
@@ -36,7 +34,6 @@ class PollingTransport:
     """
 
     __slots__ = (
-        "_answer",
         "_client_left",
         "_ended",
         "_getting",
@@ -57,8 +54,7 @@ class PollingTransport:
         self.hold = hold
         self._reactor = reactor
         self._threshold = threshold
-        self._waiting: Event | None = None
-        self._answer: list[Packet] = []
+        self._waiting: WaitingGet | None = None
         self._getting = False
         self._posting = False
         self._client_left = False
@@ -70,30 +66,39 @@ class PollingTransport:
 
     # -- GET ----------------------------------------------------------------------------------------------------
 
-    def get(self, request: EngineRequest) -> Response:
-        """Answer with what is queued, or with the first packets to come."""
+    def get(self, request: EngineRequest, cors: Headers) -> Response | Hijacked:
+        """Answer with what is queued, or with the first packets to come.
+
+        :param cors: headers for an answer that does not go through the WSGI server.
+        """
         session = self.session
         batch = None
         with session.lock:
             overlap = self._getting
             left = session.transport is not self
             if not overlap and not left:
-                self._getting = True
                 batch = session.take_locked()
-                if batch is None:
-                    self._waiting = self._reactor.event()
-                    self.idle = True
+                self._getting = batch is None
         if overlap:
             session.close("transport error", abort=True)
         if overlap or left:
             return Response(400, [_NO_STORE])
-        batch = self._wait(request) if batch is None else self._last_words(batch)
-        self._getting = False
-        if session.transport is not self:
-            return Response(400, [_NO_STORE])
-        if self._ended:
-            session.closed(self)
-        return payload_response(request, batch, self._threshold)
+        if batch is not None:
+            return self._respond(request, self._last_words(batch))
+        return self._wait(make_waiting(self, request, cors, self._reactor))
+
+    def _wait(self, waiting: WaitingGet) -> Response | Hijacked:
+        session = self.session
+        with session.lock:  # once more, since making it took its time
+            left = session.transport is not self
+            batch = None if left else session.take_locked()
+            self._waiting = waiting
+            self.idle = batch is None and not left
+        if left:
+            self.leave()
+        elif batch is not None:
+            self.write(self._last_words(batch))
+        return waiting.result()
 
     def _last_words(self, queued: list[Packet]) -> list[Packet]:
         """The answer to a GET that need not wait: what is queued or, the session being over, the end.
@@ -105,24 +110,23 @@ class PollingTransport:
         self._ended = True
         return [NOOP_PACKET] if self._client_left else [NOOP_PACKET, CLOSE_PACKET]
 
-    def _wait(self, request: EngineRequest) -> list[Packet]:
-        waiting = self._waiting
-        assert waiting is not None
-        if not waiting.wait(self.hold if serves_many(request.environ) else min(self.hold, _SHORT_HOLD)):
-            with self.session.lock:
-                timed_out, self.idle = self.idle, False
-            if timed_out:
-                return [NOOP_PACKET]
-            waiting.wait()  # somebody took the baton in this very moment: the answer is on its way
-        answer, self._answer = self._answer, []
-        if peer_left(request.environ):
-            self.session.close("transport error", abort=True)
-        return answer
+    def _respond(self, request: EngineRequest, packets: list[Packet]) -> Response:
+        if self._ended:
+            self.session.closed(self)
+        return payload_response(request, packets, self._threshold)
 
     def write(self, packets: list[Packet]) -> None:
-        self._answer = packets
-        assert self._waiting is not None
-        self._waiting.set()
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            self._getting = False  # before the answer is out, since the client's next GET may be as quick
+            waiting.answer(self._respond(waiting.request, packets))
+
+    def release_get(self) -> None:
+        """The GET has waited long enough; if nobody else is answering it right now, it gets a noop."""
+        with self.session.lock:
+            claimed, self.idle = self.idle, False
+        if claimed:
+            self.write([NOOP_PACKET])
 
     # -- POST ---------------------------------------------------------------------------------------------------
 
@@ -175,8 +179,10 @@ class PollingTransport:
 
     def leave(self) -> None:
         """The session goes on without this transport; a GET that waits all the same is refused."""
-        if self._waiting is not None:
-            self._waiting.set()
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            self._getting = False
+            waiting.answer(Response(400, [_NO_STORE]))
 
     def abort(self, code: int | None = None) -> None:
         self.session.closed(self)

@@ -15,6 +15,7 @@ from .handshake import compose_accept
 from .heartbeat import Heartbeat
 from .origin import OriginPolicy
 from .packet import OPEN, Packet
+from .parked import Hijacked
 from .polling import PollingTransport, payload_response
 from .request import BAD_REQUEST, FORBIDDEN, EngineError, EngineRequest, Headers, Response, parse_request, verify
 from .session import Session
@@ -23,15 +24,6 @@ from .upgrade import Upgrade
 from .websocket import WebSocketTransport
 
 logger = logging.getLogger("wsgi_sio.engineio")
-
-
-class Hijacked(NamedTuple):
-    """The connection is no longer the WSGI server's; its request is to end with a 101 that nobody reads.
-
-    :ivar held: to be waited for first, when the connection could not be moved away from its thread.
-    """
-
-    held: Event | None
 
 
 class _Serving(NamedTuple):
@@ -122,7 +114,7 @@ class EngineServer:
         if not isinstance(transport, PollingTransport):
             raise EngineError(BAD_REQUEST, "the session has left polling")
         if request.method == "GET":
-            return transport.get(request)
+            return transport.get(request, cors)
         if request.method == "POST":
             return transport.post(request, self.config.max_http_buffer_size)
         return Response(500)

@@ -88,6 +88,14 @@ def can_take(environ: Environ) -> bool:
     return sock is not None and (serves_many(environ) or not _is_tls(sock))
 
 
+def can_move(environ: Environ) -> bool:
+    """Whether a waiting request would block a thread that it need not block: its connection can be taken away."""
+    if threads_are_greenlets() or not environ.get("SERVER_PROTOCOL", "HTTP/1.1").startswith("HTTP/1"):
+        return False
+    sock = find_socket(environ)
+    return sock is not None and not _is_tls(sock)
+
+
 def end_connection(environ: Environ) -> list[tuple[str, str]]:
     """The header that makes the server close the connection, whose request has not been read to its end.
 

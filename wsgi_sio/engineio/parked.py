@@ -1,0 +1,180 @@
+"""GETs that wait for packets: in the WSGI server's thread, or, better, out of its hands.
+
+A parked GET would hold a thread for up to ``ping_interval`` seconds: eight such clients and ``gunicorn --threads 8``
+stands still.  So where there are threads, the GET's connection is taken over like a WebSocket's (takeover.py), the
+thread goes back to its pool, and the answer, once there is one, is written straight to the client, whose connection it
+ends.  That also tells at once when a client hangs up.
+
+Greenlets are cheap, and cannot be spared their connection's keep-alive: there, and where a connection cannot be moved
+(TLS, no socket), the GET waits where it is.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from ..runtime import Event, Reactor, Timer
+from .request import EngineRequest, Headers, Response
+from .takeover import can_move, peer_left, serves_many, take
+
+if TYPE_CHECKING:
+    from .polling import PollingTransport
+
+# How long a server that handles one request at a time can be kept waiting (seconds).
+_SHORT_HOLD = 0.2
+# How long a client may take to close its end of an answered connection (seconds).
+_LINGER = 2.0
+
+
+class Hijacked(NamedTuple):
+    """The connection is no longer the WSGI server's; its request is to end with an answer that nobody reads.
+
+    :ivar held: to be waited for first, when the connection could not be moved away from its thread.
+    :ivar status: for the server's access log.
+    """
+
+    held: Event | None
+    status: str = "101 Switching Protocols"
+
+
+class WaitingGet(Protocol):
+    """A GET that waits; whoever holds the session's flush baton answers it, once."""
+
+    request: EngineRequest
+
+    def answer(self, response: Response) -> None:
+        """Give the client its response; never blocks."""
+
+    def result(self) -> Response | Hijacked:
+        """What the WSGI request returns, when that may return."""
+
+
+def make_waiting(transport: PollingTransport, request: EngineRequest, cors: Headers, reactor: Reactor) -> WaitingGet:
+    """Let a GET wait in the best way there is on its server."""
+    if can_move(request.environ):
+        return ParkedGet(transport, request, cors, reactor)
+    return ThreadGet(transport, request, reactor)
+
+
+class ThreadGet:
+    """A GET that waits in its request's thread or greenlet."""
+
+    __slots__ = ("_answered", "_response", "_transport", "request")
+
+    def __init__(self, transport: PollingTransport, request: EngineRequest, reactor: Reactor) -> None:
+        self.request = request
+        self._transport = transport
+        self._answered = reactor.event()
+        self._response = Response(500)
+
+    def answer(self, response: Response) -> None:
+        self._response = response
+        self._answered.set()
+
+    def result(self) -> Response:
+        hold = self._transport.hold if serves_many(self.request.environ) else _SHORT_HOLD
+        if not self._answered.wait(hold):
+            self._transport.release_get()
+            self._answered.wait()
+        if peer_left(self.request.environ):
+            self._transport.session.close("transport error", abort=True)
+        return self._response
+
+
+class ParkedGet:
+    """A GET whose connection has left the WSGI server; see the module's text."""
+
+    __slots__ = (
+        "_answering",
+        "_cors",
+        "_done",
+        "_eof",
+        "_linger",
+        "_reactor",
+        "_sock",
+        "_transport",
+        "_unsent",
+        "_watch",
+        "request",
+    )
+
+    def __init__(self, transport: PollingTransport, request: EngineRequest, cors: Headers, reactor: Reactor) -> None:
+        self.request = request
+        self._transport = transport
+        self._cors = cors
+        self._reactor = reactor
+        self._sock = take(request.environ, reactor).sock
+        self._unsent = memoryview(b"")
+        self._answering = False
+        self._done = False
+        self._eof = False
+        self._linger: Timer | None = None
+        self._watch = reactor.watch(self, reading=False)
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def result(self) -> Hijacked:
+        self._watch.resume()
+        return Hijacked(None, "200 OK")
+
+    def answer(self, response: Response) -> None:
+        lines = [f"HTTP/1.1 {response.status_line}"]
+        lines += [f"{name}: {value}" for name, value in (*response.headers, *self._cors)]
+        lines += [f"Content-Length: {len(response.body)}", "Connection: close", "", ""]
+        self._unsent = memoryview("\r\n".join(lines).encode("latin-1") + response.body)
+        self._answering = True  # from here on the client may hang up
+        self.on_writable()
+
+    def on_writable(self) -> None:
+        try:
+            sent = self._sock.send(self._unsent)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._finish()
+            self._transport.session.close("transport error", abort=True)  # what it should have got is lost
+            return
+        self._unsent = self._unsent[sent:]
+        if self._unsent:
+            self._watch.want_write()
+        else:
+            self._finish()
+
+    def on_readable(self) -> None:
+        """The client has hung up, or sends what it should not before it has its answer."""
+        try:
+            data = self._sock.recv(4096)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data and self._done:
+            return
+        self._watch.pause()
+        if data:
+            return
+        self._eof = True
+        if not self._answering:
+            self._transport.session.close("transport error", abort=True)
+        if self._done:
+            self._release()
+
+    def _finish(self) -> None:
+        """All is said: let the client close first, so that the answer is not lost to a reset."""
+        self._done = True
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._eof = True
+        if self._eof:
+            self._release()
+        else:
+            self._watch.resume()
+            self._linger = self._reactor.call_later(_LINGER, self._release)
+
+    def _release(self) -> None:
+        if self._linger is not None:
+            self._linger.cancel()
+        self._watch.close(self._sock.close)
