@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.inprocess import at_once
 from wsgi_sio.adapters import BroadcastOptions, MemoryAdapter
+from wsgi_sio.socketio.packet import EVENT, Packet
 
 
 class Member:
@@ -24,7 +25,7 @@ class Member:
         self.encoded += 1
         return [packet, compress]
 
-    def deliver(self, batch: list[Any], volatile: bool) -> bool:
+    def deliver(self, data: list[Any], batch: list[Any], volatile: bool) -> bool:
         self.got.append((batch, volatile))
         return True
 
@@ -122,7 +123,7 @@ def test_empty_rooms_are_forgotten(room: Room) -> None:
 
 def test_a_broadcast_is_encoded_once_for_all(room: Room) -> None:
     options = BroadcastOptions(rooms=frozenset(["x", "y"]), volatile=True, compress=False)
-    packet = object()
+    packet = Packet(EVENT, "/", ["news"])
     room.adapter.broadcast(packet, options)
     members = list(room.sockets.values())
     assert sum(member.encoded for member in members) == 1
@@ -201,7 +202,7 @@ def test_joining_leaving_and_asking_from_many_threads() -> None:
                 case 2:
                     found(room, rooms=[name, "all"], except_=["r0"])
                 case 3:
-                    room.adapter.broadcast(object(), BroadcastOptions(rooms=frozenset([name])))
+                    room.adapter.broadcast(Packet(EVENT, "/", ["news"]), BroadcastOptions(rooms=frozenset([name])))
                 case 4:
                     if number == 0:
                         room.remove(sid)

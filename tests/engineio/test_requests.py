@@ -311,6 +311,8 @@ def test_preflights(make_engine: MakeEngine) -> None:
     ("cookie", "expected"),
     [
         (None, None),
+        (False, None),
+        (True, "io={sid}; Path=/; HttpOnly; SameSite=Lax"),
         ("io", "io={sid}; Path=/; HttpOnly; SameSite=Lax"),
         ("lb", "lb={sid}; Path=/; HttpOnly; SameSite=Lax"),
         ({}, "io={sid}; Path=/; HttpOnly; SameSite=Lax"),

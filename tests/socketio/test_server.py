@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.socketio.conftest import Serve
-from tests.support.inprocess import DEADLINE, InProcess, eventually, open_descriptors
+from tests.support.inprocess import DEADLINE, Background, InProcess, eventually, open_descriptors
 from tests.support.world import WORLD
 from wsgi_sio import Server, Socket, WSGIApp
 from wsgi_sio.engineio import Session
@@ -222,3 +222,21 @@ def test_two_hundred_clients_come_and_go_and_leave_no_descriptor(serve: Serve) -
     while open_descriptors() > before and time.monotonic() < deadline:
         time.sleep(0.02)
     assert open_descriptors() <= before
+
+
+def test_draining_spreads_the_end_and_refuses_newcomers(serve: Serve) -> None:
+    io = Server()
+    reasons: list[str] = []
+    io.on("disconnect", lambda socket, reason: reasons.append(reason))
+    process = serve(io)
+    clients = [process.client() for _ in range(4)]
+    for client in clients:
+        client.connect()
+    began = time.monotonic()
+    draining = Background(io.drain, 0.4)
+    eventually(lambda: process.request("GET", EIO="4", transport="polling").status == 503, "the refusal")
+    draining.result()
+    assert time.monotonic() - began >= 0.4
+    eventually(lambda: reasons == ["server shutting down"] * 4, "the handlers")
+    for client in clients:
+        client.wait_closed()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,14 @@ if TYPE_CHECKING:
     from ..socketio.acks import BroadcastAcks
     from ..socketio.socket import Socket
 
+logger = logging.getLogger("wsgi_sio.adapters")
+
 Room = str
+RoomListener = Callable[..., object]
+# An event with its arguments.
+RoomChange = tuple[str, ...]
+
+ROOM_EVENTS = ("create-room", "delete-room", "join-room", "leave-room")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +51,28 @@ class Adapter(ABC):
 
     def __init__(self, sockets: Mapping[str, Socket]) -> None:
         self._sockets = sockets
+        self._listeners: dict[str, tuple[RoomListener, ...]] = {}
+
+    def on(self, event: str, listener: RoomListener) -> RoomListener:
+        """Call ``listener`` after rooms have changed, in the thread that changed them; it must not block.
+
+        :param event: ``create-room`` and ``delete-room``, with (room); ``join-room`` and ``leave-room``, with (room,
+            socket id).
+        :raises ValueError: there is no such event.
+        """
+        if event not in ROOM_EVENTS:
+            raise ValueError(f"an adapter has the events {', '.join(ROOM_EVENTS)}, not {event!r}")
+        self._listeners[event] = (*self._listeners.get(event, ()), listener)
+        return listener
+
+    def _tell(self, changes: list[RoomChange]) -> None:
+        """Call the listeners; the caller has released its lock."""
+        for event, *args in changes:
+            for listener in self._listeners.get(event, ()):
+                try:
+                    listener(*args)
+                except Exception:
+                    logger.exception("a listener to %r failed", event)
 
     @abstractmethod
     def open(self, sid: str) -> None:

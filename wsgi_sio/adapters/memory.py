@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..runtime import Rank, make_lock
 from ..socketio.packet import Packet
-from .base import Adapter, BroadcastOptions, Room
+from .base import Adapter, BroadcastOptions, Room, RoomChange
 
 if TYPE_CHECKING:
     from ..socketio.acks import BroadcastAcks
@@ -28,31 +28,47 @@ class MemoryAdapter(Adapter):
             self._rooms[sid] = set()
 
     def add_all(self, sid: str, rooms: frozenset[Room]) -> None:
+        changes: list[RoomChange] = []
         with self._lock:
             mine = self._rooms.get(sid)
             if mine is None:
                 return
-            for room in rooms:
+            for room in rooms - mine:
                 mine.add(room)
-                self._members.setdefault(room, set()).add(sid)
+                members = self._members.get(room)
+                if members is None:
+                    members = self._members[room] = set()
+                    changes.append(("create-room", room))
+                members.add(sid)
+                changes.append(("join-room", room, sid))
+        if self._listeners:
+            self._tell(changes)
 
     def del_(self, sid: str, room: Room) -> None:
+        changes: list[RoomChange] = []
         with self._lock:
             mine = self._rooms.get(sid)
             if mine is not None and room in mine:
                 mine.remove(room)
-                self._leave_locked(sid, room)
+                self._leave_locked(sid, room, changes)
+        if self._listeners:
+            self._tell(changes)
 
     def del_all(self, sid: str) -> None:
+        changes: list[RoomChange] = []
         with self._lock:
             for room in self._rooms.pop(sid, ()):
-                self._leave_locked(sid, room)
+                self._leave_locked(sid, room, changes)
+        if self._listeners:
+            self._tell(changes)
 
-    def _leave_locked(self, sid: str, room: Room) -> None:
+    def _leave_locked(self, sid: str, room: Room, changes: list[RoomChange]) -> None:
         members = self._members[room]
         members.discard(sid)
+        changes.append(("leave-room", room, sid))
         if not members:
             del self._members[room]
+            changes.append(("delete-room", room))
 
     def sockets(self, rooms: frozenset[Room]) -> set[str]:
         with self._lock:
@@ -72,7 +88,7 @@ class MemoryAdapter(Adapter):
             batch = recipients[0].encode(packet, options.compress)
             volatile = options.volatile
             for socket in recipients:
-                socket.deliver(batch, volatile)
+                socket.deliver(packet.data, batch, volatile)
 
     def broadcast_with_ack(self, packet: Packet, options: BroadcastOptions, acks: BroadcastAcks) -> int:
         recipients = self.fetch_sockets(options)
@@ -81,7 +97,7 @@ class MemoryAdapter(Adapter):
             batch = recipients[0].encode(packet, options.compress)
             for socket in recipients:
                 socket.expect_ack(packet.id, acks, options.timeout)
-                socket.deliver(batch, options.volatile)
+                socket.deliver(packet.data, batch, options.volatile)
         return len(recipients)
 
     def fetch_sockets(self, options: BroadcastOptions) -> list[Socket]:

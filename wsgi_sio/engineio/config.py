@@ -29,7 +29,8 @@ class EngineConfig:
         own. ``"*"``, one origin, several, or a callable ``(origin, environ) -> bool``.
     :param cors_credentials: whether browsers may send cookies cross-origin.
     :param cookie: name of a cookie that carries the session id to a load balancer, or a mapping of its attributes
-        (``name``, ``path``, ``http_only``, ``same_site``, ``secure``, ``max_age``, ``domain``); None for no cookie.
+        (``name``, ``path``, ``http_only``, ``same_site``, ``secure``, ``max_age``, ``domain``); True names it
+        ``io``, None and False send none.
     :param allow_request: ``(environ) -> True, None, False or a message``; False and messages refuse the handshake
         with code 4.
     :param http_compression: bytes from which a polling answer is compressed; None for never.
@@ -47,7 +48,7 @@ class EngineConfig:
     allow_upgrades: bool = True
     cors_allowed_origins: AllowedOrigins = None
     cors_credentials: bool = False
-    cookie: str | Mapping[str, Any] | None = None
+    cookie: bool | str | Mapping[str, Any] | None = None
     allow_request: Callable[[Environ], bool | str | None] | None = None
     http_compression: int | None = 1024
     max_outbox: int = 4_000_000

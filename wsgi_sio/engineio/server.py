@@ -134,7 +134,7 @@ class EngineServer:
         with session.lock:
             packets = [self._open_packet(session, ["websocket"] if upgradable else []), *(session.take_locked() or [])]
         response = payload_response(request, packets, None)
-        if config.cookie is not None:
+        if config.cookie not in (None, False):
             response.headers.append(("Set-Cookie", _cookie(config.cookie, session.id)))
         return response
 
@@ -204,9 +204,13 @@ class EngineServer:
         with self._lock:
             self.sessions.pop(session.id, None)
 
-    def close(self) -> None:
-        """Refuse new sessions (503) and end the present ones; polling clients learn it with their next GET."""
+    def refuse_new_sessions(self) -> None:
+        """Answer handshakes with 503 from now on."""
         self._closed = True
+
+    def close(self) -> None:
+        """Refuse new sessions and end the present ones; polling clients learn it with their next GET."""
+        self.refuse_new_sessions()
         for session in list(self.sessions.values()):
             session.close("forced close", abort=True)
 
@@ -240,10 +244,13 @@ def _keep(environ: Environ) -> Environ:
     return kept
 
 
-def _cookie(cookie: str | Mapping[str, Any], sid: str) -> str:
+def _cookie(cookie: bool | str | Mapping[str, Any], sid: str) -> str:
     """The Set-Cookie value, its defaults being the reference's."""
     options: dict[str, Any] = {"name": "io", "path": "/", "http_only": True, "same_site": "Lax"}
-    options.update({"name": cookie} if isinstance(cookie, str) else cookie)
+    if isinstance(cookie, str):
+        options["name"] = cookie
+    elif not isinstance(cookie, bool):
+        options.update(cookie)
     parts = [f"{options['name']}={sid}"]
     if options.get("max_age") is not None:
         parts.append(f"Max-Age={int(options['max_age'])}")

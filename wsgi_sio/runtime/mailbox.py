@@ -54,18 +54,18 @@ class SerialQueue:
         with self._lock:
             self._jobs.append((cost, job, args))
             start, self._running = not self._running, True
-            filled = self._charge_locked(cost)
-        if filled:
-            self._tell_full()
+            tell = self._charge_locked(cost)
+        if tell is not None:
+            tell()
         if start:
             self._submit(self._drain)
 
     def run_beside(self, job: Callable[..., object], *args: Any, cost: int = 0) -> None:
         """Run ``job(*args)`` out of order, beside the others, at the same price."""
         with self._lock:
-            filled = self._charge_locked(cost)
-        if filled:
-            self._tell_full()
+            tell = self._charge_locked(cost)
+        if tell is not None:
+            tell()
 
         def run() -> None:
             try:
@@ -75,18 +75,15 @@ class SerialQueue:
 
         self._submit(run)
 
-    def _charge_locked(self, cost: int) -> bool:
+    def _charge_locked(self, cost: int) -> Callable[[], None] | None:
+        """Count a job in; what the owner is to be told, if anything."""
         self._cost += cost
-        if self._cost < self._limit or not cost:
-            return False
-        first, self._full = not self._full, True
-        return first or self._cost >= self._limit * _OVERFLOW
-
-    def _tell_full(self) -> None:
-        if self._cost >= self._limit * _OVERFLOW:
-            self._owner.mailbox_overflows()
-        else:
-            self._owner.mailbox_full()
+        if not cost or self._cost < self._limit:
+            return None
+        if not self._full:
+            self._full = True
+            return self._owner.mailbox_full
+        return self._owner.mailbox_overflows if self._cost >= self._limit * _OVERFLOW else None
 
     def _discharge(self, cost: int) -> None:
         with self._lock:

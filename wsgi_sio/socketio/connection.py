@@ -12,6 +12,7 @@ from .packet import CONNECT, CONNECT_ERROR, DecodeError, Decoder, Packet
 from .socket import Socket
 
 if TYPE_CHECKING:
+    from .namespace import Namespace
     from .server import Server
 
 # What an event costs a mailbox beside its payload (bytes): the objects around it.
@@ -78,16 +79,36 @@ class Connection:
             socket.receive(packet, cost)
 
     def _connect(self, packet: Packet) -> None:
-        namespace = self._server.find_namespace(packet.nsp)
-        if namespace is None:
-            self.send_packet(Packet(CONNECT_ERROR, packet.nsp, {"message": "Invalid namespace"}))
-            return
+        namespace = self._server.enter_namespace(packet.nsp)
+        if namespace is not None:
+            self._join(namespace, packet)
+        elif self._server.has_parents:
+            # Whether a parent takes the name may be for the application to say, and that may take its time.
+            self._server.reactor.submit(lambda: self._connect_dynamically(packet))
+        else:
+            self._refuse_namespace(packet)
+
+    def _connect_dynamically(self, packet: Packet) -> None:
+        namespace = self._server.enter_dynamic_namespace(packet.nsp, packet.data or {})
+        if namespace is not None:
+            self._join(namespace, packet)
+        else:
+            self._refuse_namespace(packet)
+
+    def _refuse_namespace(self, packet: Packet) -> None:
+        self.send_packet(Packet(CONNECT_ERROR, packet.nsp, {"message": "Invalid namespace"}))
+
+    def _join(self, namespace: Namespace, packet: Packet) -> None:
         socket = namespace.new_socket(self, packet.data or {})
         with self._lock:
-            if not self.session.open:
-                return
-            self._sockets[packet.nsp] = socket
-        socket.begin()
+            welcome = self.session.open and packet.nsp not in self._sockets
+            if welcome:
+                self._sockets[packet.nsp] = socket
+        if welcome:
+            socket.begin()
+        else:  # gone, or asked twice before the first was answered
+            self._server.leave_namespace(namespace)
+            self.session.close("forced close")
 
     def _violation(self, what: str) -> None:
         self._server.engine.report("protocol violation", f"{what}; the connection is closed")
@@ -102,6 +123,8 @@ class Connection:
         self.session.resume()
 
     def mailbox_overflows(self) -> None:
+        if self.session.paused:
+            return  # the rest of what had been read by then
         self._server.engine.report("flood", "the client sends on although its handlers wait for an acknowledgement")
         self.session.close("transport error", abort=True)
 

@@ -20,7 +20,10 @@ logger = logging.getLogger("wsgi_sio.socketio")
 AnyHandler = TypeVar("AnyHandler", bound=Callable[..., Any])
 
 # Handlers of these take as many of the offered arguments as they have parameters for.
-LIFE_CYCLE = frozenset(("connect", "connection", "disconnecting", "disconnect"))
+LIFE_CYCLE = frozenset(("connect", "connection", "disconnecting", "disconnect", "new_namespace"))
+
+# The event name under which handlers are registered that get what nobody else handles.
+CATCH_ALL = "*"
 
 # What running handlers gives when there is none, or one of them raised: the client gets no acknowledgement.
 NO_ACK = object()
@@ -81,11 +84,17 @@ class HandlerTable:
         with self._lock:
             self._set_locked(handler.event, (*self._handlers.get(handler.event, ()), handler))
 
+    def add_all(self, other: HandlerTable) -> None:
+        """Register what ``other`` has."""
+        for handlers in list(other._handlers.values()):
+            for handler in handlers:
+                self.add(handler)
+
     def remove(self, event: str | None, func: Callable[..., Any] | None) -> None:
         """Forget one handler of an event, all of it, or everything."""
         with self._lock:
             for name in list(self._handlers) if event is None else [event]:
-                kept = () if func is None else tuple(h for h in self.find(name) if h.func is not func)
+                kept = () if func is None else tuple(h for h in self.find(name) if h.func != func)
                 self._set_locked(name, kept)
 
     def find(self, event: str) -> tuple[Handler, ...]:

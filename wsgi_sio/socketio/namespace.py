@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..adapters.base import Adapter, Room
 from ..exceptions import ConnectRefused
 from .broadcast import BroadcastOperator, Broadcasts
-from .handlers import LIFE_CYCLE, NO_ACK, HandlerTable, Listens, call
+from .handlers import CATCH_ALL, LIFE_CYCLE, NO_ACK, HandlerTable, Listens, call
 from .handshake import Handshake
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("wsgi_sio.socketio")
 
 Middleware = Callable[["Socket"], object]
+AnyErrorHandler = TypeVar("AnyErrorHandler", bound=Callable[..., Any])
 AnyMiddleware = TypeVar("AnyMiddleware", bound=Middleware)
 
 
@@ -36,9 +37,13 @@ class Namespace(Broadcasts, Listens):
     * ``disconnecting(socket[, reason])``: it has left, its rooms are still known.
     * ``disconnect(socket[, reason])``.
 
+    ``*`` handles, as ``handler(socket, event, *args)``, the events that have no handler of their own.
+
     :ivar name: such as ``/chat``.
     :ivar sockets: the connected sockets by id.
     :ivar adapter: who is in which room.
+
+    A subclass handles an event with each method ``on_<event>(self, socket, *args)``; give it to :meth:`Server.of`.
     """
 
     def __init__(self, server: Server, name: str) -> None:
@@ -48,8 +53,13 @@ class Namespace(Broadcasts, Listens):
         self.adapter: Adapter = server.adapter_class(self.sockets)
         self._handlers = HandlerTable()
         self._middlewares: tuple[Middleware, ...] = ()
+        self._error_handler: Callable[..., Any] | None = None
         self._ack_ids = count()
+        self.clients = 0  # that are in, or on their way in or out; guarded by the server
         self._all_concurrent = server.async_handlers
+        for attribute in dir(type(self)):
+            if attribute.startswith("on_") and not hasattr(Namespace, attribute):
+                self.on(attribute[3:], getattr(self, attribute))
 
     def __repr__(self) -> str:
         return f"<Namespace {self.name!r}>"
@@ -64,6 +74,20 @@ class Namespace(Broadcasts, Listens):
         """
         self._middlewares = (*self._middlewares, middleware)
         return middleware
+
+    def on_error(self, handler: AnyErrorHandler) -> AnyErrorHandler:
+        """Call ``handler(socket, error, event, args)`` for what an event's handler raises; it has been logged.
+
+        What it returns acknowledges the event, so that the client can be told; None does not.
+        """
+        self._error_handler = handler
+        return handler
+
+    def inherit(self, parent: Namespace) -> None:
+        """Take over what ``parent`` has been given so far."""
+        self._handlers.add_all(parent._handlers)
+        self._middlewares = parent._middlewares
+        self._error_handler = parent._error_handler
 
     def next_ack_id(self) -> int:
         """A fresh acknowledgement id; the sockets of a namespace share one counter."""
@@ -145,6 +169,7 @@ class Namespace(Broadcasts, Listens):
         if was_connected:
             self.run("disconnect", socket, reason)
             self._run_own("disconnect", socket, own, reason)
+        self.server.leave_namespace(self)
 
     def run(self, event: str, socket: Socket, *args: Any) -> None:
         """Run the handlers of a life-cycle event; what they raise is logged."""
@@ -163,24 +188,53 @@ class Namespace(Broadcasts, Listens):
 
     def dispatch(self, socket: Socket, own: HandlerTable, data: list[Any]) -> Any:
         """Run the handlers of an event from the client; gives what to acknowledge with, or NO_ACK."""
-        event = data[0]
-        # "connection" is no reserved name, but its handler is not for clients to call.
-        handlers = () if event in LIFE_CYCLE else self._handlers.find(event)
+        event, *args = data
+        # Not all of these are reserved names, but their handlers are not for clients to call.
+        handlers = () if event in LIFE_CYCLE or event == CATCH_ALL else self._handlers.find(event)
         listeners = own.find(event) if own else ()
-        if not handlers and not listeners:
+        others = () if handlers or listeners else self._handlers.find(CATCH_ALL)
+        if not (handlers or listeners or others):
             return NO_ACK
         result = None
         try:
             if handlers:
-                result = call(self._handlers, handlers, event, (socket, *data[1:]), socket)
+                result = call(self._handlers, handlers, event, (socket, *args), socket)
             if listeners:
-                returned = call(own, listeners, event, tuple(data[1:]), socket, own=0)
+                returned = call(own, listeners, event, tuple(args), socket, own=0)
                 result = returned if result is None else result
-        except Exception:
+            if others:
+                result = call(self._handlers, others, CATCH_ALL, (socket, event, *args), socket, own=2)
+        except Exception as error:
             logger.exception("a handler of %r failed for %r", event, socket)
-            return NO_ACK
+            return self._ask_error_handler(socket, error, event, args)
         return result
 
-    def runs_concurrently(self, data: list[Any]) -> bool:
+    def _ask_error_handler(self, socket: Socket, error: Exception, event: str, args: list[Any]) -> Any:
+        if self._error_handler is None:
+            return NO_ACK
+        try:
+            result = self._error_handler(socket, error, event, args)
+        except Exception:
+            logger.exception("the handler of errors failed for %r", socket)
+            return NO_ACK
+        return NO_ACK if result is None else result
+
+    def tell_error(self, socket: Socket, own: HandlerTable, error: Exception) -> None:
+        """A middleware of ``socket`` has refused an event: run the handlers of ``error``, or log it without any."""
+        handlers = own.find("error")
+        if not handlers:
+            logger.error("a middleware refused an event, and %r has no handler of 'error'", socket, exc_info=error)
+        try:
+            call(own, handlers, "error", (error,), socket, own=0)
+        except Exception:
+            logger.exception("a handler of 'error' failed for %r", socket)
+
+    def runs_concurrently(self, own: HandlerTable, data: list[Any]) -> bool:
         """Whether an event may run beside the client's other events."""
-        return self._all_concurrent or (bool(data) and data[0] in self._handlers.concurrent)
+        concurrent = self._handlers.concurrent
+        if self._all_concurrent or not concurrent or not data:
+            return self._all_concurrent
+        event = data[0]
+        return event in concurrent or (
+            CATCH_ALL in concurrent and not self._handlers.find(event) and not own.find(event)
+        )

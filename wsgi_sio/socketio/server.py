@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
+import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 from ..adapters import Adapter, MemoryAdapter, Room
 from ..client_files import ClientFiles
@@ -13,11 +16,14 @@ from ..engineio.config import refuse_unknown_options
 from ..runtime import Rank, Reactor, Task, make_lock
 from .broadcast import BroadcastOperator, Broadcasts
 from .connection import Connection
+from .dynamic import NamespaceTest, ParentNamespace
 from .handlers import Listens
 from .jsoncodec import JSONCodec
-from .namespace import AnyMiddleware, Namespace
+from .namespace import AnyErrorHandler, AnyMiddleware, Namespace
 from .packet import Encoder
 from .socket import Socket
+
+logger = logging.getLogger("wsgi_sio.socketio")
 
 
 class Server(Broadcasts, Listens):
@@ -31,6 +37,7 @@ class Server(Broadcasts, Listens):
     :param async_handlers: run all handlers of a client's events beside each other instead of in order.
     :param max_mailbox: bytes of a client's events that may wait for their handlers before nothing more is read from it.
     :param client_files: a directory with the JavaScript client (``socket.io.min.js``...), served below ``path``.
+    :param cleanup_empty_child_namespaces: forget a dynamic namespace when its last client has left.
     :param engine_options: the options of :class:`wsgi_sio.engineio.EngineConfig`.
     :raises TypeError: an option is unknown.
     :raises ValueError: an option makes no sense.
@@ -45,10 +52,11 @@ class Server(Broadcasts, Listens):
         async_handlers: bool = False,
         max_mailbox: int = 1_000_000,
         client_files: str | os.PathLike[str] | None = None,
+        cleanup_empty_child_namespaces: bool = False,
         **engine_options: Any,
     ) -> None:
         own = ("path", "connect_timeout", "json", "async_handlers", "max_mailbox", "client_files")
-        refuse_unknown_options(engine_options, {*EngineConfig.names(), *own})
+        refuse_unknown_options(engine_options, {*EngineConfig.names(), *own, "cleanup_empty_child_namespaces"})
         self.connect_timeout = connect_timeout or 45.0
         self.json = json
         self.async_handlers = async_handlers
@@ -58,8 +66,11 @@ class Server(Broadcasts, Listens):
         self.encoder = Encoder(json)
         self.engine = EngineServer(EngineConfig(path=path, **engine_options), self._on_session)
         self._lock = make_lock(Rank.REGISTRY)
+        self.cleanup_empty_child_namespaces = cleanup_empty_child_namespaces
+        self._parents: tuple[ParentNamespace, ...] = ()
         self._namespaces: dict[str, Namespace] = {}
-        self._main = self.of("/")
+        self._main = Namespace(self, "/")
+        self._namespaces["/"] = self._main
         self._handlers = self._main._handlers
 
     def _on_session(self, session: Session) -> None:
@@ -72,23 +83,94 @@ class Server(Broadcasts, Listens):
 
     # -- namespaces ---------------------------------------------------------------------------------------------
 
-    def of(self, name: str) -> Namespace:
-        """The namespace ``name`` (a leading slash is added), made on first use."""
+    @overload
+    def of(self, name: str, kind: type[Namespace] = Namespace) -> Namespace: ...
+
+    @overload
+    def of(self, name: re.Pattern[str] | NamespaceTest, kind: type[Namespace] = Namespace) -> ParentNamespace: ...
+
+    def of(self, name: str | re.Pattern[str] | NamespaceTest, kind: type[Namespace] = Namespace) -> Namespace:
+        """The namespace ``name`` (a leading slash is added), made on first use.
+
+        :param name: or a compiled pattern, or a function ``(name, auth) -> bool``: then the parent of all namespaces
+            that clients ask for and it accepts; the first parent that accepts a name gets it.
+        :param kind: a subclass with ``on_<event>`` methods, for a namespace (or children) not made yet.
+        """
+        if not isinstance(name, str):
+            parent = ParentNamespace(self, f"/_{len(self._parents)}", name, kind)
+            self._parents = (*self._parents, parent)
+            return parent
         name = name if name.startswith("/") else f"/{name}"
         namespace = self._namespaces.get(name)
         if namespace is None:
-            with self._lock:
-                namespace = self._namespaces.setdefault(name, Namespace(self, name))
+            parents = [parent for parent in self._parents if parent.matches_by_name(name)]
+            made = parents[0].make_child(name) if parents else kind(self, name)
+            namespace = self._publish(made, parents[0] if parents else None)
         return namespace
 
-    def find_namespace(self, name: str) -> Namespace | None:
-        """The namespace a client asks for, or None when there is none of that name."""
-        return self._namespaces.get(name)
+    def _publish(self, made: Namespace, parent: ParentNamespace | None) -> Namespace:
+        """Make ``made`` known, unless another thread has been faster: then that one's is returned."""
+        with self._lock:
+            namespace = self._namespaces.setdefault(made.name, made)
+            if namespace is made and parent is not None:
+                parent.children[made.name] = made
+        if namespace is made and made.name != "/":
+            for handler in self._handlers.find("new_namespace"):
+                if handler.once and not self._handlers.claim(handler):
+                    continue
+                try:
+                    handler.func(made)
+                except Exception:
+                    logger.exception("a handler of 'new_namespace' failed for %r", made)
+        return namespace
+
+    @property
+    def has_parents(self) -> bool:
+        """Whether there are dynamic namespaces."""
+        return bool(self._parents)
+
+    def enter_namespace(self, name: str) -> Namespace | None:
+        """The namespace a client asks for, which stays until it has left; None when there is none of that name."""
+        with self._lock:
+            namespace = self._namespaces.get(name)
+            if namespace is not None:
+                namespace.clients += 1
+        return namespace
+
+    def enter_dynamic_namespace(self, name: str, auth: dict[str, Any]) -> Namespace | None:
+        """Likewise, made by the first parent that accepts it; runs the application's tests."""
+        for parent in self._parents:
+            try:
+                accepted = parent.matches(name, auth)
+                while accepted:  # an empty one may be cleaned away before we are in
+                    self._publish(parent.make_child(name), parent)
+                    namespace = self.enter_namespace(name)
+                    if namespace is not None:
+                        return namespace
+            except Exception:
+                logger.exception("whether %r is a namespace could not be told, or it could not be made", name)
+        return None
+
+    def leave_namespace(self, namespace: Namespace) -> None:
+        """A client that entered is out; the last one takes a dynamic namespace along, if that is wanted."""
+        with self._lock:
+            namespace.clients -= 1
+            emptied = self.cleanup_empty_child_namespaces and namespace.clients == 0
+            parents = [p for p in self._parents if emptied and p.children.get(namespace.name) is namespace]
+            for parent in parents:
+                del parent.children[namespace.name]
+                del self._namespaces[namespace.name]
+        if parents:
+            namespace.adapter.close()
 
     @property
     def sockets(self) -> Namespace:
         """The namespace ``/``."""
         return self._main
+
+    def on_error(self, handler: AnyErrorHandler) -> AnyErrorHandler:
+        """See :meth:`Namespace.on_error`."""
+        return self._main.on_error(handler)
 
     def use(self, middleware: AnyMiddleware) -> AnyMiddleware:
         """See :meth:`Namespace.use`."""
@@ -131,9 +213,20 @@ class Server(Broadcasts, Listens):
 
     def sleep(self, seconds: float) -> None:
         """Sleep; the same as ``time.sleep``, which gevent has patched where it matters."""
-        import time
-
         time.sleep(seconds)
+
+    def drain(self, seconds: float = 5.0) -> None:
+        """Close, but spread the end of the connections over ``seconds``, so that not all clients come back at once.
+
+        New sessions are refused with 503 meanwhile (let the load balancer know first); handlers see "server shutting
+        down", clients reconnect, to another process. Blocks until it is done; made for gunicorn's ``worker_exit`` hook.
+        """
+        self.engine.refuse_new_sessions()
+        connections = {socket.conn for nsp in list(self._namespaces.values()) for socket in nsp.fetch_sockets()}
+        for connection in connections:
+            connection.close("server shutting down")
+            time.sleep(seconds / len(connections))
+        self.close()
 
     def close(self) -> None:
         """Stop serving: handlers see "server shutting down", clients lose their connection and will reconnect.

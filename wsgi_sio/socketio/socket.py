@@ -17,6 +17,7 @@ from .acks import BlockingAck, CallbackAck, Waiter
 from .broadcast import BroadcastOperator, Targets, as_rooms, check_event
 from .handlers import NO_ACK, HandlerTable, Listens
 from .handshake import Handshake
+from .listeners import ListensToAny
 from .packet import ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Packet
 
 if TYPE_CHECKING:
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 
 CONNECTING, CONNECTED, DISCONNECTED = range(3)
 
+EventMiddleware = Callable[[list[Any]], object]
 
-class Socket(Targets, Listens):
+
+class Socket(Targets, Listens, ListensToAny):
     """A client in a namespace; handlers get it as their first argument.
 
     :ivar id: 20 characters; not the engine session's id.
@@ -42,6 +45,7 @@ class Socket(Targets, Listens):
         "_handlers",
         "_lock",
         "_mailbox",
+        "_middlewares",
         "_muted",
         "_state",
         "conn",
@@ -53,6 +57,7 @@ class Socket(Targets, Listens):
     )
 
     def __init__(self, namespace: Namespace, conn: Connection, sid: str, handshake: Handshake) -> None:
+        super().__init__()
         server = namespace.server
         self.id = sid
         self.nsp = namespace
@@ -61,6 +66,7 @@ class Socket(Targets, Listens):
         self.data: dict[str, Any] = {}
         self.recovered = False
         self._handlers = HandlerTable()
+        self._middlewares: tuple[EventMiddleware, ...] = ()
         self._acks: dict[int, Waiter] = {}
         self._state = CONNECTING
         self._muted = True  # its events are dropped: before it is let in, and once this side has thrown it out
@@ -114,7 +120,7 @@ class Socket(Targets, Listens):
         self.expect_ack(ack_id, waiter)
         self.conn.session.expect_answer(1)
         try:
-            self.deliver(batch, False)
+            self.deliver([event, *args], batch, False)
             return waiter.wait(timeout)
         finally:
             self.conn.session.expect_answer(-1)
@@ -133,15 +139,22 @@ class Socket(Targets, Listens):
         if callback is not None and ack_id is not None:
             ack = CallbackAck(callback, self._mailbox.put, with_error=options.timeout is not None)
             self.expect_ack(ack_id, ack, options.timeout)
-        return self.deliver(batch, options.volatile)
+        return self.deliver([event, *args], batch, options.volatile)
 
     def encode(self, packet: Packet, compress: bool) -> list[Any]:
         """Encode a packet once, for :meth:`deliver` to this and other sockets of the namespace."""
         return self.conn.encode(packet, compress)
 
-    def deliver(self, batch: list[Any], volatile: bool) -> bool:
-        """Send an encoded event; False when the client has gone, or could not take a volatile one."""
-        return self._state != DISCONNECTED and self.conn.session.send(batch, volatile=volatile)
+    def deliver(self, data: list[Any], batch: list[Any], volatile: bool) -> bool:
+        """Send an encoded event; False when the client has gone, or could not take a volatile one.
+
+        :param data: what was encoded: the event's name and arguments, for the listeners.
+        """
+        if self._state == DISCONNECTED:
+            return False
+        if self._outgoing:
+            self._tell(self._outgoing, data)
+        return self.conn.session.send(batch, volatile=volatile)
 
     def _operator(self) -> BroadcastOperator:
         return BroadcastOperator(self.nsp, BroadcastOptions(except_=frozenset([self.id])))
@@ -163,6 +176,16 @@ class Socket(Targets, Listens):
     def timeout(self, seconds: float) -> SocketOperator:
         """How long to wait for an acknowledgement; the callback then gets an error (or None) first."""
         return SocketOperator(self, BroadcastOptions(timeout=seconds))
+
+    # -- middlewares --------------------------------------------------------------------------------------------
+
+    def use(self, middleware: EventMiddleware) -> EventMiddleware:
+        """Run ``middleware([event, *args])`` for each event of this client before its handlers; it may change the list.
+
+        What it raises drops the event and goes to this socket's handlers of ``error``; the client is not told.
+        """
+        self._middlewares = (*self._middlewares, middleware)
+        return middleware
 
     # -- rooms --------------------------------------------------------------------------------------------------
 
@@ -200,6 +223,7 @@ class Socket(Targets, Listens):
         self.nsp.adapter.del_all(self.id)
         self.conn.remove(self)
         self.conn.send_packet(Packet(CONNECT_ERROR, self.nsp.name, error))
+        self.nsp.server.leave_namespace(self.nsp)
 
     # -- receiving (on an I/O thread) ---------------------------------------------------------------------------
 
@@ -207,7 +231,8 @@ class Socket(Targets, Listens):
         """Take a packet that is for this socket; its payload's size in bytes is what it costs the mailbox."""
         kind = packet.type
         if kind == EVENT:
-            queue = self._mailbox.run_beside if self.nsp.runs_concurrently(packet.data) else self._mailbox.put
+            beside = self.nsp.runs_concurrently(self._handlers, packet.data)
+            queue = self._mailbox.run_beside if beside else self._mailbox.put
             queue(self._run_event, packet, cost=cost)
         elif kind == ACK:
             waiter = self._acks.pop(packet.id, None) if packet.id is not None else None
@@ -238,10 +263,25 @@ class Socket(Targets, Listens):
     def _run_event(self, packet: Packet) -> None:
         if self._muted or not packet.data:
             return
-        result = self.nsp.dispatch(self, self._handlers, packet.data)
+        data = packet.data
+        if self._incoming:
+            self._tell(self._incoming, data)
+        if self._middlewares and not self._passes(data):
+            return
+        result = self.nsp.dispatch(self, self._handlers, data)
         if packet.id is not None and result is not NO_ACK:
             args = [] if result is None else list(result) if isinstance(result, tuple) else [result]
             self.conn.send_packet(Packet(ACK, self.nsp.name, args, packet.id))
+
+    def _passes(self, data: list[Any]) -> bool:
+        """Run the middlewares over an event; False when one has refused it."""
+        try:
+            for middleware in self._middlewares:
+                middleware(data)
+        except Exception as error:
+            self.nsp.tell_error(self, self._handlers, error)
+            return False
+        return bool(data)
 
     # -- going --------------------------------------------------------------------------------------------------
 
