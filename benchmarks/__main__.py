@@ -123,7 +123,7 @@ def describe(
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
         "run": f"{how_often}, {setting.seconds:g} s each; one process a server; {pinning}",
         "rates": "the server's own limit only where it used nearly all of its core",
-        "gthread": "8 threads, and one more for each client that polls; python-socketio also one for each WebSocket",
+        "gthread": "8 threads; python-socketio also one for each client",
     }
     foreign = [sample.foreign / sample.seconds for sample in samples if sample.foreign is not None]
     if foreign:

@@ -66,8 +66,8 @@ def _prepare_ours(cache: Cache, worker: str) -> Ready:
             raise Unavailable(f"{name} is not installed")
 
     def command(fd: int, websockets: int, pollers: int) -> list[str]:
-        # A waiting GET holds one of gunicorn's threads, a WebSocket none.
-        options = _worker(worker, threads=8 + pollers)
+        # Neither a waiting GET nor a WebSocket holds one of gunicorn's threads.
+        options = _worker(worker, threads=8)
         return _gunicorn(sys.executable, "benchmarks.apps.ours:app", options, fd)
 
     return Ready(command, {name: versions[name] for name in needed})
