@@ -18,7 +18,6 @@ from flask.sessions import SessionMixin
 
 from .exceptions import ConnectRefused, OutOfContext
 from .runtime import Task, threads_are_greenlets
-from .socketio.broadcast import BroadcastOperator
 from .socketio.namespace import Namespace
 from .socketio.server import Server
 from .socketio.socket import Socket
@@ -41,6 +40,9 @@ AnyHandler = TypeVar("AnyHandler", bound=Callable[..., Any])
 Rooms = str | Iterable[str] | None
 
 _current: ContextVar[tuple[SocketIO, Socket]] = ContextVar("wsgi_sio.flask.current")
+
+# How long a callback waits for the answers of several clients (seconds).
+_ANSWERS_WITHIN = 60.0
 
 # Where the session that handlers share lives in a connection's environ.
 _SESSION_KEY = "wsgi_sio.flask.session"
@@ -174,18 +176,20 @@ class SocketIO:
         room: Rooms = None,
         include_self: bool = True,
         skip_sid: Rooms = None,
+        callback: Callable[..., Any] | None = None,
     ) -> None:
         """Send an event to everybody in ``namespace``, or in ``to``; works outside of handlers too.
 
         :param args: the arguments; a single tuple means several.
         :param include_self: False leaves the client out whose handler calls this.
         :param skip_sid: one or several clients to leave out.
+        :param callback: called with the acknowledgement of the one client that ``to`` names, or with the list of the
+            answers that several have given within a minute.
         """
         skipped = set(_several(skip_sid))
         if not include_self and (current := _current.get(None)) is not None:
             skipped.add(current[1].id)
-        target = _target(self.server.of(namespace), to if to is not None else room, skipped)
-        target.emit(event, *_arguments(args))
+        _emit(self.server.of(namespace), to if to is not None else room, skipped, event, _arguments(args), callback)
 
     def send(self, data: Any, json: bool = False, **kwargs: Any) -> None:
         """Send the event ``message`` (or ``json``); the other parameters are those of :meth:`emit`."""
@@ -244,8 +248,23 @@ def _arguments(args: tuple[Any, ...]) -> tuple[Any, ...]:
     return args[0] if len(args) == 1 and isinstance(args[0], tuple) else args
 
 
-def _target(namespace: Namespace, rooms: Rooms, skipped: Iterable[str]) -> BroadcastOperator:
-    return namespace.to(_several(rooms)).except_(list(skipped))
+def _emit(
+    namespace: Namespace,
+    rooms: Rooms,
+    skipped: Iterable[str],
+    event: str,
+    args: tuple[Any, ...],
+    callback: Callable[..., Any] | None,
+) -> None:
+    names = _several(rooms)
+    target = namespace.to(names).except_(list(skipped))
+    client = namespace.sockets.get(names[0]) if len(names) == 1 else None
+    if callback is None:
+        target.emit(event, *args)
+    elif client is not None:
+        client.emit(event, *args, callback=callback)
+    else:
+        target.timeout(_ANSWERS_WITHIN).emit(event, *args, callback=lambda error, answers: callback(answers))
 
 
 # -- helpers for handlers ---------------------------------------------------------------------------------------------
@@ -286,7 +305,7 @@ def emit(
 
     :param broadcast: to everybody in the namespace.
     :param to: to these rooms or clients instead; ``room`` is the same.
-    :param callback: called with the client's acknowledgement.
+    :param callback: called with the client's acknowledgement; for several clients, see :meth:`SocketIO.emit`.
     :raises OutOfContext: no event is being handled.
     """
     socketio, socket = _handling("emit")
@@ -296,7 +315,7 @@ def emit(
         return
     skipped = {*_several(skip_sid), *([] if include_self else [socket.id])}
     name = namespace or socket.nsp.name
-    _target(socketio.server.of(name), rooms, skipped).emit(event, *_arguments(args))
+    _emit(socketio.server.of(name), rooms, skipped, event, _arguments(args), callback)
     # A client that is still being admitted gets no broadcasts, but those of its own connect handler it expects.
     admitting = not socket.connected and name == socket.nsp.name and socket.id not in skipped
     if admitting and (broadcast or socket.rooms & set(_several(rooms))):
