@@ -90,9 +90,9 @@ class ParkedGet:
         "_cors",
         "_done",
         "_eof",
-        "_linger",
         "_reactor",
         "_sock",
+        "_timer",
         "_transport",
         "_unsent",
         "_watch",
@@ -109,7 +109,7 @@ class ParkedGet:
         self._answering = False
         self._done = False
         self._eof = False
-        self._linger: Timer | None = None
+        self._timer: Timer | None = None
         self._watch = reactor.watch(self, reading=False)
 
     def fileno(self) -> int:
@@ -138,6 +138,7 @@ class ParkedGet:
             return
         self._unsent = self._unsent[sent:]
         if self._unsent:
+            self._end_in(self._transport.hold)  # unless it goes on reading
             self._watch.want_write()
         else:
             self._finish()
@@ -172,9 +173,21 @@ class ParkedGet:
             self._release()
         else:
             self._watch.resume()
-            self._linger = self._reactor.call_later(_LINGER, self._release)
+            self._end_in(_LINGER)
+
+    def _end_in(self, seconds: float) -> None:
+        timer, self._timer = self._timer, self._reactor.call_later(seconds, self._hang_up)
+        if timer is not None:
+            timer.cancel()
+
+    def _hang_up(self) -> None:
+        # The I/O threads see the end of the stream and release it: none of them can be using the descriptor then.
+        try:
+            self._sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # the peer was faster, and they know
 
     def _release(self) -> None:
-        if self._linger is not None:
-            self._linger.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         self._watch.close(self._sock.close)

@@ -213,7 +213,7 @@ class WebSocketTransport:
             self._release()
         else:
             self._watch.resume()  # a paused connection must still see the end of the stream
-            self._linger = self._reactor.call_later(_LINGER, self._release)
+            self._linger = self._reactor.call_later(_LINGER, self._hang_up)
 
     def abort(self, code: int | None = None) -> None:
         with self.session.lock:
@@ -228,13 +228,17 @@ class WebSocketTransport:
             self._eof = True
             self.finish()
 
-    def _release(self) -> None:
-        if self._linger is not None:
-            self._linger.cancel()
+    def _hang_up(self) -> None:
+        # The reader sees the end of the stream and releases it: nobody can be using the descriptor then.
         try:
             self._sock.shutdown(socket.SHUT_RDWR)
         except OSError:
-            pass  # the peer was faster
+            pass  # the peer was faster, and the reader knows
+
+    def _release(self) -> None:
+        if self._linger is not None:
+            self._linger.cancel()
+        self._hang_up()
         self._watch.close(self._sock.close)
         self.session.closed(self)
 
