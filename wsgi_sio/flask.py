@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
+from io import BytesIO
 from typing import Any, TypeVar
 
 import flask
@@ -234,10 +236,16 @@ class _ManagedSession(dict[str, Any], SessionMixin):
 
 
 def _complete(environ: dict[str, Any]) -> dict[str, Any]:
-    """A full WSGI environ from what was kept of the handshake's."""
-    from werkzeug.test import create_environ
-
-    return {**create_environ(), **environ}
+    """A full WSGI environ from what was kept of the handshake's, whose body and error stream are gone."""
+    return {
+        "wsgi.version": (1, 0),
+        "wsgi.input": BytesIO(),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+        **environ,
+    }
 
 
 def _several(rooms: Rooms) -> list[str]:
