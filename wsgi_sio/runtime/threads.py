@@ -185,6 +185,21 @@ class ThreadReactor(Reactor):
             self._threads -= 1
             return True
 
+    def _leave(self) -> None:
+        """The reactor is closed: wake the next thread; the last one puts the light out."""
+        with self._lock:
+            self._threads -= 1
+            last = self._threads == 0
+        if last:
+            self._close_files()
+        else:
+            self._nudge()
+
+    def _close_files(self) -> None:
+        self._poller.close()
+        os.close(self._nudge_out)
+        os.close(self._nudge_in)
+
     def _nudge(self) -> None:
         try:
             os.write(self._nudge_in, b"\0")
@@ -209,21 +224,6 @@ class ThreadReactor(Reactor):
                 return
             self._clock_running = True
         threading.Thread(target=self._run_clock, name="wsgi_sio-clock", daemon=True).start()
-
-    def _leave(self) -> None:
-        """The reactor is closed: wake the next thread; the last one puts the light out."""
-        with self._lock:
-            self._threads -= 1
-            last = self._threads == 0
-        if last:
-            self._close_files()
-        else:
-            self._nudge()
-
-    def _close_files(self) -> None:
-        self._poller.close()
-        os.close(self._nudge_out)
-        os.close(self._nudge_in)
 
     def _wake_clock(self) -> None:
         if self._clock_running:

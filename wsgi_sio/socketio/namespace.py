@@ -13,15 +13,15 @@ from ..exceptions import ConnectRefused
 from .broadcast import BroadcastOperator, Broadcasts
 from .handlers import CATCH_ALL, LIFE_CYCLE, NO_ACK, HandlerTable, Listens, call
 from .handshake import Handshake
+from .socket import Socket
 
 if TYPE_CHECKING:
     from .connection import Connection
     from .server import Server
-    from .socket import Socket
 
 logger = logging.getLogger("wsgi_sio.socketio")
 
-Middleware = Callable[["Socket"], object]
+Middleware = Callable[[Socket], object]
 AnyErrorHandler = TypeVar("AnyErrorHandler", bound=Callable[..., Any])
 AnyMiddleware = TypeVar("AnyMiddleware", bound=Middleware)
 
@@ -126,8 +126,6 @@ class Namespace(Broadcasts, Listens):
 
     def new_socket(self, conn: Connection, auth: dict[str, Any]) -> Socket:
         """Make the socket of a client that wants to connect."""
-        from .socket import Socket
-
         return Socket(self, conn, secrets.token_urlsafe(15), Handshake(conn.session.environ, auth))
 
     def admit(self, socket: Socket) -> None:
