@@ -17,6 +17,7 @@ An event's way: bytes -> ``websocket.messages`` -> ``engineio.session`` -> ``soc
 
 from .exceptions import (
     AckTimeout,
+    ConnectionFailed,
     ConnectRefused,
     Disconnected,
     LocalProtocolError,
@@ -35,6 +36,7 @@ __all__ = [
     "AckTimeout",
     "BroadcastOperator",
     "ConnectRefused",
+    "ConnectionFailed",
     "Disconnected",
     "Handshake",
     "LocalProtocolError",

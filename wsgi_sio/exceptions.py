@@ -6,6 +6,7 @@ SocketIOError
 ├── ConnectRefused          raise it to refuse a client: (message, data) reach it as ``connect_error``
 ├── AckTimeout              an acknowledgement did not come in time (also a TimeoutError)
 ├── Disconnected            the other side went away before it could answer
+├── ConnectionFailed        the client could not reach the server (also a ConnectionError)
 └── OutOfContext            a Flask-style helper was called outside a handler
 """
 
@@ -16,6 +17,7 @@ from typing import Any
 __all__ = [
     "AckTimeout",
     "ConnectRefused",
+    "ConnectionFailed",
     "Disconnected",
     "LocalProtocolError",
     "OutOfContext",
@@ -62,6 +64,19 @@ class AckTimeout(SocketIOError, TimeoutError):
 
 class Disconnected(SocketIOError):
     """The other side went away before it could answer."""
+
+
+class ConnectionFailed(SocketIOError, ConnectionError):
+    """The client could not open its connection.
+
+    :ivar description: the HTTP status of the server's refusal, if there was one.
+    :ivar context: the text of its answer.
+    """
+
+    def __init__(self, message: str, description: int | None = None, context: str | None = None) -> None:
+        super().__init__(message)
+        self.description = description
+        self.context = context
 
 
 class OutOfContext(SocketIOError, RuntimeError):
