@@ -39,7 +39,7 @@ class WSGIApp:
             )
             if found is not None:
                 status, headers, body = found
-                start_response(status, headers)
+                start_response(status, headers + self._engine.cors_headers(environ))
                 return [body]
         answer = self._engine.handle(environ)
         if isinstance(answer, Response):

@@ -18,12 +18,7 @@ class Member:
 
     def __init__(self, sid: str) -> None:
         self.id = sid
-        self.encoded = 0
         self.got: list[tuple[Any, bool]] = []
-
-    def encode(self, packet: Any, compress: bool) -> list[Any]:
-        self.encoded += 1
-        return [packet, compress]
 
     def deliver(self, data: list[Any], batch: list[Any], volatile: bool) -> bool:
         self.got.append((batch, volatile))
@@ -31,13 +26,19 @@ class Member:
 
 
 class Room:
-    """An adapter with members 0 to n-1."""
+    """An adapter with members 0 to n-1, and the namespace and server it sees."""
 
     def __init__(self, count: int) -> None:
         self.sockets: dict[str, Any] = {}
-        self.adapter: Any = MemoryAdapter(self.sockets)
+        self.server = self
+        self.encoded = 0
+        self.adapter: Any = MemoryAdapter(self)  # type: ignore[arg-type]
         for number in range(count):
             self.add(str(number))
+
+    def encode(self, packet: Any, compress: bool) -> list[Any]:
+        self.encoded += 1
+        return [packet, compress]
 
     def add(self, sid: str) -> None:
         self.adapter.open(sid)
@@ -126,7 +127,7 @@ def test_a_broadcast_is_encoded_once_for_all(room: Room) -> None:
     packet = Packet(EVENT, "/", ["news"])
     room.adapter.broadcast(packet, options)
     members = list(room.sockets.values())
-    assert sum(member.encoded for member in members) == 1
+    assert room.encoded == 1
     batches = [batch for member in members for batch, volatile in member.got if volatile]
     assert len(batches) == 4 and all(batch is batches[0] for batch in batches)
     assert batches[0] == [packet, False]

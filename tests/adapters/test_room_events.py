@@ -24,7 +24,7 @@ def record(adapter: Any) -> list[tuple[str, ...]]:
 
 @pytest.fixture
 def adapter() -> MemoryAdapter:
-    adapter = MemoryAdapter({})
+    adapter = MemoryAdapter(Server().of("/"))
     for sid in "ab":
         adapter.open(sid)
     return adapter
@@ -126,7 +126,7 @@ def test_who_is_refused_leaves_the_rooms_that_a_middleware_gave() -> None:
 
 
 def test_many_threads_are_told_of_as_many_comings_as_goings() -> None:
-    adapter = MemoryAdapter({})
+    adapter = MemoryAdapter(Server().of("/"))
     for number in range(8):
         adapter.open(str(number))
     told = record(adapter)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from ..socketio.packet import Packet
 
 if TYPE_CHECKING:
     from ..socketio.acks import BroadcastAcks
+    from ..socketio.namespace import Namespace
     from ..socketio.socket import Socket
 
 logger = logging.getLogger("wsgi_sio.adapters")
@@ -42,15 +43,29 @@ class BroadcastOptions:
 EVERYBODY = BroadcastOptions()
 
 
-class Adapter(ABC):
-    """Rooms of one namespace.
+@dataclass(frozen=True, slots=True)
+class SavedSession:
+    """What is kept of a socket whose connection was lost, so that its client may have it back.
 
-    :param sockets: the namespace's connected sockets by id; sockets that are still connecting may be in rooms already
-        but get no broadcasts.
+    :ivar sid: the socket's id.
+    :ivar pid: its private id, which only its client knows.
     """
 
-    def __init__(self, sockets: Mapping[str, Socket]) -> None:
-        self._sockets = sockets
+    sid: str
+    pid: str
+    rooms: frozenset[Room]
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+class Adapter(ABC):
+    """Rooms of one namespace, and how its broadcasts reach them.
+
+    :param namespace: its connected sockets get the broadcasts; those that are still connecting may be in rooms already
+        but get none.
+    """
+
+    def __init__(self, namespace: Namespace) -> None:
+        self._namespace = namespace
         self._listeners: dict[str, tuple[RoomListener, ...]] = {}
 
     def on(self, event: str, listener: RoomListener) -> RoomListener:
@@ -107,28 +122,64 @@ class Adapter(ABC):
         """Send ``packet``, encoded once, to all it is for."""
 
     @abstractmethod
-    def broadcast_with_ack(self, packet: Packet, options: BroadcastOptions, acks: BroadcastAcks) -> int:
-        """Likewise, giving each answer to ``acks``; returns how many clients were asked."""
+    def broadcast_with_ack(self, packet: Packet, options: BroadcastOptions, acks: BroadcastAcks) -> None:
+        """Likewise, telling ``acks`` which servers and clients are asked, and what they answer."""
 
     @abstractmethod
+    def local_sockets(self, options: BroadcastOptions) -> list[Socket]:
+        """Those of this process that a broadcast with ``options`` would reach."""
+
     def fetch_sockets(self, options: BroadcastOptions) -> list[Socket]:
         """The sockets that a broadcast with ``options`` would reach."""
+        return self.local_sockets(options)
 
     def add_sockets(self, options: BroadcastOptions, rooms: frozenset[Room]) -> None:
         """Put all of them into ``rooms``."""
-        for socket in self.fetch_sockets(options):
+        for socket in self.local_sockets(options):
             socket.join(rooms)
 
     def del_sockets(self, options: BroadcastOptions, rooms: frozenset[Room]) -> None:
         """Take all of them out of ``rooms``."""
-        for socket in self.fetch_sockets(options):
+        for socket in self.local_sockets(options):
             for room in rooms:
                 socket.leave(room)
 
     def disconnect_sockets(self, options: BroadcastOptions, close: bool) -> None:
         """Disconnect all of them."""
-        for socket in self.fetch_sockets(options):
+        for socket in self.local_sockets(options):
             socket.disconnect(close)
+
+    def server_count(self) -> int:
+        """How many servers share the namespace, this one included."""
+        return 1
+
+    def server_side_emit(self, data: list[Any], done: Callable[[Exception | None, list[Any]], None] | None) -> None:
+        """Send an event to the other servers of the namespace, of which there are none unless the adapter knows some.
+
+        :param data: the event's name and arguments.
+        :param done: called once with (error or None, what they answered), if answers are wanted; must not block.
+        """
+        logger.warning("%s does not reach other servers: the event %r stays here", type(self).__name__, data[0])
+        if done is not None:
+            done(None, [])
+
+    # -- connection state recovery: an adapter that offers none remembers nothing ---------------------------------
+
+    def persist_session(self, session: SavedSession) -> None:
+        """Keep the session of a client whose connection was lost."""
+
+    def restore_session(self, pid: str, offset: str) -> SavedSession | None:
+        """Take back what was kept for a client that has events up to ``offset``; None when it was not, or too long."""
+        return None
+
+    def catch_up(self, socket: Socket, session: SavedSession, offset: str, welcome: list[Any]) -> bool:
+        """Put a restored socket into its rooms and send it what it has missed, then ``welcome`` (an encoded packet).
+
+        Nothing is lost, doubled or reordered beside the broadcasts of other threads.
+
+        :return: False when what it has missed is not known any more.
+        """
+        return False
 
     def close(self) -> None:
         """The namespace is closing."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..runtime import Rank, make_lock
@@ -11,14 +10,15 @@ from .base import Adapter, BroadcastOptions, Room, RoomChange
 
 if TYPE_CHECKING:
     from ..socketio.acks import BroadcastAcks
+    from ..socketio.namespace import Namespace
     from ..socketio.socket import Socket
 
 
 class MemoryAdapter(Adapter):
     """Rooms in memory; joining, leaving and disconnecting cost O(own rooms)."""
 
-    def __init__(self, sockets: Mapping[str, Socket]) -> None:
-        super().__init__(sockets)
+    def __init__(self, namespace: Namespace) -> None:
+        super().__init__(namespace)
         self._lock = make_lock(Rank.ADAPTER)
         self._members: dict[Room, set[str]] = {}
         self._rooms: dict[str, set[Room]] = {}
@@ -28,21 +28,25 @@ class MemoryAdapter(Adapter):
             self._rooms[sid] = set()
 
     def add_all(self, sid: str, rooms: frozenset[Room]) -> None:
-        changes: list[RoomChange] = []
         with self._lock:
-            mine = self._rooms.get(sid)
-            if mine is None:
-                return
-            for room in rooms - mine:
-                mine.add(room)
-                members = self._members.get(room)
-                if members is None:
-                    members = self._members[room] = set()
-                    changes.append(("create-room", room))
-                members.add(sid)
-                changes.append(("join-room", room, sid))
+            changes = self._join_locked(sid, rooms)
         if self._listeners:
             self._tell(changes)
+
+    def _join_locked(self, sid: str, rooms: frozenset[Room]) -> list[RoomChange]:
+        changes: list[RoomChange] = []
+        mine = self._rooms.get(sid)
+        if mine is None:
+            return changes
+        for room in rooms - mine:
+            mine.add(room)
+            members = self._members.get(room)
+            if members is None:
+                members = self._members[room] = set()
+                changes.append(("create-room", room))
+            members.add(sid)
+            changes.append(("join-room", room, sid))
+        return changes
 
     def del_(self, sid: str, room: Room) -> None:
         changes: list[RoomChange] = []
@@ -83,36 +87,39 @@ class MemoryAdapter(Adapter):
             return len(self._members.get(room, ()))
 
     def broadcast(self, packet: Packet, options: BroadcastOptions) -> None:
-        recipients = self.fetch_sockets(options)
+        recipients = self.local_sockets(options)
         if recipients:
-            batch = recipients[0].encode(packet, options.compress)
+            batch = self._namespace.server.encode(packet, options.compress)
             volatile = options.volatile
             for socket in recipients:
                 socket.deliver(packet.data, batch, volatile)
 
-    def broadcast_with_ack(self, packet: Packet, options: BroadcastOptions, acks: BroadcastAcks) -> int:
-        recipients = self.fetch_sockets(options)
+    def broadcast_with_ack(self, packet: Packet, options: BroadcastOptions, acks: BroadcastAcks) -> None:
+        acks.await_servers(1)
+        recipients = self.local_sockets(options)
         if recipients:
-            packet.id = recipients[0].nsp.next_ack_id()
-            batch = recipients[0].encode(packet, options.compress)
+            packet.id = self._namespace.next_ack_id()
+            batch = self._namespace.server.encode(packet, options.compress)
             for socket in recipients:
                 socket.expect_ack(packet.id, acks, options.timeout)
                 socket.deliver(packet.data, batch, options.volatile)
-        return len(recipients)
+        acks.server_asked(len(recipients))
 
-    def fetch_sockets(self, options: BroadcastOptions) -> list[Socket]:
-        get = self._sockets.get
+    def local_sockets(self, options: BroadcastOptions) -> list[Socket]:
         with self._lock:
-            if options.rooms:
-                sids = self._union_locked(options.rooms)
-            elif not options.except_:
-                return list(self._sockets.values())
-            else:
-                sids = set(self._rooms)
-            if options.except_:
-                sids = sids - self._union_locked(options.except_)
-            found = [get(sid) for sid in sids]
-        return [socket for socket in found if socket is not None]
+            return self._find_locked(options)
+
+    def _find_locked(self, options: BroadcastOptions) -> list[Socket]:
+        sockets = self._namespace.sockets
+        if options.rooms:
+            sids = self._union_locked(options.rooms)
+        elif not options.except_:
+            return list(sockets.values())
+        else:
+            sids = set(self._rooms)
+        if options.except_:
+            sids = sids - self._union_locked(options.except_)
+        return [socket for socket in map(sockets.get, sids) if socket is not None]
 
     def _union_locked(self, rooms: frozenset[Room]) -> set[str]:
         """The members of all ``rooms``; not to be changed, since it may be a room's own set."""

@@ -16,11 +16,12 @@ from .heartbeat import Heartbeat
 from .origin import OriginPolicy
 from .packet import OPEN, Packet
 from .parked import Hijacked
-from .polling import PollingTransport, payload_response
+from .polling import PollingTransport
 from .request import BAD_REQUEST, FORBIDDEN, EngineError, EngineRequest, Headers, Response, parse_request, verify
 from .session import Session
 from .takeover import can_take, take
 from .upgrade import Upgrade
+from .v3 import PollingTransportV3, SessionV3
 from .websocket import WebSocketTransport
 
 logger = logging.getLogger("wsgi_sio.engineio")
@@ -35,7 +36,7 @@ class _Serving(NamedTuple):
 
 
 class EngineServer:
-    """An Engine.IO server (protocol 4), ready for :class:`wsgi_sio.WSGIApp`.
+    """An Engine.IO server (protocol 4, and 3 on demand), ready for :class:`wsgi_sio.WSGIApp`.
 
     :param config: its options.
     :param on_session: called with each new :class:`Session`, on the thread of the handshake request: set the session's
@@ -101,6 +102,11 @@ class EngineServer:
             answer.headers += cors
         return answer
 
+    def cors_headers(self, environ: Environ) -> Headers:
+        """The CORS headers of an answer to the page that made the request, from whatever answers it."""
+        request = EngineRequest(environ, environ["REQUEST_METHOD"], {}, False)
+        return self._origins.headers(request) if self._origins.allows(request) else []
+
     def _route(self, request: EngineRequest, cors: Headers) -> Response | Hijacked:
         session = verify(request, self.config, self.sessions.get)
         websocket = request.query["transport"] == "websocket"
@@ -122,18 +128,20 @@ class EngineServer:
     # -- a new session ------------------------------------------------------------------------------------------
 
     def _new_session(self, request: EngineRequest) -> Session:
-        return Session(self, secrets.token_urlsafe(15), _keep(request.environ))
+        kind = SessionV3 if request.protocol == 3 else Session
+        return kind(self, secrets.token_urlsafe(15), _keep(request.environ))
 
     def _open_polling(self, request: EngineRequest) -> Response:
         config = self.config
         session = self._new_session(request)
         hold = config.ping_interval + config.ping_timeout
-        session.transport = PollingTransport(session, self.reactor, hold, config.http_compression)
+        kind = PollingTransportV3 if session.protocol == 3 else PollingTransport
+        session.transport = transport = kind(session, self.reactor, hold, config.http_compression)
         upgradable = config.allow_upgrades and "websocket" in config.transports and can_take(request.environ)
         self._admit(session)
         with session.lock:
             packets = [self._open_packet(session, ["websocket"] if upgradable else []), *(session.take_locked() or [])]
-        response = payload_response(request, packets, None)
+        response = transport.payload_response(request, packets)
         if config.cookie not in (None, False):
             response.headers.append(("Set-Cookie", _cookie(config.cookie, session.id)))
         return response
@@ -231,6 +239,8 @@ def _refuse_unpatched_gevent(environ: Environ) -> None:
 
 def _origin_advice(request: EngineRequest) -> str:
     host = request.environ.get("HTTP_HOST", "")
+    if request.origin is None:
+        return "a page of another site polls by JSONP; that needs cors_allowed_origins='*'"
     return (
         f"the page is from {request.origin!r} and the server is {host!r}; to allow it set"
         f" cors_allowed_origins={request.origin!r} (behind a proxy, let it pass the Host header on)"

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from ..runtime import Event, Rank, Timer, make_lock
 from .config import Environ
-from .packet import MESSAGE, Packet
+from .packet import MESSAGE, PING, Packet
 
 if TYPE_CHECKING:
     from .server import EngineServer
@@ -28,6 +29,8 @@ OPEN, CLOSING, CLOSED = range(3)
 
 # What a queued packet weighs beside its payload (bytes), so that a million tiny ones are not for free.
 _OVERHEAD = 256
+
+_PING = Packet(PING)
 
 
 class Transport(Protocol):
@@ -59,6 +62,7 @@ class Transport(Protocol):
 class Session:
     """One client; made by :class:`EngineServer`, which calls the application's ``on_session`` with it.
 
+    :cvar protocol: the version of Engine.IO that it speaks; 3 is in v3.py.
     :ivar id: 20 characters ``A-Za-z0-9_-``.
     :ivar environ: what was kept of the handshake's WSGI environ.
     :ivar transport: the present transport; ``transport.name`` is ``polling`` or ``websocket``.
@@ -85,6 +89,8 @@ class Session:
         "transport",
         "upgrade",
     )
+
+    protocol: ClassVar[int] = 4
 
     def __init__(self, server: EngineServer, sid: str, environ: Environ) -> None:
         self.id = sid
@@ -138,13 +144,34 @@ class Session:
         if claimed:
             transport.write(packets)
         elif slow:
-            self._server.report("slow client", f"over max_outbox={self._server.config.max_outbox} bytes wait for it")
-            self.close("transport error", abort=True)
+            self._cut_off_slow()
         return True
+
+    def reserve(self, packets: list[Packet]) -> Callable[[], None]:
+        """The first half of :meth:`send`, for whoever holds a lock: it settles only the place of ``packets``.
+
+        :return: the second half, which has to be called soon, without a lock held.
+        """
+        with self.lock:
+            if self._state != OPEN:
+                return _ignore
+            transport = self.transport
+            if transport.idle:
+                transport.idle = False
+                return partial(transport.write, packets)
+            return self._cut_off_slow if self._queue_locked(packets) else _ignore
+
+    def _cut_off_slow(self) -> None:
+        self._server.report("slow client", f"over max_outbox={self._server.config.max_outbox} bytes wait for it")
+        self.close("transport error", abort=True)
 
     def send_message(self, data: str | bytes) -> bool:
         """Send one message; see :meth:`send`."""
         return self.send([Packet(MESSAGE, data)])
+
+    def ping(self) -> None:
+        """Ask for a sign of life; see heartbeat.py."""
+        self.send([_PING])
 
     def _queue_locked(self, packets: Sequence[Packet]) -> bool:
         """Append to the outbox; True when the client is too far behind."""

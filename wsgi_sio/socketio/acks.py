@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, Union
 
 from ..exceptions import AckTimeout, Disconnected
 from ..runtime import Event, Rank, Reactor, Timer, make_lock
@@ -17,6 +18,36 @@ class Waiter(Protocol):
 
     def lost(self) -> None:
         """The client has left. Likewise."""
+
+
+# Told (error or None, answers) once.
+Done = Callable[[Union[Exception, None], list[Any]], None]
+
+
+def gather(reactor: Reactor, start: Callable[[Done], None]) -> list[Any]:
+    """Block until what ``start`` has been given is called.
+
+    :return: the answers.
+    :raises Exception: the error instead.
+    """
+    finished = reactor.event()
+    outcome: list[tuple[Exception | None, list[Any]]] = []
+
+    def done(error: Exception | None, answers: list[Any]) -> None:
+        outcome.append((error, answers))
+        finished.set()
+
+    start(done)
+    finished.wait()
+    error, answers = outcome[0]
+    if error is not None:
+        raise error
+    return answers
+
+
+def as_job(reactor: Reactor, callback: Callable[..., Any]) -> Done:
+    """Have the application's ``callback`` run on a worker."""
+    return lambda error, answers: reactor.submit(partial(callback, error, answers))
 
 
 def unpack(args: list[Any]) -> Any:
@@ -95,21 +126,38 @@ class BroadcastAcks:
     :param done: called once with (error or None, responses), perhaps on an I/O thread.
     """
 
-    __slots__ = ("_done", "_expected", "_finished", "_lock", "_responses")
+    __slots__ = ("_clients", "_done", "_finished", "_lock", "_responses", "_servers")
 
-    def __init__(self, done: Callable[[AckTimeout | None, list[Any]], None]) -> None:
+    def __init__(self, done: Done) -> None:
         self._done = done
-        self._expected: int | None = None
+        self._servers = 0
+        self._clients = 0
         self._responses: list[Any] = []
         self._finished = False
         self._lock = make_lock(Rank.LEAF)
 
-    def expect(self, count: int) -> None:
-        """Tell how many clients were asked, once that is known."""
-        self._finish(lambda: setattr(self, "_expected", count))
+    def await_servers(self, count: int) -> None:
+        """So many servers are going to ask their clients, and to report with :meth:`server_asked`."""
+        with self._lock:
+            self._servers += count
+
+    def server_asked(self, clients: int) -> None:
+        """One of them has asked so many clients."""
+        with self._lock:
+            self._servers -= 1
+            self._clients += clients
+            complete = self._complete_locked()
+        if complete:
+            self._done(None, self._responses)
 
     def answer(self, args: list[Any]) -> None:
-        self._finish(lambda: self._responses.append(args[0] if args else None))
+        with self._lock:
+            if self._finished:
+                return  # too late: the responses have been given away
+            self._responses.append(args[0] if args else None)
+            complete = self._complete_locked()
+        if complete:
+            self._done(None, self._responses)
 
     def lost(self) -> None:
         """See the class: nothing changes."""
@@ -122,11 +170,7 @@ class BroadcastAcks:
         if not finished:
             self._done(AckTimeout(responses=responses), responses)
 
-    def _finish(self, change: Callable[[], None]) -> None:
-        with self._lock:
-            change()
-            complete = not self._finished and len(self._responses) == self._expected
-            if complete:
-                self._finished = True
-        if complete:
-            self._done(None, self._responses)
+    def _complete_locked(self) -> bool:
+        complete = not self._finished and self._servers == 0 and len(self._responses) == self._clients
+        self._finished |= complete
+        return complete

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..adapters.base import EVERYBODY, BroadcastOptions, Room
-from ..exceptions import AckTimeout, LocalProtocolError
-from .acks import BroadcastAcks
+from ..exceptions import LocalProtocolError
+from .acks import BroadcastAcks, Done, as_job, gather
 from .packet import EVENT, RESERVED_EVENTS, Packet
 
 if TYPE_CHECKING:
@@ -103,8 +103,7 @@ class BroadcastOperator(Broadcasts):
             packet = Packet(EVENT, self.namespace.name, [event, *args])
             self.namespace.adapter.broadcast(packet, self.options)
         else:
-            submit = self.namespace.server.reactor.submit
-            self._collect(event, args, lambda error, got: submit(lambda: callback(error, got)))
+            self._collect(event, args, as_job(self.namespace.server.reactor, callback))
         return True
 
     def emit_with_ack(self, event: str, *args: Any) -> list[Any]:
@@ -113,33 +112,21 @@ class BroadcastOperator(Broadcasts):
         :return: the first argument of each answer, in order of arrival.
         :raises AckTimeout: not all have; its ``responses`` are those that came.
         """
-        event_done = self.namespace.server.reactor.event()
-        outcome: list[tuple[AckTimeout | None, list[Any]]] = []
-
-        def done(error: AckTimeout | None, responses: list[Any]) -> None:
-            outcome.append((error, responses))
-            event_done.set()
-
         check_event(event)
-        self._collect(event, args, done)
-        event_done.wait()
-        error, responses = outcome[0]
-        if error is not None:
-            raise error
-        return responses
+        return gather(self.namespace.server.reactor, lambda done: self._collect(event, args, done))
 
     def send(self, *args: Any) -> bool:
         """Emit the event "message"."""
         return self.emit("message", *args)
 
-    def _collect(self, event: str, args: tuple[Any, ...], done: Callable[[AckTimeout | None, list[Any]], None]) -> None:
+    def _collect(self, event: str, args: tuple[Any, ...], done: Done) -> None:
         timeout = self.options.timeout
         if timeout is None:
             raise LocalProtocolError("a broadcast with acknowledgement needs a time-out: .timeout(seconds).emit(...)")
         acks = BroadcastAcks(done)
         self.namespace.server.reactor.call_later(timeout, acks.timed_out)  # an answered collection ignores it
         packet = Packet(EVENT, self.namespace.name, [event, *args])
-        acks.expect(self.namespace.adapter.broadcast_with_ack(packet, self.options, acks))
+        self.namespace.adapter.broadcast_with_ack(packet, self.options, acks)
 
     def fetch_sockets(self) -> list[Socket]:
         """The sockets described."""

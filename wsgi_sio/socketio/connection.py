@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..engineio.packet import MESSAGE
-from ..engineio.packet import Packet as EnginePacket
 from ..engineio.session import Session
 from ..runtime import Rank, Timer, make_lock
-from .packet import CONNECT, CONNECT_ERROR, DecodeError, Decoder, Packet
+from .packet import CONNECT, CONNECT_ERROR, DecodeError, Packet
 from .socket import Socket
 
 if TYPE_CHECKING:
@@ -32,7 +30,7 @@ class Connection:
         self._server = server
         self._sockets: dict[str, Socket] = {}
         self._lock = make_lock(Rank.SESSION)
-        self._decoder = Decoder(server.json)
+        self._decoder = server.parser.Decoder(server.json)
         self._size = 0
         self._join_timer: Timer | None = server.reactor.call_later(server.connect_timeout, self._nobody_joined)
         session.on_message = self._on_message
@@ -45,13 +43,9 @@ class Connection:
 
     # -- sending ------------------------------------------------------------------------------------------------
 
-    def encode(self, packet: Packet, compress: bool = True) -> list[EnginePacket]:
-        """Encode once what may go to many."""
-        return [EnginePacket(MESSAGE, part, compress) for part in self._server.encoder.encode(packet)]
-
-    def send_packet(self, packet: Packet, *, volatile: bool = False, compress: bool = True) -> bool:
+    def send_packet(self, packet: Packet) -> bool:
         """Send a packet with its attachments in one piece; False when the client has gone."""
-        return self.session.send(self.encode(packet, compress), volatile=volatile)
+        return self.session.send(self._server.encode(packet))
 
     # -- receiving (on an I/O thread, one call at a time) -------------------------------------------------------
 
@@ -61,6 +55,8 @@ class Connection:
             packet = self._decoder.add(data)
         except DecodeError as error:
             self._server.engine.report("undecodable packet", f"{error}; the connection is closed")
+            for member in list(self._sockets.values()):
+                member.undecodable(error)
             self.session.close("forced close")
             return
         if packet is None:
@@ -105,7 +101,7 @@ class Connection:
             if welcome:
                 self._sockets[packet.nsp] = socket
         if welcome:
-            socket.begin()
+            namespace.receive(socket)
         else:  # gone, or asked twice before the first was answered
             self._server.leave_namespace(namespace)
             self.session.close("forced close")

@@ -58,7 +58,7 @@ class _ParentAdapter(Adapter):
     """Passes broadcasts on to the children; a parent has no sockets of its own."""
 
     def __init__(self, parent: ParentNamespace) -> None:
-        super().__init__({})
+        super().__init__(parent)
         self._parent = parent
 
     def _children(self) -> list[Namespace]:
@@ -89,13 +89,13 @@ class _ParentAdapter(Adapter):
         for child in self._children():
             child.adapter.broadcast(replace(packet, nsp=child.name), options)
 
-    def broadcast_with_ack(self, packet: Packet, options: BroadcastOptions, acks: BroadcastAcks) -> int:
-        return sum(
+    def broadcast_with_ack(self, packet: Packet, options: BroadcastOptions, acks: BroadcastAcks) -> None:
+        acks.await_servers(1)  # not complete before the last child
+        for child in self._children():
             child.adapter.broadcast_with_ack(replace(packet, nsp=child.name), options, acks)
-            for child in self._children()
-        )
+        acks.server_asked(0)
 
-    def fetch_sockets(self, options: BroadcastOptions) -> list[Socket]:
+    def local_sockets(self, options: BroadcastOptions) -> list[Socket]:
         raise LocalProtocolError("fetch_sockets() is not supported on parent namespaces")
 
     def add_sockets(self, options: BroadcastOptions, rooms: frozenset[Room]) -> None:

@@ -8,12 +8,9 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 from ..runtime import Rank, make_lock
-
-if TYPE_CHECKING:
-    from .socket import Socket
 
 logger = logging.getLogger("wsgi_sio.socketio")
 
@@ -123,14 +120,14 @@ class HandlerTable:
 
 
 def call(
-    table: HandlerTable, handlers: Sequence[Handler], event: str, args: tuple[Any, ...], client: Socket, own: int = 1
+    table: HandlerTable, handlers: Sequence[Handler], event: str, args: tuple[Any, ...], sender: object, own: int = 1
 ) -> Any:
     """Run ``handlers`` in order and return the first result that is not None.
 
     A handler that cannot take so many arguments is not called, and NO_ACK returned unless another gives a result: the
     log says which handler, where it is, and what came.
 
-    :param client: who sent the event.
+    :param sender: who sent the event, for the log.
     :param own: how many of ``args`` are ours: the socket in front.
     :raises Exception: what a handler raises.
     """
@@ -141,7 +138,7 @@ def call(
             if event in LIFE_CYCLE:
                 given = args[: handler.most]
             else:
-                _report_arity(handler, event, args[own:], own, client)
+                _report_arity(handler, event, args[own:], own, sender)
                 result = NO_ACK if result is None else result
                 continue
         if handler.once and not table.claim(handler):
@@ -152,7 +149,7 @@ def call(
     return result
 
 
-def _report_arity(handler: Handler, event: str, sent: tuple[Any, ...], own: int, client: Socket) -> None:
+def _report_arity(handler: Handler, event: str, sent: tuple[Any, ...], own: int, sender: object) -> None:
     fewest, most = handler.fewest - own, handler.most - own
     span = (
         f"at least {fewest}" if handler.most >= _UNLIMITED else f"{fewest}" if fewest == most else f"{fewest} to {most}"
@@ -160,11 +157,11 @@ def _report_arity(handler: Handler, event: str, sent: tuple[Any, ...], own: int,
     kinds = ", ".join(type(arg).__name__ for arg in sent)
     where = handler.where()
     logger.warning(
-        "handler %s of %r takes %s arguments, but client %s sent %d (%s)",
+        "handler %s of %r takes %s arguments, but %s sent %d (%s)",
         where,
         event,
         span,
-        client.id,
+        sender,
         len(sent),
         kinds,
     )

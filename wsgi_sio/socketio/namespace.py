@@ -13,6 +13,8 @@ from ..exceptions import ConnectRefused
 from .broadcast import BroadcastOperator, Broadcasts
 from .handlers import CATCH_ALL, LIFE_CYCLE, NO_ACK, HandlerTable, Listens, call
 from .handshake import Handshake
+from .recovery import Recovery
+from .server_side import ServerSide, ServerSideHandlers
 from .socket import Socket
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ AnyErrorHandler = TypeVar("AnyErrorHandler", bound=Callable[..., Any])
 AnyMiddleware = TypeVar("AnyMiddleware", bound=Middleware)
 
 
-class Namespace(Broadcasts, Listens):
+class Namespace(Broadcasts, Listens, ServerSide):
     """One namespace of a :class:`Server`; get it with :meth:`Server.of`.
 
     Handlers get the :class:`Socket` first, then what the client sent. Special events, in the order of a client's life:
@@ -50,8 +52,10 @@ class Namespace(Broadcasts, Listens):
         self.server = server
         self.name = name
         self.sockets: dict[str, Socket] = {}
-        self.adapter: Adapter = server.adapter_class(self.sockets)
+        self.adapter: Adapter = server.make_adapter(self)
+        self.recovery = None if server.recovery is None else Recovery(self, server.recovery)
         self._handlers = HandlerTable()
+        self.server_side_handlers = ServerSideHandlers()
         self._middlewares: tuple[Middleware, ...] = ()
         self._error_handler: Callable[..., Any] | None = None
         self._ack_ids = count()
@@ -98,6 +102,9 @@ class Namespace(Broadcasts, Listens):
     def _operator(self) -> BroadcastOperator:
         return BroadcastOperator(self)
 
+    def _own_namespace(self) -> Namespace:
+        return self
+
     def emit(self, event: str, *args: Any, callback: Callable[..., Any] | None = None) -> bool:
         """Send an event to everybody in the namespace; see :meth:`BroadcastOperator.emit`."""
         return self._operator().emit(event, *args, callback=callback)
@@ -122,19 +129,27 @@ class Namespace(Broadcasts, Listens):
         """Disconnect everybody; see :meth:`Socket.disconnect`."""
         self._operator().disconnect_sockets(close)
 
-    # -- a client's life (for Socket; all but new_socket and runs_concurrently run in its mailbox) ---------------
+    # -- a client's life (for Socket; from admit to tell_error in its mailbox) ------------------------------------
 
     def new_socket(self, conn: Connection, auth: dict[str, Any]) -> Socket:
         """Make the socket of a client that wants to connect."""
         return Socket(self, conn, secrets.token_urlsafe(15), Handshake(conn.session.environ, auth))
 
+    def receive(self, socket: Socket) -> None:
+        """Have a new socket admitted."""
+        if self.recovery is None:
+            socket.begin()
+        else:
+            self.recovery.begin(socket)
+
     def admit(self, socket: Socket) -> None:
         """Run the gates, then let the client in, or tell it why not."""
         if not socket.conn.session.open:
             return  # it has left already, and its dismissal may even have been
+        restored = None if self.recovery is None else self.recovery.restore(socket)
         self.adapter.open(socket.id)
         try:
-            for middleware in self._middlewares:
+            for middleware in () if restored and restored.skip_middlewares else self._middlewares:
                 middleware(socket)
             gates = self._handlers.find("connect")
             if gates:
@@ -151,10 +166,15 @@ class Namespace(Broadcasts, Listens):
             return
         if not socket.accept():
             return  # it has left meanwhile; its dismissal waits in the mailbox
-        self.sockets[socket.id] = socket
-        self.adapter.add_all(socket.id, frozenset([socket.id]))
         socket.conn.joined()
-        socket.answer_connect()
+        if self.recovery is not None:
+            self.recovery.connected(socket)
+        if restored is not None:
+            restored.catch_up()
+        else:
+            self.sockets[socket.id] = socket
+            self.adapter.add_all(socket.id, frozenset([socket.id]))
+            socket.conn.send_packet(socket.connect_packet())
         self.run("connection", socket)
 
     def dismiss(self, socket: Socket, own: HandlerTable, reason: str, was_connected: bool) -> None:
@@ -162,11 +182,14 @@ class Namespace(Broadcasts, Listens):
         if was_connected:
             self.run("disconnecting", socket, reason)
             self._run_own("disconnecting", socket, own, reason)
+        rooms = self.adapter.socket_rooms(socket.id) if self.recovery is not None else set()
         self.adapter.del_all(socket.id)
         self.sockets.pop(socket.id, None)
         if was_connected:
             self.run("disconnect", socket, reason)
             self._run_own("disconnect", socket, own, reason)
+            if self.recovery is not None:
+                self.recovery.left(socket, rooms, reason)
         self.server.leave_namespace(self)
 
     def run(self, event: str, socket: Socket, *args: Any) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, overload
 
 from ..adapters import Adapter, MemoryAdapter, Room
+from ..adapters.session_aware import session_aware
 from ..client_files import ClientFiles
 from ..engineio import EngineConfig, EngineServer, Session
 from ..engineio.config import refuse_unknown_options
+from ..engineio.packet import MESSAGE
+from ..engineio.packet import Packet as EnginePacket
 from ..runtime import Rank, Reactor, Task, make_lock
 from .broadcast import BroadcastOperator, Broadcasts
 from .connection import Connection
@@ -20,13 +24,16 @@ from .dynamic import NamespaceTest, ParentNamespace
 from .handlers import Listens
 from .jsoncodec import JSONCodec
 from .namespace import AnyErrorHandler, AnyMiddleware, Namespace
-from .packet import Encoder
+from .packet import Packet
+from .parser import JSON_PARSER, Parser
+from .recovery import RecoveryConfig
+from .server_side import ServerSide
 from .socket import Socket
 
 logger = logging.getLogger("wsgi_sio.socketio")
 
 
-class Server(Broadcasts, Listens):
+class Server(Broadcasts, Listens, ServerSide):
     """A Socket.IO server (protocol 5); wrap your app with :class:`wsgi_sio.WSGIApp` to serve it.
 
     Registration, broadcasting and middlewares are those of the namespace ``/``.
@@ -34,6 +41,11 @@ class Server(Broadcasts, Listens):
     :param path: URL prefix.
     :param connect_timeout: seconds a client may stay without joining a namespace.
     :param json: any object with ``dumps`` and ``loads``; None takes the built-in codec.
+    :param parser: how packets are written, an object with ``Encoder`` and ``Decoder`` that the clients must have too:
+        the default is JSON, ``wsgi_sio.socketio.packet_msgpack`` is the other one.
+    :param adapter: makes the adapter of each namespace; called with the namespace.
+    :param connection_state_recovery: give clients whose connection was lost their id, rooms, data and missed events
+        back: True, or a mapping with fields of :class:`~wsgi_sio.socketio.recovery.RecoveryConfig`.
     :param async_handlers: run all handlers of a client's events beside each other instead of in order.
     :param max_mailbox: bytes of a client's events that may wait for their handlers before nothing more is read from it.
     :param client_files: a directory with the JavaScript client (``socket.io.min.js``...), served below ``path``.
@@ -49,21 +61,25 @@ class Server(Broadcasts, Listens):
         path: str = "/socket.io",
         connect_timeout: float = 45.0,
         json: JSONCodec | None = None,
+        parser: Parser = JSON_PARSER,
+        adapter: Callable[[Namespace], Adapter] | None = None,
+        connection_state_recovery: bool | Mapping[str, Any] | None = None,
         async_handlers: bool = False,
         max_mailbox: int = 1_000_000,
         client_files: str | os.PathLike[str] | None = None,
         cleanup_empty_child_namespaces: bool = False,
         **engine_options: Any,
     ) -> None:
-        own = ("path", "connect_timeout", "json", "async_handlers", "max_mailbox", "client_files")
-        refuse_unknown_options(engine_options, {*EngineConfig.names(), *own, "cleanup_empty_child_namespaces"})
+        refuse_unknown_options(engine_options, {*EngineConfig.names(), *inspect.signature(Server).parameters})
         self.connect_timeout = connect_timeout or 45.0
         self.json = json
         self.async_handlers = async_handlers
         self.max_mailbox = max_mailbox
         self.client_files = None if client_files is None else ClientFiles(client_files)
-        self.adapter_class: Callable[[dict[str, Socket]], Adapter] = MemoryAdapter
-        self.encoder = Encoder(json)
+        self.parser = parser
+        self.recovery = RecoveryConfig.of(connection_state_recovery)
+        self.make_adapter = adapter or self._default_adapter()
+        self._encoder = parser.Encoder(json)
         self.engine = EngineServer(EngineConfig(path=path, **engine_options), self._on_session)
         self._lock = make_lock(Rank.REGISTRY)
         self.cleanup_empty_child_namespaces = cleanup_empty_child_namespaces
@@ -73,8 +89,18 @@ class Server(Broadcasts, Listens):
         self._namespaces["/"] = self._main
         self._handlers = self._main._handlers
 
+    def _default_adapter(self) -> Callable[[Namespace], Adapter]:
+        recovery = self.recovery
+        if recovery is None:
+            return MemoryAdapter
+        return session_aware(recovery.max_disconnection_duration, recovery.max_stored)
+
     def _on_session(self, session: Session) -> None:
         Connection(self, session)
+
+    def encode(self, packet: Packet, compress: bool = True) -> list[EnginePacket]:
+        """Encode once what may go to many."""
+        return [EnginePacket(MESSAGE, part, compress) for part in self._encoder.encode(packet)]
 
     @property
     def reactor(self) -> Reactor:
@@ -181,6 +207,9 @@ class Server(Broadcasts, Listens):
     def _operator(self) -> BroadcastOperator:
         return self._main._operator()
 
+    def _own_namespace(self) -> Namespace:
+        return self._main
+
     def emit(self, event: str, *args: Any, callback: Callable[..., Any] | None = None) -> bool:
         """Send an event to everybody in the namespace ``/``; see :meth:`BroadcastOperator.emit`."""
         return self._main.emit(event, *args, callback=callback)
@@ -222,7 +251,7 @@ class Server(Broadcasts, Listens):
         down", clients reconnect, to another process. Blocks until it is done; made for gunicorn's ``worker_exit`` hook.
         """
         self.engine.refuse_new_sessions()
-        connections = {socket.conn for nsp in list(self._namespaces.values()) for socket in nsp.fetch_sockets()}
+        connections = {socket.conn for nsp in list(self._namespaces.values()) for socket in list(nsp.sockets.values())}
         for connection in connections:
             connection.close("server shutting down")
             time.sleep(seconds / len(connections))

@@ -37,6 +37,7 @@ class Socket(Targets, Listens, ListensToAny):
     :ivar conn: the connection it shares with the client's sockets in other namespaces.
     :ivar handshake: headers, query, auth and more of how it connected.
     :ivar data: the application's own.
+    :ivar recovered: whether this is the continuation of a connection that was lost: same id, rooms and data.
     """
 
     __slots__ = (
@@ -53,6 +54,7 @@ class Socket(Targets, Listens, ListensToAny):
         "handshake",
         "id",
         "nsp",
+        "pid",
         "recovered",
     )
 
@@ -64,6 +66,7 @@ class Socket(Targets, Listens, ListensToAny):
         self.conn = conn
         self.handshake = handshake
         self.data: dict[str, Any] = {}
+        self.pid = ""  # the private id of connection state recovery
         self.recovered = False
         self._handlers = HandlerTable()
         self._middlewares: tuple[EventMiddleware, ...] = ()
@@ -114,9 +117,10 @@ class Socket(Targets, Listens, ListensToAny):
         :raises Disconnected: the client has left.
         """
         check_event(event)
-        waiter = BlockingAck(self.nsp.server.reactor)
+        server = self.nsp.server
+        waiter = BlockingAck(server.reactor)
         ack_id = self.nsp.next_ack_id()
-        batch = self.encode(Packet(EVENT, self.nsp.name, [event, *args], ack_id), True)
+        batch = server.encode(Packet(EVENT, self.nsp.name, [event, *args], ack_id))
         self.expect_ack(ack_id, waiter)
         self.conn.session.expect_answer(1)
         try:
@@ -135,15 +139,15 @@ class Socket(Targets, Listens, ListensToAny):
     ) -> bool:
         check_event(event)
         ack_id = None if callback is None else self.nsp.next_ack_id()
-        batch = self.encode(Packet(EVENT, self.nsp.name, [event, *args], ack_id), options.compress)
+        packet = Packet(EVENT, self.nsp.name, [event, *args], ack_id)
+        if self.pid and ack_id is None and self._state != CONNECTING:  # so that it is kept and can be sent again
+            self.nsp.adapter.broadcast(packet, replace(options, rooms=frozenset([self.id])))
+            return self._state == CONNECTED
+        batch = self.nsp.server.encode(packet, options.compress)
         if callback is not None and ack_id is not None:
             ack = CallbackAck(callback, self._mailbox.put, with_error=options.timeout is not None)
             self.expect_ack(ack_id, ack, options.timeout)
-        return self.deliver([event, *args], batch, options.volatile)
-
-    def encode(self, packet: Packet, compress: bool) -> list[Any]:
-        """Encode a packet once, for :meth:`deliver` to this and other sockets of the namespace."""
-        return self.conn.encode(packet, compress)
+        return self.deliver(packet.data, batch, options.volatile)
 
     def deliver(self, data: list[Any], batch: list[Any], volatile: bool) -> bool:
         """Send an encoded event; False when the client has gone, or could not take a volatile one.
@@ -155,6 +159,14 @@ class Socket(Targets, Listens, ListensToAny):
         if self._outgoing:
             self._tell(self._outgoing, data)
         return self.conn.session.send(batch, volatile=volatile)
+
+    def reserve(self, batch: list[Any]) -> Callable[[], None]:
+        """Give an encoded event its place in the order of what this client gets; calling the result sends it."""
+        return self.conn.session.reserve(batch)
+
+    def tell_outgoing(self, data: list[Any]) -> None:
+        """Tell the listeners to everything that goes out."""
+        self._tell(self._outgoing, data)
 
     def _operator(self) -> BroadcastOperator:
         return BroadcastOperator(self.nsp, BroadcastOptions(except_=frozenset([self.id])))
@@ -203,6 +215,10 @@ class Socket(Targets, Listens, ListensToAny):
         """Queue the admission: middlewares, ``connect`` handlers, the answer, ``connection`` handlers."""
         self._mailbox.put(self.nsp.admit, self)
 
+    def run_in_order(self, job: Callable[[], object]) -> None:
+        """Run ``job`` behind what this client has caused so far."""
+        self._mailbox.put(job)
+
     def accept(self) -> bool:
         """Become connected and tell the client; False when it has gone meanwhile."""
         with self._lock:
@@ -212,9 +228,10 @@ class Socket(Targets, Listens, ListensToAny):
             self._muted = False
         return True
 
-    def answer_connect(self) -> None:
-        """Send the CONNECT packet."""
-        self.conn.send_packet(Packet(CONNECT, self.nsp.name, {"sid": self.id}))
+    def connect_packet(self) -> Packet:
+        """The answer to the client's CONNECT."""
+        private = {"pid": self.pid} if self.pid else {}
+        return Packet(CONNECT, self.nsp.name, {"sid": self.id, **private})
 
     def refuse(self, error: dict[str, Any]) -> None:
         """Send a CONNECT_ERROR and be as if it had never come."""
@@ -241,6 +258,11 @@ class Socket(Targets, Listens, ListensToAny):
         elif kind == DISCONNECT:
             self.conn.remove(self)
             self.lost("client namespace disconnect")
+
+    def undecodable(self, error: Exception) -> None:
+        """The client has sent what is no packet, which is the end of it: tell its handlers of ``error`` before."""
+        if self._handlers.find("error"):
+            self._mailbox.put(self.nsp.tell_error, self, self._handlers, error)
 
     def expect_ack(self, ack_id: int, waiter: Waiter, timeout: float | None = None) -> None:
         """Give the acknowledgement ``ack_id`` to ``waiter``; forget it after ``timeout`` seconds."""

@@ -1,0 +1,142 @@
+"""The adapter of a single process that can give clients their lost sessions back."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from ..socketio.packet import EVENT, Packet
+from .base import BroadcastOptions, Room, SavedSession
+from .memory import MemoryAdapter
+
+if TYPE_CHECKING:
+    from ..socketio.namespace import Namespace
+    from ..socketio.socket import Socket
+
+
+# How many of the oldest sessions are looked at whenever one is added: more than one, so that the old ones run out.
+_PURGE = 3
+
+
+class SessionAwareAdapter(MemoryAdapter):
+    """Keeps the events, each with its offset, and the sessions whose connection was lost.
+
+    An event is encoded, remembered, and given its place in the order of each recipient's packets under one lock, or
+    offsets would not arrive in order and a client that says "up to here" would be wrong; it is sent after unlocking.
+
+    :param duration: seconds for which both are kept.
+    :param max_stored: bytes of events that are kept at most.
+    """
+
+    def __init__(self, namespace: Namespace, duration: float, max_stored: int) -> None:
+        super().__init__(namespace)
+        self._duration = duration
+        self._log = EventLog(duration, max_stored)
+        self._sessions: dict[str, tuple[float, SavedSession]] = {}  # by pid, the oldest first
+
+    def broadcast(self, packet: Packet, options: BroadcastOptions) -> None:
+        if packet.type != EVENT or packet.id is not None or options.volatile:
+            super().broadcast(packet, options)
+            return
+        with self._lock:
+            marked = replace(packet, data=[*packet.data, self._log.next_offset()])
+            batch = self._namespace.server.encode(marked, options.compress)
+            self._log.append(batch, options)
+            sends = [(socket, socket.reserve(batch)) for socket in self._find_locked(options)]
+        for socket, send in sends:
+            socket.tell_outgoing(packet.data)
+            send()
+
+    def persist_session(self, session: SavedSession) -> None:
+        now = time.monotonic()
+        with self._lock:
+            self._sessions.pop(session.pid, None)
+            self._sessions[session.pid] = now, session
+            for pid, (since, _) in list(islice(self._sessions.items(), _PURGE)):
+                if since < now - self._duration:
+                    del self._sessions[pid]
+
+    def restore_session(self, pid: str, offset: str) -> SavedSession | None:
+        with self._lock:
+            if self._log.after(offset) is None:
+                return None
+            since, session = self._sessions.pop(pid, (0.0, None))
+        return session if since >= time.monotonic() - self._duration else None
+
+    def catch_up(self, socket: Socket, session: SavedSession, offset: str, welcome: list[Any]) -> bool:
+        with self._lock:
+            entries = self._log.after(offset)
+            if entries is None:
+                return False
+            missed = [packet for entry in entries if entry.is_for(session.rooms) for packet in entry.batch]
+            self._namespace.sockets[socket.id] = socket  # here, since broadcasts reach it from now on
+            changes = self._join_locked(socket.id, session.rooms)
+            send = socket.reserve([*missed, *welcome])
+        self._tell(changes)
+        send()
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """An event that may have to be sent again."""
+
+    since: float
+    size: int
+    batch: list[Any]
+    rooms: frozenset[Room]
+    except_: frozenset[Room]
+
+    def is_for(self, rooms: frozenset[Room]) -> bool:
+        """Whether whoever is in ``rooms`` gets it."""
+        return not (self.rooms and self.rooms.isdisjoint(rooms)) and self.except_.isdisjoint(rooms)
+
+
+class EventLog:
+    """The latest events in order, each with an offset; guarded by its owner's lock.
+
+    :param duration: seconds for which an event is kept.
+    :param max_stored: bytes that are kept at most.
+    """
+
+    def __init__(self, duration: float, max_stored: int) -> None:
+        self._duration = duration
+        self._max_stored = max_stored
+        self._entries: deque[_Entry] = deque()
+        self._size = 0
+        self._first = 0  # the number of the oldest entry
+        self._prefix = f"{secrets.token_urlsafe(6)}."  # no offset of another log, or another life of this, is one here
+
+    def next_offset(self) -> str:
+        """The offset of what is appended next."""
+        return f"{self._prefix}{self._first + len(self._entries):x}"
+
+    def append(self, batch: list[Any], options: BroadcastOptions) -> None:
+        """Remember an encoded event, and forget what is too old or too much."""
+        now = time.monotonic()
+        size = sum(packet.size for packet in batch)
+        self._entries.append(_Entry(now, size, batch, options.rooms, options.except_))
+        self._size += size
+        while self._entries[0].since < now - self._duration or self._size > self._max_stored:
+            self._size -= self._entries.popleft().size
+            self._first += 1
+
+    def after(self, offset: str) -> Iterator[_Entry] | None:
+        """What followed ``offset``; None when not all of that is known any more, or the offset is not of this log."""
+        try:
+            number = int(offset.removeprefix(self._prefix), 16) + 1 - self._first
+        except ValueError:
+            return None
+        if not offset.startswith(self._prefix) or not 0 <= number <= len(self._entries):
+            return None
+        return islice(self._entries, number, None)
+
+
+def session_aware(duration: float, max_stored: int) -> Callable[[Namespace], SessionAwareAdapter]:
+    """The factory of adapters for :class:`wsgi_sio.Server`."""
+    return lambda namespace: SessionAwareAdapter(namespace, duration, max_stored)

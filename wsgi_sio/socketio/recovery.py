@@ -1,0 +1,148 @@
+"""Connection state recovery: a client that lost its connection gets its id, rooms, data and missed events back.
+
+The client learns a private id (``pid``) when it connects, and with each event an offset as its last argument; when it
+connects again it sends both.  What was missed comes before the answer to CONNECT, as in the reference.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from ..adapters.base import Adapter, Room, SavedSession
+from ..engineio.config import refuse_unknown_options
+from ..runtime import Rank, make_lock
+
+if TYPE_CHECKING:
+    from .namespace import Namespace
+    from .socket import Socket
+
+# Of the reasons of a disconnection, those that nobody wanted.
+RECOVERABLE = frozenset(
+    (
+        "transport error",
+        "transport close",
+        "forced close",
+        "ping timeout",
+        "server shutting down",
+        "forced server close",
+    )
+)
+
+# How long a client that is back waits for the handlers of its previous connection (seconds); then it begins anew.
+_PATIENCE = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveryConfig:
+    """What ``connection_state_recovery`` may say.
+
+    :param max_disconnection_duration: seconds for which sessions and events are kept.
+    :param skip_middlewares: whether ``use`` middlewares are not run again for a recovered client.
+    :param max_stored: bytes of events that a namespace keeps at most; the oldest go first, and clients that would need
+        them are not recovered.
+    :raises ValueError: for a value that makes no sense.
+    """
+
+    max_disconnection_duration: float = 120.0
+    skip_middlewares: bool = True
+    max_stored: int = 50_000_000
+
+    def __post_init__(self) -> None:
+        for name in ("max_disconnection_duration", "max_stored"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be greater than 0, not {getattr(self, name)!r}")
+
+    @classmethod
+    def of(cls, option: bool | Mapping[str, Any] | None) -> RecoveryConfig | None:
+        """Read the option: True takes the defaults; None without recovery."""
+        if option is None or isinstance(option, bool):
+            return cls() if option else None
+        refuse_unknown_options(option, [field.name for field in fields(cls)])
+        return cls(**option)
+
+
+class Recovery:
+    """The recovery of one namespace's clients."""
+
+    def __init__(self, namespace: Namespace, config: RecoveryConfig) -> None:
+        self._namespace = namespace
+        self._config = config
+        self._lock = make_lock(Rank.LEAF)
+        self._live: dict[str, Socket] = {}  # by pid, until what is kept of them has been
+
+    def begin(self, socket: Socket) -> None:
+        """Have a new socket admitted; if its previous connection is not quite over, behind the handlers of that one."""
+        pid = socket.handshake.auth.get("pid")
+        previous = self._live.get(pid) if isinstance(pid, str) else None
+        if previous is None:
+            socket.begin()
+            return
+        if previous.connected:  # half-open: the client has given it up
+            previous.conn.close("transport close")
+        begin = _Once(socket.begin)
+        previous.run_in_order(begin)
+        self._namespace.server.reactor.call_later(_PATIENCE, begin)
+
+    def restore(self, socket: Socket) -> Restored | None:
+        """Give a socket its old self, or else a new private id."""
+        adapter, auth = self._namespace.adapter, socket.handshake.auth
+        pid, offset = auth.get("pid"), auth.get("offset")
+        if (
+            not isinstance(pid, str)
+            or not isinstance(offset, str)
+            or not (saved := adapter.restore_session(pid, offset))
+        ):
+            socket.pid = secrets.token_urlsafe(15)
+            return None
+        socket.id, socket.pid, socket.data = saved.sid, saved.pid, saved.data
+        socket.recovered = True
+        return Restored(adapter, socket, saved, offset, self._config.skip_middlewares)
+
+    def connected(self, socket: Socket) -> None:
+        """A socket has been let in."""
+        with self._lock:
+            self._live[socket.pid] = socket
+
+    def left(self, socket: Socket, rooms: set[Room], reason: str) -> None:
+        """A socket has left, and was in ``rooms``: keep what can be given back to its client."""
+        if reason in RECOVERABLE:
+            session = SavedSession(socket.id, socket.pid, frozenset(rooms), socket.data)
+            self._namespace.adapter.persist_session(session)
+        with self._lock:
+            if self._live.get(socket.pid) is socket:
+                del self._live[socket.pid]
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A socket that has its old self back, but not yet its rooms and what it has missed."""
+
+    adapter: Adapter
+    socket: Socket
+    saved: SavedSession
+    offset: str
+    skip_middlewares: bool
+
+    def catch_up(self) -> None:
+        """Give it these, and the answer to its CONNECT."""
+        socket = self.socket
+        welcome = socket.nsp.server.encode(socket.connect_packet())
+        if not self.adapter.catch_up(socket, self.saved, self.offset, welcome):
+            socket.conn.close()  # what it has missed is gone since we looked: let it come again, as a new one
+
+
+class _Once:
+    """Calls ``job`` the first time only."""
+
+    def __init__(self, job: Callable[[], None]) -> None:
+        self._lock = make_lock(Rank.LEAF)
+        self._job: Callable[[], None] | None = job
+
+    def __call__(self) -> None:
+        with self._lock:
+            job, self._job = self._job, None
+        if job is not None:
+            job()
