@@ -18,7 +18,8 @@ PACKAGE = ROOT / "wsgi_sio"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 PURE = ("websocket", "engineio.packet", "engineio.packet_v3", "socketio.packet", "socketio.jsoncodec")
-TOP = ("wsgi", "flask", "django", "testing", "admin", "client_files", "demo", "__main__", "__init__")
+TOP = ("wsgi", "serving", "flask", "django", "testing", "admin", "client_files", "demo", "gunicorn", "migrate",
+       "__main__", "__init__")  # fmt: skip
 
 # Which parts of the package each part may import, from the bottom upwards; its own modules always.
 ALLOWED: dict[str, tuple[str, ...]] = {
@@ -29,20 +30,34 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "engineio": ("websocket", "runtime"),
     "adapters": ("socketio.packet", "runtime", "exceptions"),
     "socketio": ("engineio", "adapters", "runtime", "exceptions", "client_files"),
-    "client": ("websocket", "engineio.packet", "engineio.packet_v3", "socketio.packet", "runtime", "exceptions"),
+    "client": (
+        "websocket",
+        "engineio.packet",
+        "engineio.packet_v3",
+        "socketio.packet",
+        "socketio.jsoncodec",
+        "socketio.parser",
+        "socketio.handlers",
+        "socketio.listeners",
+        "socketio.acks",
+        "runtime",
+        "exceptions",
+    ),
 }
 
 # Third-party packages, and the only places that may import them.
 THIRD_PARTY: dict[str, tuple[str, ...]] = {
-    "gevent": ("runtime.greenlets", "__main__", "flask"),  # the latter two serve with it when asked to
+    "gevent": ("runtime.greenlets", "__main__", "serving"),  # the latter two serve with it when asked to
     "greenlet": ("runtime.greenlets",),
     "simple_websocket": ("engineio.handshake", "client.handshake", "client.engine"),
     "wsproto": ("engineio.handshake", "client.handshake"),
-    "werkzeug": ("engineio", "wsgi", "flask", "demo", "__main__", "testing"),
+    "werkzeug": ("engineio", "wsgi", "serving", "flask", "demo", "__main__", "testing"),
+    "pytest": ("testing.plugin",),
     "flask": ("flask", "demo"),
     "django": ("django",),
     "redis": ("adapters.redis", "adapters.redis_streams"),
-    "msgpack": ("adapters.redis", "adapters.redis_streams", "socketio.msgpack"),
+    "msgpack": ("adapters.redis", "adapters.redis_streams", "socketio.packet_msgpack"),
+    "requests": ("client.http",),
 }
 
 IO_OF_THE_STANDARD_LIBRARY = {"socket", "_socket", "select", "selectors", "threading", "_thread", "ssl", "time",

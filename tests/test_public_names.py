@@ -16,6 +16,7 @@ DOCUMENTED = [
     "AckTimeout",
     "BroadcastOperator",
     "ConnectRefused",
+    "ConnectionFailed",
     "Disconnected",
     "Handshake",
     "LocalProtocolError",
@@ -25,6 +26,7 @@ DOCUMENTED = [
     "Server",
     "Socket",
     "SocketIOError",
+    "TimedOut",
     "WSGIApp",
 ]
 

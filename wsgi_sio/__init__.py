@@ -24,6 +24,7 @@ from .exceptions import (
     OutOfContext,
     RemoteProtocolError,
     SocketIOError,
+    TimedOut,
 )
 from .socketio.broadcast import BroadcastOperator
 from .socketio.handshake import Handshake
@@ -46,6 +47,7 @@ __all__ = [
     "Server",
     "Socket",
     "SocketIOError",
+    "TimedOut",
     "WSGIApp",
 ]
 

@@ -4,7 +4,8 @@ SocketIOError
 ├── LocalProtocolError      this side asked for something the protocol forbids
 ├── RemoteProtocolError     the other side broke the protocol
 ├── ConnectRefused          raise it to refuse a client: (message, data) reach it as ``connect_error``
-├── AckTimeout              an acknowledgement did not come in time (also a TimeoutError)
+├── TimedOut                the client waited in vain (also a TimeoutError)
+│   └── AckTimeout          an acknowledgement did not come in time
 ├── Disconnected            the other side went away before it could answer
 ├── ConnectionFailed        the client could not reach the server (also a ConnectionError)
 └── OutOfContext            a Flask-style helper was called outside a handler
@@ -23,6 +24,7 @@ __all__ = [
     "OutOfContext",
     "RemoteProtocolError",
     "SocketIOError",
+    "TimedOut",
 ]
 
 
@@ -51,7 +53,11 @@ class ConnectRefused(SocketIOError):
         self.data = data
 
 
-class AckTimeout(SocketIOError, TimeoutError):
+class TimedOut(SocketIOError, TimeoutError):
+    """What was waited for did not come in time."""
+
+
+class AckTimeout(TimedOut):
     """An acknowledgement did not come in time.
 
     :ivar responses: what had arrived by then, for a broadcast.

@@ -119,7 +119,7 @@ class MemoryAdapter(Adapter):
             sids = set(self._rooms)
         if options.except_:
             sids = sids - self._union_locked(options.except_)
-        return [socket for socket in map(sockets.get, sids) if socket is not None]
+        return [socket for socket in map(sockets.get, list(sids)) if socket is not None]
 
     def _union_locked(self, rooms: frozenset[Room]) -> set[str]:
         """The members of all ``rooms``; not to be changed, since it may be a room's own set."""

@@ -175,9 +175,9 @@ class Session:
 
     def _queue_locked(self, packets: Sequence[Packet]) -> bool:
         """Append to the outbox; True when the client is too far behind."""
+        size = sum([packet.size + _OVERHEAD for packet in packets])
         self._outbox += packets
-        for packet in packets:
-            self._outbox_size += packet.size + _OVERHEAD
+        self._outbox_size += size
         return self._outbox_size > self._server.config.max_outbox
 
     def next_batch(self, transport: Transport, limit: int) -> list[Packet] | None:
@@ -188,11 +188,12 @@ class Session:
         """
         with self.lock:
             outbox = self._outbox
-            if not outbox:
-                if self._state != OPEN:
-                    return outbox
-                transport.idle = True
+            # In one step: a signal handler that emits must find the transport busy or the outbox looked after.
+            idle = transport.idle = not outbox and self._state == OPEN
+            if idle:
                 return None
+            if not outbox:
+                return outbox
             if self._outbox_size <= limit:
                 self._outbox = []
                 self._outbox_size = 0

@@ -6,6 +6,7 @@ Everything above asks :func:`create_reactor` for the world it lives in and never
 from __future__ import annotations
 
 import sys
+import threading
 
 from .locks import Rank, make_lock
 from .mailbox import MailboxOwner, SerialQueue
@@ -22,6 +23,7 @@ __all__ = [
     "Watch",
     "Watched",
     "create_reactor",
+    "make_event",
     "make_lock",
     "threads_are_greenlets",
 ]
@@ -31,6 +33,11 @@ def threads_are_greenlets() -> bool:
     """Whether gevent has monkey-patched :mod:`threading` in this process."""
     monkey = sys.modules.get("gevent.monkey")
     return monkey is not None and bool(monkey.is_module_patched("threading"))
+
+
+def make_event() -> Event:
+    """Make an event for whatever world this is, where there is no reactor to ask."""
+    return threading.Event()  # gevent's monkey patch turns this very class into its own
 
 
 def create_reactor(*, max_workers: int | None = None) -> Reactor:

@@ -35,7 +35,8 @@ class GreenletReactor(Reactor):
         self._loop = self._hub.loop
         self._thread = _native_thread_id()
         self._max_workers = max_workers
-        self._workers = 0
+        self._workers: set[greenlet] = set()
+        self._all_gone = gevent.event.Event()
         self._idle: list[greenlet] = []
         self._backlog: deque[Job] = deque()
         self._closed = False
@@ -68,6 +69,15 @@ class GreenletReactor(Reactor):
         self._closed = True
         self.on_loop(self._dismiss_idle)
 
+    def inside(self) -> bool:
+        current = getcurrent()
+        return current is self._hub or current in self._workers
+
+    def join(self, timeout: float) -> bool:
+        if not self._workers - {getcurrent()}:
+            return True
+        return not self.inside() and bool(self._all_gone.wait(timeout))
+
     def _dismiss_idle(self) -> None:
         idle, self._idle = self._idle, []
         for worker in idle:
@@ -88,9 +98,9 @@ class GreenletReactor(Reactor):
             return
         if self._idle:
             self._idle.pop().switch(job)
-        elif self._workers < self._max_workers:
-            self._workers += 1
+        elif len(self._workers) < self._max_workers:
             worker = greenlet(self._work, self._hub)
+            self._workers.add(worker)
             worker.switch()  # with the job as an argument, the greenlet would keep that for as long as it lives
             worker.switch(job)
         else:
@@ -112,7 +122,9 @@ class GreenletReactor(Reactor):
                     self._idle.append(me)
                     job = self._hub.switch()
         finally:
-            self._workers -= 1
+            self._workers.discard(me)
+            if self._closed and not self._workers:
+                self._all_gone.set()
 
 
 def _nothing() -> None:

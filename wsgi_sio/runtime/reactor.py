@@ -94,6 +94,17 @@ class Reactor(ABC):
     def close(self) -> None:
         """Stop watching, timing and accepting jobs; those under way finish on their own."""
 
+    @abstractmethod
+    def inside(self) -> bool:
+        """Whether the caller runs on one of the reactor's threads or workers."""
+
+    @abstractmethod
+    def join(self, timeout: float) -> bool:
+        """After :meth:`close`: wait up to ``timeout`` seconds for threads or workers to end, but not for the caller.
+
+        :return: whether they have.
+        """
+
     def spawn(self, target: Callable[..., object], *args: Any, **kwargs: Any) -> Task:
         """Run a long task of its own thread or greenlet."""
         # gevent's monkey patch turns this very class into a greenlet.

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import _thread
 import logging
 import os
 import threading
@@ -45,10 +46,11 @@ class ThreadReactor(Reactor):
         self._timers = TimerQueue()
         self._lock = make_lock(Rank.LEAF)
         self._local = threading.local()
-        self._clock_wake = threading.Event()
+        self._clock_wake = Alarm()
         self._clock_running = False
         self._clock_resting = True
         self._threads = 0
+        self._alive: set[threading.Thread] = set()
         self._busy = 0
         self._progress = 0
         self._closed = False
@@ -98,6 +100,27 @@ class ThreadReactor(Reactor):
         else:
             self._nudge()
 
+    def inside(self) -> bool:
+        return threading.current_thread() in self._alive
+
+    def join(self, timeout: float) -> bool:
+        deadline = monotonic() + timeout
+        others = self._alive - {threading.current_thread()}
+        for thread in others:
+            thread.join(max(0.0, deadline - monotonic()))
+        return not any(thread.is_alive() for thread in others)
+
+    def _start_thread(self, target: Callable[[], None], name: str) -> None:
+        def run() -> None:
+            try:
+                target()
+            finally:
+                self._alive.discard(thread)
+
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        self._alive.add(thread)
+        thread.start()
+
     # -- the threads --------------------------------------------------------------------------------------------
 
     def _grow(self) -> None:
@@ -105,7 +128,7 @@ class ThreadReactor(Reactor):
             if self._closed or self._threads > self._max_workers:
                 return
             self._threads += 1
-        threading.Thread(target=self._run, name="wsgi_sio-io", daemon=True).start()
+        self._start_thread(self._run, "wsgi_sio-io")
 
     def _run(self) -> None:
         polled = True
@@ -223,7 +246,7 @@ class ThreadReactor(Reactor):
             if self._clock_running or self._closed:
                 return
             self._clock_running = True
-        threading.Thread(target=self._run_clock, name="wsgi_sio-clock", daemon=True).start()
+        self._start_thread(self._run_clock, "wsgi_sio-clock")
 
     def _wake_clock(self) -> None:
         if self._clock_running:
@@ -235,7 +258,6 @@ class ThreadReactor(Reactor):
         seen = idle_ticks = 0
         while not self._closed:
             self._clock_wake.wait(self._clock_sleep())
-            self._clock_wake.clear()
             self._run_timers()
             if self._busy >= self._threads and self._progress == seen and self._threads:
                 self._grow()
@@ -258,6 +280,29 @@ class ThreadReactor(Reactor):
         if self._clock_resting:
             return until
         return _PATIENCE if until is None else min(until, _PATIENCE)
+
+
+class Alarm:
+    """Wakes the one thread that waits for it, which also resets it.
+
+    An Event cannot be set by a signal handler that has interrupted its own thread in the middle of setting it.
+    """
+
+    __slots__ = ("_unset",)
+
+    def __init__(self) -> None:
+        self._unset = _thread.allocate_lock()
+        self._unset.acquire()
+
+    def set(self) -> None:
+        try:
+            self._unset.release()
+        except RuntimeError:
+            pass  # it is set already
+
+    def wait(self, timeout: float | None) -> None:
+        """Block until it is set, for up to ``timeout`` seconds (None: for ever)."""
+        self._unset.acquire(timeout=-1 if timeout is None else timeout)
 
 
 class ThreadWatch:

@@ -9,15 +9,17 @@ from typing import Any, Protocol, Union
 from ..exceptions import AckTimeout, Disconnected
 from ..runtime import Event, Rank, Reactor, Timer, make_lock
 
+_LOST = "the other side has gone before it acknowledged"
+
 
 class Waiter(Protocol):
     """What a socket keeps for each acknowledgement it expects."""
 
     def answer(self, args: list[Any]) -> None:
-        """The client has acknowledged with ``args``. Called at most once, on an I/O thread: must not block."""
+        """The other side has acknowledged with ``args``. Called at most once, on an I/O thread: must not block."""
 
     def lost(self) -> None:
-        """The client has left. Likewise."""
+        """The other side has gone. Likewise."""
 
 
 # Told (error or None, answers) once.
@@ -58,31 +60,35 @@ def unpack(args: list[Any]) -> Any:
 class BlockingAck:
     """For ``emit_with_ack``: a thread or greenlet sleeps until the answer comes."""
 
-    __slots__ = ("_args", "_event", "_lost")
+    __slots__ = ("_args", "_error", "_event")
 
     def __init__(self, reactor: Reactor) -> None:
         self._event: Event = reactor.event()
         self._args: list[Any] = []
-        self._lost = False
+        self._error: Exception | None = None
 
     def answer(self, args: list[Any]) -> None:
         self._args = args
         self._event.set()
 
     def lost(self) -> None:
-        self._lost = True
+        self.fail(Disconnected(_LOST))
+
+    def fail(self, error: Exception) -> None:
+        """There will be no answer: :meth:`wait` raises ``error``."""
+        self._error = error
         self._event.set()
 
     def wait(self, timeout: float | None) -> Any:
-        """Block for up to ``timeout`` seconds (None: as long as the client is connected).
+        """Block for up to ``timeout`` seconds (None: as long as the other side is connected).
 
         :raises AckTimeout: the time is over.
-        :raises Disconnected: the client left.
+        :raises Disconnected: the other side has gone.
         """
         if not self._event.wait(timeout):
             raise AckTimeout()
-        if self._lost:
-            raise Disconnected("the client left before it acknowledged")
+        if self._error is not None:
+            raise self._error
         return unpack(self._args)
 
 
@@ -107,15 +113,18 @@ class CallbackAck:
         self._run(self._callback, *([None, *args] if self._with_error else args))
 
     def lost(self) -> None:
+        self.fail(Disconnected(_LOST))
+
+    def timed_out(self) -> None:
+        """The time is over."""
+        self.fail(AckTimeout())
+
+    def fail(self, error: Exception) -> None:
+        """There will be no answer; without ``with_error`` there is nobody to tell."""
         if self.timer is not None:
             self.timer.cancel()
         if self._with_error:
-            self._run(self._callback, Disconnected("the client left before it acknowledged"))
-
-    def timed_out(self) -> None:
-        """The time is over; without ``with_error`` there is nobody to tell."""
-        if self._with_error:
-            self._run(self._callback, AckTimeout())
+            self._run(self._callback, error)
 
 
 class BroadcastAcks:

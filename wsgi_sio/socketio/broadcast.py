@@ -9,20 +9,12 @@ from typing import TYPE_CHECKING, Any
 from ..adapters.base import EVERYBODY, BroadcastOptions, Room
 from ..exceptions import LocalProtocolError
 from .acks import BroadcastAcks, Done, as_job, gather
-from .packet import EVENT, RESERVED_EVENTS, Packet
+from .handlers import check_event
+from .packet import EVENT, Packet
 
 if TYPE_CHECKING:
     from .namespace import Namespace
     from .socket import Socket
-
-
-def check_event(event: str) -> None:
-    """Refuse the names that the protocol keeps for itself.
-
-    :raises LocalProtocolError: ``event`` is reserved.
-    """
-    if event in RESERVED_EVENTS:
-        raise LocalProtocolError(f"{event!r} is a reserved event name")
 
 
 def as_rooms(rooms: Room | Iterable[Room]) -> frozenset[Room]:

@@ -10,7 +10,9 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, overload
 
+from ..exceptions import LocalProtocolError
 from ..runtime import Rank, make_lock
+from .packet import RESERVED_EVENTS
 
 logger = logging.getLogger("wsgi_sio.socketio")
 
@@ -26,6 +28,15 @@ CATCH_ALL = "*"
 NO_ACK = object()
 
 _UNLIMITED = 1 << 30
+
+
+def check_event(event: str) -> None:
+    """Refuse the names that the protocol keeps for itself.
+
+    :raises LocalProtocolError: ``event`` is reserved.
+    """
+    if event in RESERVED_EVENTS:
+        raise LocalProtocolError(f"{event!r} is a reserved event name")
 
 
 class Handler:
@@ -120,7 +131,13 @@ class HandlerTable:
 
 
 def call(
-    table: HandlerTable, handlers: Sequence[Handler], event: str, args: tuple[Any, ...], sender: object, own: int = 1
+    table: HandlerTable,
+    handlers: Sequence[Handler],
+    event: str,
+    args: tuple[Any, ...],
+    sender: object,
+    own: int = 1,
+    spare: int = 0,
 ) -> Any:
     """Run ``handlers`` in order and return the first result that is not None.
 
@@ -129,6 +146,7 @@ def call(
 
     :param sender: who sent the event, for the log.
     :param own: how many of ``args`` are ours: the socket in front.
+    :param spare: how many of the last ``args`` a handler may do without.
     :raises Exception: what a handler raises.
     """
     result = None
@@ -137,6 +155,8 @@ def call(
         if not handler.fewest <= len(args) <= handler.most:
             if event in LIFE_CYCLE:
                 given = args[: handler.most]
+            elif spare and handler.fewest <= len(args) - spare <= handler.most:
+                given = args[:-spare]
             else:
                 _report_arity(handler, event, args[own:], own, sender)
                 result = NO_ACK if result is None else result

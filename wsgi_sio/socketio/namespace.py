@@ -48,6 +48,9 @@ class Namespace(Broadcasts, Listens, ServerSide):
     A subclass handles an event with each method ``on_<event>(self, socket, *args)``; give it to :meth:`Server.of`.
     """
 
+    # What clients are made of; a framework's subclass has its own.
+    socket_class: type[Socket] = Socket
+
     def __init__(self, server: Server, name: str) -> None:
         self.server = server
         self.name = name
@@ -133,7 +136,7 @@ class Namespace(Broadcasts, Listens, ServerSide):
 
     def new_socket(self, conn: Connection, auth: dict[str, Any]) -> Socket:
         """Make the socket of a client that wants to connect."""
-        return Socket(self, conn, secrets.token_urlsafe(15), Handshake(conn.session.environ, auth))
+        return self.socket_class(self, conn, secrets.token_urlsafe(15), Handshake(conn.session.environ, auth))
 
     def receive(self, socket: Socket) -> None:
         """Have a new socket admitted."""

@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, overload
 
 from ..adapters import Adapter, MemoryAdapter, Room
@@ -17,7 +17,7 @@ from ..engineio import EngineConfig, EngineServer, Session
 from ..engineio.config import refuse_unknown_options
 from ..engineio.packet import MESSAGE
 from ..engineio.packet import Packet as EnginePacket
-from ..runtime import Rank, Reactor, Task, make_lock
+from ..runtime import Event, Rank, Reactor, Task, make_lock
 from .broadcast import BroadcastOperator, Broadcasts
 from .connection import Connection
 from .dynamic import NamespaceTest, ParentNamespace
@@ -31,6 +31,8 @@ from .server_side import ServerSide
 from .socket import Socket
 
 logger = logging.getLogger("wsgi_sio.socketio")
+
+_SHUTTING_DOWN = "server shutting down"
 
 
 class Server(Broadcasts, Listens, ServerSide):
@@ -54,6 +56,9 @@ class Server(Broadcasts, Listens, ServerSide):
     :raises TypeError: an option is unknown.
     :raises ValueError: an option makes no sense.
     """
+
+    # What namespaces are made of where no other kind is asked for; a framework's subclass has its own.
+    namespace_class: type[Namespace] = Namespace
 
     def __init__(
         self,
@@ -83,9 +88,10 @@ class Server(Broadcasts, Listens, ServerSide):
         self.engine = EngineServer(EngineConfig(path=path, **engine_options), self._on_session)
         self._lock = make_lock(Rank.REGISTRY)
         self.cleanup_empty_child_namespaces = cleanup_empty_child_namespaces
+        self._deserted: Event | None = None  # while somebody waits for the last client to leave
         self._parents: tuple[ParentNamespace, ...] = ()
         self._namespaces: dict[str, Namespace] = {}
-        self._main = Namespace(self, "/")
+        self._main = self.namespace_class(self, "/")
         self._namespaces["/"] = self._main
         self._handlers = self._main._handlers
 
@@ -110,18 +116,19 @@ class Server(Broadcasts, Listens, ServerSide):
     # -- namespaces ---------------------------------------------------------------------------------------------
 
     @overload
-    def of(self, name: str, kind: type[Namespace] = Namespace) -> Namespace: ...
+    def of(self, name: str, kind: type[Namespace] | None = None) -> Namespace: ...
 
     @overload
-    def of(self, name: re.Pattern[str] | NamespaceTest, kind: type[Namespace] = Namespace) -> ParentNamespace: ...
+    def of(self, name: re.Pattern[str] | NamespaceTest, kind: type[Namespace] | None = None) -> ParentNamespace: ...
 
-    def of(self, name: str | re.Pattern[str] | NamespaceTest, kind: type[Namespace] = Namespace) -> Namespace:
+    def of(self, name: str | re.Pattern[str] | NamespaceTest, kind: type[Namespace] | None = None) -> Namespace:
         """The namespace ``name`` (a leading slash is added), made on first use.
 
         :param name: or a compiled pattern, or a function ``(name, auth) -> bool``: then the parent of all namespaces
             that clients ask for and it accepts; the first parent that accepts a name gets it.
         :param kind: a subclass with ``on_<event>`` methods, for a namespace (or children) not made yet.
         """
+        kind = kind or self.namespace_class
         if not isinstance(name, str):
             parent = ParentNamespace(self, f"/_{len(self._parents)}", name, kind)
             self._parents = (*self._parents, parent)
@@ -188,6 +195,8 @@ class Server(Broadcasts, Listens, ServerSide):
                 del self._namespaces[namespace.name]
         if parents:
             namespace.adapter.close()
+        if self._deserted is not None:
+            self._tell_if_deserted(self._deserted)
 
     @property
     def sockets(self) -> Namespace:
@@ -244,26 +253,59 @@ class Server(Broadcasts, Listens, ServerSide):
         """Sleep; the same as ``time.sleep``, which gevent has patched where it matters."""
         time.sleep(seconds)
 
-    def drain(self, seconds: float = 5.0) -> None:
+    def drain(self, seconds: float = 5.0, *, notice: Sequence[Any] | None = None, grace: float = 5.0) -> bool:
         """Close, but spread the end of the connections over ``seconds``, so that not all clients come back at once.
 
         New sessions are refused with 503 meanwhile (let the load balancer know first); handlers see "server shutting
-        down", clients reconnect, to another process. Blocks until it is done; made for gunicorn's ``worker_exit`` hook.
+        down", clients reconnect, to another process. Blocks until it is done; :mod:`wsgi_sio.gunicorn` calls it when
+        a worker is told to stop.
+
+        :param notice: an event with its arguments that all clients get before: ``("restarting", {"in": 5})``.
+        :param grace: seconds for the last handlers of ``disconnect``, after that.
+        :return: whether all handlers have run.
         """
         self.engine.refuse_new_sessions()
-        connections = {socket.conn for nsp in list(self._namespaces.values()) for socket in list(nsp.sockets.values())}
-        for connection in connections:
-            connection.close("server shutting down")
-            time.sleep(seconds / len(connections))
+        began = time.monotonic()
+        deserted = self._watch_for_the_last()
+        if notice is not None:
+            for namespace in list(self._namespaces.values()):
+                namespace.local.emit(*notice)
+        connections = self._connections()
+        for number, connection in enumerate(connections):
+            due = began + seconds * number / max(1, len(connections) - 1)
+            if connection.session.open and not deserted.wait(max(0.0, due - time.monotonic())):
+                connection.close(_SHUTTING_DOWN)
+        self._end_connections()
+        complete = deserted.wait(grace)
         self.close()
+        return complete
 
     def close(self) -> None:
         """Stop serving: handlers see "server shutting down", clients lose their connection and will reconnect.
 
         New sessions are refused with 503 from now on; the WSGI server itself goes on.
         """
+        self._end_connections()
         for namespace in list(self._namespaces.values()):
-            for socket in list(namespace.sockets.values()):
-                socket.conn.close("server shutting down")
             namespace.adapter.close()
+
+    def _connections(self) -> list[Connection]:
+        namespaces = list(self._namespaces.values())
+        return list({socket.conn for namespace in namespaces for socket in list(namespace.sockets.values())})
+
+    def _end_connections(self) -> None:
+        for connection in self._connections():
+            connection.close(_SHUTTING_DOWN)
         self.engine.close()
+
+    def _watch_for_the_last(self) -> Event:
+        """An event that is set when no client is in a namespace, or on its way in or out."""
+        deserted = self._deserted = self._deserted or self.reactor.event()
+        self._tell_if_deserted(deserted)
+        return deserted
+
+    def _tell_if_deserted(self, deserted: Event) -> None:
+        with self._lock:
+            empty = not any(namespace.clients for namespace in self._namespaces.values())
+        if empty:
+            deserted.set()

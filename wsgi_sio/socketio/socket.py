@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from ..adapters.base import BroadcastOptions, Room
 from ..runtime import Rank, SerialQueue, make_lock
 from .acks import BlockingAck, CallbackAck, Waiter
-from .broadcast import BroadcastOperator, Targets, as_rooms, check_event
-from .handlers import NO_ACK, HandlerTable, Listens
+from .broadcast import BroadcastOperator, Targets, as_rooms
+from .handlers import NO_ACK, HandlerTable, Listens, check_event
 from .handshake import Handshake
 from .listeners import ListensToAny
 from .packet import ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Packet
