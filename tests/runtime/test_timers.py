@@ -168,3 +168,16 @@ def test_a_sleeping_reactor_costs_no_processor_time(reactor: Any) -> None:
     began = time.process_time()
     time.sleep(0.3)
     assert time.process_time() - began < 0.03
+
+
+def test_cancelled_timers_do_not_pile_up() -> None:
+    """A server that sets a time-out for each of a million acknowledgements keeps few that are not needed any more."""
+    queue, calls = TimerQueue(), []  # type: ignore[var-annotated]
+    kept = [queue.add(1000.0 + number, note(calls, number))[0] for number in range(100)]
+    most = 0
+    for number in range(20_000):
+        queue.add(500.0 + number, note(calls, "cancelled"))[0].cancel()
+        most = max(most, len(queue._heap))
+    assert most <= 2 * len(kept) + 64
+    run(queue, 1e9)
+    assert calls == list(range(100))

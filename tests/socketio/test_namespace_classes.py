@@ -159,3 +159,24 @@ def test_a_class_that_cannot_be_made_refuses_its_clients(serve: Serve, caplog: p
     assert client.receive().data == {"message": "Invalid namespace"}
     assert "no database" in caplog.text
     client.connect()
+
+
+def test_a_method_on_error_gets_what_the_handlers_raise(serve: Serve) -> None:
+    class Careful(Chat):
+        def on_error(self, socket: Socket, error: Exception, event: str, args: list[Any]) -> Any:  # type: ignore[override]
+            return {"error": str(error), "event": event}
+
+    io = Server()
+    io.of("/careful", Careful)
+    client = serve(io).client()
+    client.connect("/careful")
+    assert ask(client, "fail", nsp="/careful") == [{"error": "bad", "event": "fail"}]
+    assert ask(client, "say", "x", nsp="/careful")[0] == "/careful"
+
+
+def test_a_name_that_a_pattern_accepts_may_be_of_another_class(serve: Serve) -> None:
+    io = Server()
+    rooms = io.of(re.compile("^/room"), Chat)
+    special = io.of("/room-1", Loud)
+    assert type(special) is Loud and type(io.of("/room-2")) is Chat
+    assert set(rooms.children) == {"/room-1", "/room-2"}

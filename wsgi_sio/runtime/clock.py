@@ -8,6 +8,9 @@ from itertools import count
 
 from .locks import Rank, make_lock
 
+# A heap that is not worth sweeping.
+_SMALL = 64
+
 
 class QueuedTimer:
     """One entry of a :class:`TimerQueue`."""
@@ -28,6 +31,7 @@ class TimerQueue:
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, QueuedTimer]] = []
+        self._sweep_at = _SMALL
         self._order = count()
         self._lock = make_lock(Rank.LEAF)
 
@@ -35,8 +39,16 @@ class TimerQueue:
         """Queue ``callback`` for ``deadline``; the second value tells whether it is now the first one due."""
         timer = QueuedTimer(deadline, callback)
         with self._lock:
+            if len(self._heap) >= self._sweep_at:
+                self._sweep_locked()
             heapq.heappush(self._heap, (deadline, next(self._order), timer))
             return timer, self._heap[0][2] is timer
+
+    def _sweep_locked(self) -> None:
+        """Drop the cancelled ones; done whenever the heap has doubled, it costs each timer a constant."""
+        self._heap = [entry for entry in self._heap if entry[2].callback is not None]
+        heapq.heapify(self._heap)
+        self._sweep_at = max(_SMALL, 2 * len(self._heap))
 
     def next_deadline(self) -> float | None:
         """When the first live timer is due, or None; cancelled ones at the front are dropped on the way."""

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 # What an event costs a mailbox beside its payload (bytes): the objects around it.
 _OVERHEAD = 256
 
+# How many namespaces a client may ask for before the application has told whether they exist.
+_MAX_PENDING = 1000
+
 
 class Connection:
     """One client; its sockets are reached through their namespaces.
@@ -23,12 +26,23 @@ class Connection:
     :ivar session: the engine session; ``session.transport.name`` tells how the client is connected.
     """
 
-    __slots__ = ("__weakref__", "_decoder", "_join_timer", "_lock", "_server", "_size", "_sockets", "session")
+    __slots__ = (
+        "__weakref__",
+        "_decoder",
+        "_join_timer",
+        "_lock",
+        "_pending",
+        "_server",
+        "_size",
+        "_sockets",
+        "session",
+    )
 
     def __init__(self, server: Server, session: Session) -> None:
         self.session = session
         self._server = server
         self._sockets: dict[str, Socket] = {}
+        self._pending: set[str] = set()  # names of namespaces that the application is asked about
         self._lock = make_lock(Rank.SESSION)
         self._decoder = server.parser.Decoder(server.json)
         self._size = 0
@@ -78,14 +92,17 @@ class Connection:
         namespace = self._server.enter_namespace(packet.nsp)
         if namespace is not None:
             self._join(namespace, packet)
-        elif self._server.has_parents:
-            # Whether a parent takes the name may be for the application to say, and that may take its time.
-            self._server.reactor.submit(lambda: self._connect_dynamically(packet))
-        else:
+        elif not self._server.has_parents:
             self._refuse_namespace(packet)
+        elif packet.nsp in self._pending or len(self._pending) >= _MAX_PENDING:
+            self._violation(f"another CONNECT for {packet.nsp!r}, or for too many namespaces at once")
+        else:  # whether a parent takes the name may be for the application to say, and that may take its time
+            self._pending.add(packet.nsp)
+            self._server.reactor.submit(lambda: self._connect_dynamically(packet))
 
     def _connect_dynamically(self, packet: Packet) -> None:
         namespace = self._server.enter_dynamic_namespace(packet.nsp, packet.data or {})
+        self._pending.discard(packet.nsp)
         if namespace is not None:
             self._join(namespace, packet)
         else:

@@ -31,11 +31,13 @@ class ParentNamespace(Namespace):
     """
 
     def __init__(self, server: Server, name: str, test: re.Pattern[str] | NamespaceTest, kind: type[Namespace]) -> None:
-        super().__init__(server, name)
         self.children: dict[str, Namespace] = {}
-        self.adapter = _ParentAdapter(self)
+        super().__init__(server, name)
         self._test = test
         self._kind = kind
+
+    def _make_adapter(self) -> Adapter:
+        return _ParentAdapter(self)
 
     def matches(self, name: str, auth: dict[str, Any]) -> bool:
         """Whether a client may have a child of that name."""
@@ -47,9 +49,9 @@ class ParentNamespace(Namespace):
         """Whether the name alone, without a client, is enough for a child."""
         return isinstance(self._test, re.Pattern) and self.matches(name, {})
 
-    def make_child(self, name: str) -> Namespace:
-        """A namespace that handles what this one does."""
-        child = self._kind(self.server, name)
+    def make_child(self, name: str, kind: type[Namespace] | None = None) -> Namespace:
+        """A namespace that handles what this one does; of another kind, if one is given."""
+        child = (kind or self._kind)(self.server, name)
         child.inherit(self)
         return child
 

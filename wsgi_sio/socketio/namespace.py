@@ -45,7 +45,8 @@ class Namespace(Broadcasts, Listens, ServerSide):
     :ivar sockets: the connected sockets by id.
     :ivar adapter: who is in which room.
 
-    A subclass handles an event with each method ``on_<event>(self, socket, *args)``; give it to :meth:`Server.of`.
+    A subclass handles an event with each method ``on_<event>(self, socket, *args)``, and what these raise with
+    ``on_error(self, socket, error, event, args)``; give it to :meth:`Server.of`.
     """
 
     # What clients are made of; a framework's subclass has its own.
@@ -55,7 +56,7 @@ class Namespace(Broadcasts, Listens, ServerSide):
         self.server = server
         self.name = name
         self.sockets: dict[str, Socket] = {}
-        self.adapter: Adapter = server.make_adapter(self)
+        self.adapter = self._make_adapter()
         self.recovery = None if server.recovery is None else Recovery(self, server.recovery)
         self._handlers = HandlerTable()
         self.server_side_handlers = ServerSideHandlers()
@@ -64,9 +65,14 @@ class Namespace(Broadcasts, Listens, ServerSide):
         self._ack_ids = count()
         self.clients = 0  # that are in, or on their way in or out; guarded by the server
         self._all_concurrent = server.async_handlers
+        if type(self).on_error is not Namespace.on_error:  # a method of the application's, not the decorator
+            self._error_handler = self.on_error
         for attribute in dir(type(self)):
             if attribute.startswith("on_") and not hasattr(Namespace, attribute):
                 self.on(attribute[3:], getattr(self, attribute))
+
+    def _make_adapter(self) -> Adapter:
+        return self.server.make_adapter(self)
 
     def __repr__(self) -> str:
         return f"<Namespace {self.name!r}>"

@@ -128,16 +128,15 @@ class Server(Broadcasts, Listens, ServerSide):
             that clients ask for and it accepts; the first parent that accepts a name gets it.
         :param kind: a subclass with ``on_<event>`` methods, for a namespace (or children) not made yet.
         """
-        kind = kind or self.namespace_class
         if not isinstance(name, str):
-            parent = ParentNamespace(self, f"/_{len(self._parents)}", name, kind)
+            parent = ParentNamespace(self, f"/_{len(self._parents)}", name, kind or self.namespace_class)
             self._parents = (*self._parents, parent)
             return parent
         name = name if name.startswith("/") else f"/{name}"
         namespace = self._namespaces.get(name)
         if namespace is None:
             parents = [parent for parent in self._parents if parent.matches_by_name(name)]
-            made = parents[0].make_child(name) if parents else kind(self, name)
+            made = parents[0].make_child(name, kind) if parents else (kind or self.namespace_class)(self, name)
             namespace = self._publish(made, parents[0] if parents else None)
         return namespace
 
