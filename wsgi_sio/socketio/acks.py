@@ -47,9 +47,9 @@ def gather(reactor: Reactor, start: Callable[[Done], None]) -> list[Any]:
     return answers
 
 
-def as_job(reactor: Reactor, callback: Callable[..., Any]) -> Done:
-    """Have the application's ``callback`` run on a worker."""
-    return lambda error, answers: reactor.submit(partial(callback, error, answers))
+def as_job(submit: Callable[[Callable[[], Any]], None], callback: Callable[..., Any]) -> Done:
+    """Have the application's ``callback`` run on a worker, by ``submit``."""
+    return lambda error, answers: submit(partial(callback, error, answers))
 
 
 def unpack(args: list[Any]) -> Any:

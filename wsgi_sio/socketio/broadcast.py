@@ -95,7 +95,7 @@ class BroadcastOperator(Broadcasts):
             packet = Packet(EVENT, self.namespace.name, [event, *args])
             self.namespace.adapter.broadcast(packet, self.options)
         else:
-            self._collect(event, args, as_job(self.namespace.server.reactor, callback))
+            self._collect(event, args, as_job(self.namespace.server.submit, callback))
         return True
 
     def emit_with_ack(self, event: str, *args: Any) -> list[Any]:

@@ -98,7 +98,7 @@ class Connection:
             self._violation(f"another CONNECT for {packet.nsp!r}, or for too many namespaces at once")
         else:  # whether a parent takes the name may be for the application to say, and that may take its time
             self._pending.add(packet.nsp)
-            self._server.reactor.submit(lambda: self._connect_dynamically(packet))
+            self._server.submit(lambda: self._connect_dynamically(packet))
 
     def _connect_dynamically(self, packet: Packet) -> None:
         namespace = self._server.enter_dynamic_namespace(packet.nsp, packet.data or {})

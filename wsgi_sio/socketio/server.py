@@ -113,6 +113,13 @@ class Server(Broadcasts, Listens, ServerSide):
         """The reactor of this process."""
         return self.engine.reactor
 
+    def submit(self, job: Callable[[], Any]) -> None:
+        """Run a piece of the application's work that is in no client's queue on a worker.
+
+        A framework's subclass puts around it what it needs.
+        """
+        self.reactor.submit(job)
+
     # -- namespaces ---------------------------------------------------------------------------------------------
 
     @overload

@@ -63,7 +63,7 @@ class ServerSide:
         """
         namespace = self._own_namespace()
         _check(event)
-        done = None if callback is None else as_job(namespace.server.reactor, callback)
+        done = None if callback is None else as_job(namespace.server.submit, callback)
         namespace.adapter.server_side_emit([event, *args], done)
         return True
 
