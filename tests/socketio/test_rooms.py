@@ -191,8 +191,10 @@ def test_volatile_events_are_dropped_while_the_client_is_busy_and_only_then(serv
     client = process.client(buffers=10_000)
     sid = client.connect()
     socket = eventually(lambda: io.sockets.sockets.get(sid), "the socket")
+    eventually(lambda: socket.conn.session.transport.idle, "the end of writing the answer to CONNECT")
     assert socket.volatile.emit("v", 0) is True
     assert client.expect("v") == [0]
+    eventually(lambda: socket.conn.session.transport.idle, "an idle transport")
     while socket.conn.session.transport.idle:
         socket.emit("bulk", "x" * 50_000)
     for number in range(1, 10):
