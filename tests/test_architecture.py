@@ -47,7 +47,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 
 # Third-party packages, and the only places that may import them.
 THIRD_PARTY: dict[str, tuple[str, ...]] = {
-    "gevent": ("runtime.greenlets", "__main__", "serving"),  # the latter two serve with it when asked to
+    # the latter two serve with it when asked to
+    "gevent": ("runtime.greenlets", "runtime.hub_watch", "__main__", "serving"),
     "greenlet": ("runtime.greenlets",),
     "simple_websocket": ("engineio.handshake", "client.handshake", "client.engine"),
     "wsproto": ("engineio.handshake", "client.handshake"),

@@ -73,6 +73,7 @@ class EngineServer:
                 if serving is None or serving.pid != os.getpid():
                     config = self.config
                     reactor = create_reactor(max_workers=config.max_workers)
+                    reactor.tell_when_stuck()
                     heartbeat = Heartbeat(reactor, config.ping_interval, config.ping_timeout)
                     serving = self._serving = _Serving(os.getpid(), reactor, heartbeat)
                     self.sessions = {}

@@ -1,6 +1,6 @@
 """The reactor of gevent: the hub reads and parses, handlers run in pooled greenlets that are switched to directly.
 
-Only here is gevent imported.  The hub belongs to the thread that makes the reactor; every other native thread reaches
+The hub belongs to the thread that makes the reactor; every other native thread reaches
 it through a thread-safe callback, so its emits go out at once too.
 """
 
@@ -17,6 +17,7 @@ import gevent.monkey
 from gevent.hub import get_hub
 from greenlet import getcurrent, greenlet
 
+from .hub_watch import HubWatch
 from .reactor import Event, Reactor, Timer, Watched
 
 logger = logging.getLogger("wsgi_sio.runtime")
@@ -39,6 +40,7 @@ class GreenletReactor(Reactor):
         self._all_gone = gevent.event.Event()
         self._idle: list[greenlet] = []
         self._backlog: deque[Job] = deque()
+        self._hub_watch: HubWatch | None = None
         self._closed = False
 
     # -- the interface ------------------------------------------------------------------------------------------
@@ -65,8 +67,14 @@ class GreenletReactor(Reactor):
     def event(self) -> Event:
         return gevent.event.Event()  # type: ignore[return-value]  # its wait() is overloaded, to the same effect
 
+    def tell_when_stuck(self) -> None:
+        self._hub_watch = HubWatch(self._loop, self._thread)
+        self._hub_watch.start()
+
     def close(self) -> None:
         self._closed = True
+        if self._hub_watch is not None:
+            self._hub_watch.stop()
         self.on_loop(self._dismiss_idle)
 
     def inside(self) -> bool:

@@ -91,6 +91,10 @@ class Reactor(ABC):
         """Make an event that may be waited for by a worker and set from anywhere."""
 
     @abstractmethod
+    def tell_when_stuck(self) -> None:
+        """Log, from now on, when handlers keep all others from running; for a server."""
+
+    @abstractmethod
     def close(self) -> None:
         """Stop watching, timing and accepting jobs; those under way finish on their own."""
 

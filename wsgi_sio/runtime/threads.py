@@ -29,6 +29,9 @@ _PATIENCE = 0.005
 # A thread that had nothing to do for so long leaves, unless it is the last (seconds).
 _IDLE = 10.0
 
+# How long all workers may be busy while others wait before it is told (seconds).
+_JAM = 1.0
+
 # How many ticks without work the clock goes on watching the threads.
 _TICKS_BEFORE_REST = 100
 
@@ -52,6 +55,8 @@ class ThreadReactor(Reactor):
         self._threads = 0
         self._alive: set[threading.Thread] = set()
         self._busy = 0
+        self._stuck_since: float | None = None
+        self._tells_when_stuck = False
         self._progress = 0
         self._closed = False
         self._nudge_out, self._nudge_in = os.pipe()
@@ -99,6 +104,9 @@ class ThreadReactor(Reactor):
             self._close_files()
         else:
             self._nudge()
+
+    def tell_when_stuck(self) -> None:
+        self._tells_when_stuck = True
 
     def inside(self) -> bool:
         return threading.current_thread() in self._alive
@@ -261,11 +269,27 @@ class ThreadReactor(Reactor):
             self._run_timers()
             if self._busy >= self._threads and self._progress == seen and self._threads:
                 self._grow()
+            self._look_for_a_jam()
             idle_ticks = idle_ticks + 1 if self._busy == 0 and self._progress == seen else 0
             seen = self._progress
             if idle_ticks > _TICKS_BEFORE_REST:
                 with self._lock:
                     self._clock_resting = self._busy == 0
+
+    def _look_for_a_jam(self) -> None:
+        if self._busy < self._max_workers or not self._backlog:
+            self._stuck_since = None
+        elif self._stuck_since is None:
+            self._stuck_since = monotonic()
+        elif self._tells_when_stuck and monotonic() - self._stuck_since > _JAM:
+            self._stuck_since = float("inf")  # once for each jam
+            logger.warning(
+                "all %d workers have been in handlers for %g s, and %d jobs wait: raise max_workers=, or do long work"
+                " with start_background_task()",
+                self._max_workers,
+                _JAM,
+                len(self._backlog),
+            )
 
     def _run_timers(self) -> None:
         for callback in self._timers.take_due(monotonic()):

@@ -1,0 +1,69 @@
+"""The log tells when handlers keep all others from running, where, and what to do."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from tests.support.inprocess import eventually
+from tests.support.world import WORLD
+from wsgi_sio.runtime import create_reactor
+
+
+def messages(caplog: pytest.LogCaptureFixture, word: str) -> list[str]:
+    return [record.getMessage() for record in caplog.records if word in record.getMessage()]
+
+
+@pytest.mark.skipif(WORLD != "gevent", reason="about gevent's loop")
+def test_a_handler_that_blocks_gevents_loop_is_named_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import gevent.monkey
+
+    monkeypatch.setattr("wsgi_sio.runtime.hub_watch.LIMIT", 0.1)
+    native_sleep = gevent.monkey.get_original("time", "sleep")
+
+    def a_handler_that_blocks() -> None:
+        native_sleep(0.6)
+
+    reactor = create_reactor()
+    reactor.tell_when_stuck()
+    try:
+        time.sleep(0.5)  # yields: nothing to tell
+        assert messages(caplog, "gevent's loop") == []
+        reactor.submit(a_handler_that_blocks)
+        (message,) = eventually(lambda: messages(caplog, "gevent's loop"), "the log")
+        assert "a_handler_that_blocks" in message and __file__ in message and "monkey.patch_all()" in message
+        time.sleep(0.5)
+        assert len(messages(caplog, "gevent's loop")) == 1
+    finally:
+        reactor.close()
+
+
+@pytest.mark.skipif(WORLD == "gevent", reason="about the thread pool")
+def test_a_pool_that_is_full_of_blocked_handlers_is_told_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wsgi_sio.runtime.threads._JAM", 0.1)
+    caplog.set_level(logging.WARNING)
+    go, ran = threading.Event(), threading.Event()
+    reactor: Any = create_reactor(max_workers=2)
+    reactor.tell_when_stuck()
+    try:
+        for _ in range(2):
+            reactor.submit(go.wait)
+        time.sleep(0.3)  # all are busy, but nobody waits
+        assert messages(caplog, "workers") == []
+        reactor.submit(ran.set)
+        (message,) = eventually(lambda: messages(caplog, "workers"), "the log")
+        assert "all 2 workers" in message and "max_workers" in message
+        time.sleep(0.3)
+        assert len(messages(caplog, "workers")) == 1 and not ran.is_set()
+    finally:
+        go.set()
+        assert ran.wait(5)
+        reactor.close()
