@@ -51,4 +51,27 @@ def make_lock(rank: Rank) -> AbstractContextManager[Any]:
     return RankedLock(rank) if _CHECK else _thread.RLock()
 
 
+class Alarm:
+    """Wakes the one thread that waits for it, which also resets it.
+
+    An Event cannot be set by a signal handler that has interrupted its own thread in the middle of setting it.
+    """
+
+    __slots__ = ("_unset",)
+
+    def __init__(self) -> None:
+        self._unset = _thread.allocate_lock()
+        self._unset.acquire()
+
+    def set(self) -> None:
+        try:
+            self._unset.release()
+        except RuntimeError:
+            pass  # it is set already
+
+    def wait(self, timeout: float | None) -> None:
+        """Block until it is set, for up to ``timeout`` seconds (None: for ever)."""
+        self._unset.acquire(timeout=-1 if timeout is None else timeout)
+
+
 _CHECK = os.environ.get("WSGI_SIO_CHECK_LOCKS") == "1"
