@@ -34,6 +34,7 @@ class EngineConfig:
     :param allow_request: ``(environ) -> True, None, False or a message``; False and messages refuse the handshake
         with code 4.
     :param http_compression: bytes from which a polling answer is compressed; None for never.
+    :param allow_eio3: whether clients of Socket.IO v2 (Engine.IO protocol 3) may connect as well.
     :param max_outbox: bytes of memory that may wait for a slow client before it is closed.
     :param max_workers: how many handlers may run at once (None: 64 threads or 1000 greenlets).
     :raises ValueError: for a value that makes no sense.
@@ -51,6 +52,7 @@ class EngineConfig:
     cookie: bool | str | Mapping[str, Any] | None = None
     allow_request: Callable[[Environ], bool | str | None] | None = None
     http_compression: int | None = 1024
+    allow_eio3: bool = False
     max_outbox: int = 4_000_000
     max_workers: int | None = None
 

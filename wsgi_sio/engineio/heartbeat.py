@@ -1,4 +1,4 @@
-"""One timer for all sessions: a ping after each quiet interval, and the end for who does not answer (protocol 4).
+"""One timer for all sessions: a ping after each quiet interval, and the end for who does not answer.
 
 The interval is the same for everybody, so the order in which sessions were entered is the order in which they are due:
 two dicts, always sorted, and every change costs O(1).
@@ -13,12 +13,9 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from ..runtime import Rank, Reactor, make_lock
-from .packet import PING, Packet
 
 if TYPE_CHECKING:
     from .session import Session
-
-_PING = Packet(PING)
 
 
 class Heartbeat:
@@ -96,7 +93,7 @@ class Heartbeat:
                 else:
                     session.close("ping timeout", abort=True)
             for session in to_ping:
-                session.send([_PING])
+                session.ping()
         finally:
             self._arm()
 

@@ -35,8 +35,10 @@ class OriginPolicy:
     def allows(self, request: EngineRequest) -> bool:
         """Whether the page that made the request may."""
         origin = request.origin
-        if origin is None or self._any:
+        if self._any:
             return True
+        if origin is None:
+            return not _is_foreign_script(request)
         if _is_same_origin(origin, request.environ):
             return True
         if self._ask is not None:
@@ -65,6 +67,11 @@ class OriginPolicy:
         if wanted:
             headers += [("Vary", "Access-Control-Request-Headers"), ("Access-Control-Allow-Headers", wanted)]
         return Response(204, headers)
+
+
+def _is_foreign_script(request: EngineRequest) -> bool:
+    # JSONP (protocol 3): a script has no Origin, and its page can read it; today's browsers say where it is from.
+    return "j" in request.query and request.environ.get("HTTP_SEC_FETCH_SITE") in ("cross-site", "same-site")
 
 
 def _with_environ(ask: Callable[..., bool]) -> Callable[[str, Environ], bool]:

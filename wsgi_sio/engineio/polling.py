@@ -24,6 +24,8 @@ _LINGER = 30.0
 _LINGER_LEFT = 2.0
 
 _NO_STORE = ("Cache-Control", "no-store")
+PLAIN_TEXT = "text/plain; charset=UTF-8"
+BINARY = "application/octet-stream"
 
 
 class PollingTransport:
@@ -113,7 +115,7 @@ class PollingTransport:
     def _respond(self, request: EngineRequest, packets: list[Packet]) -> Response:
         if self._ended:
             self.session.closed(self)
-        return payload_response(request, packets, self._threshold)
+        return self.payload_response(request, packets)
 
     def write(self, packets: list[Packet]) -> None:
         waiting, self._waiting = self._waiting, None
@@ -145,20 +147,13 @@ class PollingTransport:
 
     def _post(self, request: EngineRequest, limit: int) -> Response:
         session = self.session
-        if request.environ.get("CONTENT_TYPE") == "application/octet-stream":  # protocol 3's binary payloads
-            session.close("transport error", abort=True)
-            return Response(400, [_NO_STORE])
         try:
-            body = request.read_body(limit)
+            packets, failure = self._decode(request, request.read_body(limit))
         except BodyError as error:
             if error.reason is not None:
                 session.close(error.reason, abort=True)
             return Response(error.status, [_NO_STORE, *end_connection(request.environ)])
         session.wait_readable()
-        try:
-            packets, failure = decode_payload(body.decode())
-        except UnicodeDecodeError:
-            packets, failure = [], PacketError("the payload is not UTF-8")
         for packet in packets:
             if session.transport is not self:
                 break
@@ -166,10 +161,46 @@ class PollingTransport:
                 self._client_left = True
                 session.close("transport close")
             else:
-                session.receive(packet.data if type(packet.data) is bytes else packet.text())
+                self._deliver(packet)
         if failure is not None:
             session.close("parse error", abort=True)
         return Response(200, [("Content-Type", "text/html"), _NO_STORE], b"ok")
+
+    # -- payloads (protocol 3 has others: v3.py) ----------------------------------------------------------------
+
+    def payload_response(self, request: EngineRequest, packets: list[Packet]) -> Response:
+        """The answer that carries ``packets``, compressed when it is worth it and the client can read that."""
+        body, content_type = self._encode(request, packets)
+        headers: Headers = [("Content-Type", content_type), _NO_STORE]
+        threshold = self._threshold
+        if threshold is not None and len(body) >= threshold and any(packet.compress for packet in packets):
+            accepted = request.environ.get("HTTP_ACCEPT_ENCODING", "")
+            if "gzip" in accepted:
+                body = gzip.compress(body, compresslevel=1, mtime=0)
+                headers.append(("Content-Encoding", "gzip"))
+            elif "deflate" in accepted:
+                body = zlib.compress(body, 1)
+                headers.append(("Content-Encoding", "deflate"))
+        return Response(200, headers, body)
+
+    def _encode(self, request: EngineRequest, packets: list[Packet]) -> tuple[bytes, str]:
+        """The body of an answer, and its content type."""
+        return to_utf8(encode_payload(packets)), PLAIN_TEXT
+
+    def _decode(self, request: EngineRequest, body: bytes) -> tuple[list[Packet], PacketError | None]:
+        """The packets of a POST before the first bad one, and what is wrong with that.
+
+        :raises BodyError: the body is of a kind that the protocol does not have.
+        """
+        if is_binary(request):
+            raise BodyError(400, "transport error")
+        try:
+            return decode_payload(body.decode())
+        except UnicodeDecodeError:
+            return [], PacketError("the payload is not UTF-8")
+
+    def _deliver(self, packet: Packet) -> None:
+        self.session.receive(packet.data if type(packet.data) is bytes else packet.text())
 
     # -- the end ------------------------------------------------------------------------------------------------
 
@@ -194,19 +225,6 @@ class PollingTransport:
         """See :meth:`pause`."""
 
 
-def payload_response(request: EngineRequest, packets: list[Packet], threshold: int | None) -> Response:
-    """The answer that carries ``packets``, compressed when it is worth it and the client can read that.
-
-    :param threshold: bytes from which it is; None for never.
-    """
-    body = to_utf8(encode_payload(packets))
-    headers: Headers = [("Content-Type", "text/plain; charset=UTF-8"), _NO_STORE]
-    if threshold is not None and len(body) >= threshold and any(packet.compress for packet in packets):
-        accepted = request.environ.get("HTTP_ACCEPT_ENCODING", "")
-        if "gzip" in accepted:
-            body = gzip.compress(body, compresslevel=1, mtime=0)
-            headers.append(("Content-Encoding", "gzip"))
-        elif "deflate" in accepted:
-            body = zlib.compress(body, 1)
-            headers.append(("Content-Encoding", "deflate"))
-    return Response(200, headers, body)
+def is_binary(request: EngineRequest) -> bool:
+    """Whether a POST's body is a binary payload, which only protocol 3 has."""
+    return request.environ.get("CONTENT_TYPE") == BINARY

@@ -108,6 +108,11 @@ class EngineRequest:
         """The session the request belongs to; None for a handshake."""
         return self.query.get("sid")
 
+    @property
+    def protocol(self) -> int:
+        """The version of Engine.IO it is of: whatever is not 4, even nothing, is 3, as in the reference."""
+        return 4 if self.query.get("EIO") == "4" else 3
+
     def read_body(self, limit: int) -> bytes:
         """Read the whole body, chunked or not.
 
@@ -148,12 +153,16 @@ def parse_request(environ: Environ) -> EngineRequest:
 
     :raises EngineError: BAD_REQUEST for a query string of unreasonable size.
     """
-    query = _parse_query(environ.get("QUERY_STRING", ""))
+    query = parse_query(environ.get("QUERY_STRING", ""))
     upgrade = environ.get("HTTP_UPGRADE", "").lower() == "websocket"
     return EngineRequest(environ, environ["REQUEST_METHOD"], query, upgrade)
 
 
-def _parse_query(text: str) -> dict[str, str]:
+def parse_query(text: str) -> dict[str, str]:
+    """The fields of a query string.
+
+    :raises EngineError: BAD_REQUEST when there are unreasonably many.
+    """
     if text.count("&") >= _MAX_FIELDS:
         raise EngineError(BAD_REQUEST, "the query string has too many fields")
     if "%" in text or "+" in text:
@@ -175,9 +184,8 @@ def verify(
         raise EngineError(UNKNOWN_TRANSPORT, f"transport {transport!r} is not one of transports={config.transports}")
     if request.origin and any(ord(char) < 32 or ord(char) == 127 for char in request.origin):
         raise EngineError(BAD_REQUEST, "the Origin header holds control characters")
-    protocol = request.query.get("EIO", "3")  # what the reference makes of none
     if request.sid is not None:
-        return _verify_member(request, transport, protocol, find_session)
+        return _verify_member(request, transport, find_session)
     if request.method != "GET":
         raise EngineError(BAD_HANDSHAKE_METHOD, f"a handshake is a GET, not a {request.method}")
     if transport == "websocket" and not request.upgrade:
@@ -186,16 +194,16 @@ def verify(
             "transport=websocket came without an Upgrade header; does a proxy in front remove it?",
         )
     _ask_application(request, config)
-    if protocol != "4":
+    if request.protocol == 3 and not config.allow_eio3:
         raise EngineError(
-            UNSUPPORTED_PROTOCOL_VERSION, f"the client speaks Engine.IO protocol {protocol}; it needs a v3 or v4 client"
+            UNSUPPORTED_PROTOCOL_VERSION,
+            f"the client speaks Engine.IO protocol {request.query.get('EIO', 3)}; clients of Socket.IO v2 speak 3 and"
+            " need allow_eio3=True, newer ones speak 4",
         )
     return None
 
 
-def _verify_member(
-    request: EngineRequest, transport: str, protocol: str, find_session: Callable[[str], Session | None]
-) -> Session:
+def _verify_member(request: EngineRequest, transport: str, find_session: Callable[[str], Session | None]) -> Session:
     session = find_session(request.query["sid"])
     if session is None:
         raise EngineError(
@@ -205,8 +213,10 @@ def _verify_member(
         )
     if not request.upgrade and transport != session.transport.name:
         raise EngineError(BAD_REQUEST, f"the session has left {transport} for {session.transport.name}")
-    if protocol != "4":
-        raise EngineError(BAD_REQUEST, f"a session of protocol 4 got a request of protocol {protocol}")
+    if request.protocol != session.protocol:
+        raise EngineError(
+            BAD_REQUEST, f"a session of protocol {session.protocol} got a request of protocol {request.protocol}"
+        )
     return session
 
 

@@ -18,7 +18,7 @@ from gevent.hub import get_hub
 from greenlet import getcurrent, greenlet
 
 from .hub_watch import HubWatch
-from .reactor import Event, Reactor, Timer, Watched
+from .reactor import Event, Reactor, Task, Timer, Watched
 
 logger = logging.getLogger("wsgi_sio.runtime")
 
@@ -98,6 +98,12 @@ class GreenletReactor(Reactor):
         else:
             self._loop.run_callback_threadsafe(callback)
 
+    def spawn(self, target: Callable[..., object], *args: Any, **kwargs: Any) -> Task:
+        # No patched thread: its start waits, which the hub must not, and it lives in the hub of whoever starts it.
+        task = HubTask()
+        self.on_loop(lambda: task.start(target, args, kwargs))
+        return task
+
     # -- the workers --------------------------------------------------------------------------------------------
 
     def _start(self, job: Job) -> None:
@@ -125,7 +131,7 @@ class GreenletReactor(Reactor):
                     logger.exception("a job failed")
                 if self._backlog:
                     job = self._backlog.popleft()
-                else:
+                elif not self._closed:
                     del job  # an idle worker must not keep its last client alive
                     self._idle.append(me)
                     job = self._hub.switch()
@@ -197,6 +203,30 @@ class GreenletWatch:
                 watcher.stop()
                 watcher.close()
         release()
+
+
+class HubTask:
+    """A greenlet of the reactor's own hub; started from anywhere, joined by any thread or greenlet."""
+
+    __slots__ = ("_over",)
+
+    def __init__(self) -> None:
+        self._over = gevent.event.Event()
+
+    def start(self, target: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        gevent.spawn(self._run, target, args, kwargs)
+
+    def _run(self, target: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        try:
+            target(*args, **kwargs)
+        finally:
+            self._over.set()
+
+    def join(self, timeout: float | None = None) -> None:
+        self._over.wait(timeout)
+
+    def is_alive(self) -> bool:
+        return not self._over.is_set()
 
 
 class HubTimer:

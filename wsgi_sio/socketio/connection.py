@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import secrets
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..engineio.session import Session
 from ..runtime import Rank, Timer, make_lock
@@ -21,8 +22,9 @@ _MAX_PENDING = 1000
 
 
 class Connection:
-    """One client; its sockets are reached through their namespaces.
+    """One client; its sockets are reached through their namespaces. Those of Socket.IO v2 are in v2.py.
 
+    :cvar recoverable: whether what its sockets have may be recovered over another connection.
     :ivar session: the engine session; ``session.transport.name`` tells how the client is connected.
     """
 
@@ -37,6 +39,8 @@ class Connection:
         "_sockets",
         "session",
     )
+
+    recoverable: ClassVar[bool] = True
 
     def __init__(self, server: Server, session: Session) -> None:
         self.session = session
@@ -118,10 +122,13 @@ class Connection:
             if welcome:
                 self._sockets[packet.nsp] = socket
         if welcome:
-            namespace.receive(socket)
+            self._welcome(namespace, socket)
         else:  # gone, or asked twice before the first was answered
             self._server.leave_namespace(namespace)
             self.session.close("forced close")
+
+    def _welcome(self, namespace: Namespace, socket: Socket) -> None:
+        namespace.receive(socket)
 
     def _violation(self, what: str) -> None:
         self._server.engine.report("protocol violation", f"{what}; the connection is closed")
@@ -142,6 +149,18 @@ class Connection:
         self.session.close("transport error", abort=True)
 
     # -- joining and leaving ------------------------------------------------------------------------------------
+
+    def new_socket_id(self, nsp: str) -> str:
+        """The id of a socket in the namespace ``nsp``; not the engine session's, which is a secret."""
+        return secrets.token_urlsafe(15)
+
+    def greeting(self, socket: Socket) -> dict[str, str] | None:
+        """What answers the CONNECT of ``socket``."""
+        return {"sid": socket.id, "pid": socket.pid} if socket.pid else {"sid": socket.id}
+
+    def refusal(self, error: dict[str, Any]) -> Any:
+        """What a CONNECT_ERROR says: ``error`` has a ``message``, and perhaps ``data``."""
+        return error
 
     def joined(self) -> None:
         """A namespace has let the client in: it may stay."""

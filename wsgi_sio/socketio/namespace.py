@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Callable
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,6 +13,7 @@ from .broadcast import BroadcastOperator, Broadcasts
 from .handlers import CATCH_ALL, LIFE_CYCLE, NO_ACK, HandlerTable, Listens, call
 from .handshake import Handshake
 from .recovery import Recovery
+from .remote import RemoteSocket
 from .server_side import ServerSide, ServerSideHandlers
 from .socket import Socket
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("wsgi_sio.socketio")
 
-Middleware = Callable[[Socket], object]
+Middleware = Callable[[Any], object]  # its argument is a Socket, perhaps a framework's own
 AnyErrorHandler = TypeVar("AnyErrorHandler", bound=Callable[..., Any])
 AnyMiddleware = TypeVar("AnyMiddleware", bound=Middleware)
 
@@ -122,7 +122,7 @@ class Namespace(Broadcasts, Listens, ServerSide):
         """Emit the event "message"."""
         return self.emit("message", *args)
 
-    def fetch_sockets(self) -> list[Socket]:
+    def fetch_sockets(self) -> list[Socket | RemoteSocket]:
         """All sockets of the namespace."""
         return self._operator().fetch_sockets()
 
@@ -142,7 +142,7 @@ class Namespace(Broadcasts, Listens, ServerSide):
 
     def new_socket(self, conn: Connection, auth: dict[str, Any]) -> Socket:
         """Make the socket of a client that wants to connect."""
-        return self.socket_class(self, conn, secrets.token_urlsafe(15), Handshake(conn.session.environ, auth))
+        return self.socket_class(self, conn, conn.new_socket_id(self.name), Handshake(conn.session.environ, auth))
 
     def receive(self, socket: Socket) -> None:
         """Have a new socket admitted."""

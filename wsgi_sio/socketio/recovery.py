@@ -88,6 +88,8 @@ class Recovery:
 
     def restore(self, socket: Socket) -> Restored | None:
         """Give a socket its old self, or else a new private id."""
+        if not socket.conn.recoverable:
+            return None
         adapter, auth = self._namespace.adapter, socket.handshake.auth
         pid, offset = auth.get("pid"), auth.get("offset")
         if (
@@ -103,11 +105,14 @@ class Recovery:
 
     def connected(self, socket: Socket) -> None:
         """A socket has been let in."""
-        with self._lock:
-            self._live[socket.pid] = socket
+        if socket.pid:
+            with self._lock:
+                self._live[socket.pid] = socket
 
     def left(self, socket: Socket, rooms: set[Room], reason: str) -> None:
         """A socket has left, and was in ``rooms``: keep what can be given back to its client."""
+        if not socket.pid:
+            return
         if reason in RECOVERABLE:
             session = SavedSession(socket.id, socket.pid, frozenset(rooms), socket.data)
             self._namespace.adapter.persist_session(session)

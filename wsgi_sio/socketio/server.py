@@ -27,8 +27,10 @@ from .namespace import AnyErrorHandler, AnyMiddleware, Namespace
 from .packet import Packet
 from .parser import JSON_PARSER, Parser
 from .recovery import RecoveryConfig
+from .remote import RemoteSocket
 from .server_side import ServerSide
 from .socket import Socket
+from .v2 import ConnectionV2
 
 logger = logging.getLogger("wsgi_sio.socketio")
 
@@ -102,7 +104,8 @@ class Server(Broadcasts, Listens, ServerSide):
         return session_aware(recovery.max_disconnection_duration, recovery.max_stored)
 
     def _on_session(self, session: Session) -> None:
-        Connection(self, session)
+        kind = ConnectionV2 if session.protocol == 3 else Connection
+        kind(self, session)
 
     def encode(self, packet: Packet, compress: bool = True) -> list[EnginePacket]:
         """Encode once what may go to many."""
@@ -233,7 +236,7 @@ class Server(Broadcasts, Listens, ServerSide):
         """Emit the event "message"."""
         return self._main.send(*args)
 
-    def fetch_sockets(self) -> list[Socket]:
+    def fetch_sockets(self) -> list[Socket | RemoteSocket]:
         """All sockets of the namespace ``/``."""
         return self._main.fetch_sockets()
 

@@ -230,8 +230,7 @@ class Socket(Targets, Listens, ListensToAny):
 
     def connect_packet(self) -> Packet:
         """The answer to the client's CONNECT."""
-        private = {"pid": self.pid} if self.pid else {}
-        return Packet(CONNECT, self.nsp.name, {"sid": self.id, **private})
+        return Packet(CONNECT, self.nsp.name, self.conn.greeting(self))
 
     def refuse(self, error: dict[str, Any]) -> None:
         """Send a CONNECT_ERROR and be as if it had never come."""
@@ -239,7 +238,7 @@ class Socket(Targets, Listens, ListensToAny):
             return  # it has left meanwhile; its dismissal waits in the mailbox
         self.nsp.adapter.del_all(self.id)
         self.conn.remove(self)
-        self.conn.send_packet(Packet(CONNECT_ERROR, self.nsp.name, error))
+        self.conn.send_packet(Packet(CONNECT_ERROR, self.nsp.name, self.conn.refusal(error)))
         self.nsp.server.leave_namespace(self.nsp)
 
     # -- receiving (on an I/O thread) ---------------------------------------------------------------------------

@@ -1,0 +1,61 @@
+"""Clients of Socket.IO v2 (Socket.IO protocol 4 on Engine.IO protocol 3): what is different for them.
+
+They are in the namespace ``/`` without asking, know their socket ids beforehand, send what v3 and later call ``auth``
+as a query behind the namespace's name, and get the bare error when they are refused.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+from ..engineio.session import Session
+from .connection import Connection
+from .packet import CONNECT, Packet
+from .socket import Socket
+
+if TYPE_CHECKING:
+    from .namespace import Namespace
+    from .server import Server
+
+_MAX_FIELDS = 100
+
+
+class ConnectionV2(Connection):
+    """One such client; see :class:`Connection`."""
+
+    __slots__ = ("_latest",)
+
+    recoverable = False
+
+    def __init__(self, server: Server, session: Session) -> None:
+        super().__init__(server, session)
+        self._latest: dict[str, Socket] = {}
+        self._connect(Packet(CONNECT))
+
+    def _connect(self, packet: Packet) -> None:
+        name, _, query = packet.nsp.partition("?")
+        try:
+            auth = dict(parse_qsl(query, keep_blank_values=True, max_num_fields=_MAX_FIELDS))
+        except ValueError:
+            self._violation("a namespace's query with too many fields")
+        else:
+            super()._connect(Packet(CONNECT, name, auth))
+
+    def _welcome(self, namespace: Namespace, socket: Socket) -> None:
+        """Admit a socket behind the handlers of its predecessor, which had the same id."""
+        latest, self._latest[namespace.name] = self._latest.get(namespace.name), socket
+        if latest is None:
+            namespace.receive(socket)
+        else:
+            latest.run_in_order(lambda: namespace.receive(socket))
+
+    def new_socket_id(self, nsp: str) -> str:
+        return self.id if nsp == "/" else f"{nsp}#{self.id}"
+
+    def greeting(self, socket: Socket) -> dict[str, str] | None:
+        return None
+
+    def refusal(self, error: dict[str, Any]) -> Any:
+        data = error.get("data")
+        return error["message"] if data in (None, False, 0, "") else data  # what is false in JavaScript
