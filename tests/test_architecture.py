@@ -28,7 +28,14 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "runtime": (),
     "client_files": (),
     "engineio": ("websocket", "runtime"),
-    "adapters": ("socketio.packet", "runtime", "exceptions"),
+    "adapters": (
+        "socketio.packet",
+        "socketio.jsoncodec",
+        "socketio.acks",
+        "socketio.remote",
+        "runtime",
+        "exceptions",
+    ),
     "socketio": ("engineio", "adapters", "runtime", "exceptions", "client_files"),
     "client": (
         "websocket",
@@ -57,8 +64,9 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "flask": ("flask", "demo"),
     "django": ("django",),
     "redis": ("adapters.redis", "adapters.redis_streams"),
-    "msgpack": ("adapters.redis", "adapters.redis_streams", "socketio.packet_msgpack"),
+    "msgpack": ("adapters.redis", "adapters.redis_streams", "adapters.messages", "socketio.packet_msgpack"),
     "requests": ("client.http",),
+    "urllib3": ("client.http",),  # below requests
 }
 
 IO_OF_THE_STANDARD_LIBRARY = {"socket", "_socket", "select", "selectors", "threading", "_thread", "ssl", "time",

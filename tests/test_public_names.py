@@ -23,6 +23,7 @@ DOCUMENTED = [
     "Namespace",
     "OutOfContext",
     "RemoteProtocolError",
+    "RemoteSocket",
     "Server",
     "Socket",
     "SocketIOError",

@@ -9,7 +9,9 @@ that:
   each WSGI server's hands.
 * ``adapters``   rooms and broadcasting.
 * ``socketio``   namespaces, sockets, events and acknowledgements.
-* ``wsgi``, ``flask``, ``client_files``, ``demo``: what applications touch.
+* ``client``       the client, on ``websocket``, ``runtime`` and the packets of the layers between.
+* ``wsgi``, ``flask``, ``django``, ``testing``, ``serving``, ``gunicorn``, ``client_files``, ``migrate``, ``demo``: what
+  applications touch.
 
 An event's way: bytes -> ``websocket.messages`` -> ``engineio.session`` -> ``socketio.packet`` -> the socket's mailbox
 -> handler -> acknowledgement -> ``Session.send``, which writes in the same thread.
@@ -29,6 +31,7 @@ from .exceptions import (
 from .socketio.broadcast import BroadcastOperator
 from .socketio.handshake import Handshake
 from .socketio.namespace import Namespace
+from .socketio.remote import RemoteSocket
 from .socketio.server import Server
 from .socketio.socket import Socket
 from .wsgi import WSGIApp
@@ -44,6 +47,7 @@ __all__ = [
     "Namespace",
     "OutOfContext",
     "RemoteProtocolError",
+    "RemoteSocket",
     "Server",
     "Socket",
     "SocketIOError",

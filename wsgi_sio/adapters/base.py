@@ -6,13 +6,13 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..socketio.packet import Packet
 
 if TYPE_CHECKING:
-    from ..socketio.acks import BroadcastAcks
     from ..socketio.namespace import Namespace
+    from ..socketio.remote import RemoteSocket
     from ..socketio.socket import Socket
 
 logger = logging.getLogger("wsgi_sio.adapters")
@@ -55,6 +55,22 @@ class SavedSession:
     pid: str
     rooms: frozenset[Room]
     data: dict[str, Any] = field(default_factory=dict)
+
+
+class AckCollector(Protocol):
+    """Who is told of the acknowledgements of a broadcast; callable from any thread, and must not block."""
+
+    def await_servers(self, count: int) -> None:
+        """So many servers are going to ask their clients, and to report with :meth:`server_asked`."""
+
+    def server_asked(self, clients: int) -> None:
+        """One of them has asked so many clients."""
+
+    def answer(self, args: list[Any]) -> None:
+        """A client has acknowledged."""
+
+    def lost(self) -> None:
+        """A client has left instead."""
 
 
 class Adapter(ABC):
@@ -122,16 +138,16 @@ class Adapter(ABC):
         """Send ``packet``, encoded once, to all it is for."""
 
     @abstractmethod
-    def broadcast_with_ack(self, packet: Packet, options: BroadcastOptions, acks: BroadcastAcks) -> None:
+    def broadcast_with_ack(self, packet: Packet, options: BroadcastOptions, acks: AckCollector) -> None:
         """Likewise, telling ``acks`` which servers and clients are asked, and what they answer."""
 
     @abstractmethod
     def local_sockets(self, options: BroadcastOptions) -> list[Socket]:
         """Those of this process that a broadcast with ``options`` would reach."""
 
-    def fetch_sockets(self, options: BroadcastOptions) -> list[Socket]:
-        """The sockets that a broadcast with ``options`` would reach."""
-        return self.local_sockets(options)
+    def fetch_sockets(self, options: BroadcastOptions) -> list[Socket | RemoteSocket]:
+        """The sockets that a broadcast with ``options`` would reach; may block."""
+        return [*self.local_sockets(options)]
 
     def add_sockets(self, options: BroadcastOptions, rooms: frozenset[Room]) -> None:
         """Put all of them into ``rooms``."""

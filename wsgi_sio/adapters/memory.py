@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 from ..runtime import Rank, make_lock
 from ..socketio.packet import Packet
-from .base import Adapter, BroadcastOptions, Room, RoomChange
+from .base import AckCollector, Adapter, BroadcastOptions, Room, RoomChange
 
 if TYPE_CHECKING:
-    from ..socketio.acks import BroadcastAcks
     from ..socketio.namespace import Namespace
     from ..socketio.socket import Socket
 
@@ -94,7 +93,7 @@ class MemoryAdapter(Adapter):
             for socket in recipients:
                 socket.deliver(packet.data, batch, volatile)
 
-    def broadcast_with_ack(self, packet: Packet, options: BroadcastOptions, acks: BroadcastAcks) -> None:
+    def broadcast_with_ack(self, packet: Packet, options: BroadcastOptions, acks: AckCollector) -> None:
         acks.await_servers(1)
         recipients = self.local_sockets(options)
         if recipients:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..adapters.base import EVERYBODY, BroadcastOptions, Room
 from ..exceptions import LocalProtocolError
-from .acks import BroadcastAcks, Done, as_job, gather
+from .acks import BroadcastAcks, as_job, gather
 from .handlers import check_event
 from .packet import EVENT, Packet
 
 if TYPE_CHECKING:
     from .namespace import Namespace
+    from .remote import RemoteSocket
     from .socket import Socket
 
 
@@ -95,7 +96,7 @@ class BroadcastOperator(Broadcasts):
             packet = Packet(EVENT, self.namespace.name, [event, *args])
             self.namespace.adapter.broadcast(packet, self.options)
         else:
-            self._collect(event, args, as_job(self.namespace.server.submit, callback))
+            self.collect(event, args, BroadcastAcks(as_job(self.namespace.server.submit, callback)))
         return True
 
     def emit_with_ack(self, event: str, *args: Any) -> list[Any]:
@@ -105,23 +106,30 @@ class BroadcastOperator(Broadcasts):
         :raises AckTimeout: not all have; its ``responses`` are those that came.
         """
         check_event(event)
-        return gather(self.namespace.server.reactor, lambda done: self._collect(event, args, done))
+        return gather(self.namespace.server.reactor, lambda done: self.collect(event, args, BroadcastAcks(done)))
 
     def send(self, *args: Any) -> bool:
         """Emit the event "message"."""
         return self.emit("message", *args)
 
-    def _collect(self, event: str, args: tuple[Any, ...], done: Done) -> None:
+    def collect(self, event: str, args: tuple[Any, ...], acks: BroadcastAcks) -> None:
+        """Send an event and let ``acks`` have the acknowledgements.
+
+        :raises LocalProtocolError: there is no time-out.
+        """
         timeout = self.options.timeout
         if timeout is None:
             raise LocalProtocolError("a broadcast with acknowledgement needs a time-out: .timeout(seconds).emit(...)")
-        acks = BroadcastAcks(done)
         self.namespace.server.reactor.call_later(timeout, acks.timed_out)  # an answered collection ignores it
         packet = Packet(EVENT, self.namespace.name, [event, *args])
         self.namespace.adapter.broadcast_with_ack(packet, self.options, acks)
 
-    def fetch_sockets(self) -> list[Socket]:
-        """The sockets described."""
+    def fetch_sockets(self) -> list[Socket | RemoteSocket]:
+        """The sockets described; those of other servers as they are now.  Blocks for the answers of these.
+
+        :raises AckTimeout: not all have answered within :meth:`timeout` (the adapter's time without); its ``responses``
+            are the sockets that are known.
+        """
         return self.namespace.adapter.fetch_sockets(self.options)
 
     def sockets_join(self, room: Room | Iterable[Room]) -> None:

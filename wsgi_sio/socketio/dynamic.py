@@ -7,13 +7,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..adapters.base import Adapter, BroadcastOptions, Room
+from ..adapters.base import AckCollector, Adapter, BroadcastOptions, Room
 from ..exceptions import LocalProtocolError
 from .namespace import Namespace
 from .packet import Packet
 
 if TYPE_CHECKING:
-    from .acks import BroadcastAcks
     from .server import Server
     from .socket import Socket
 
@@ -91,7 +90,7 @@ class _ParentAdapter(Adapter):
         for child in self._children():
             child.adapter.broadcast(replace(packet, nsp=child.name), options)
 
-    def broadcast_with_ack(self, packet: Packet, options: BroadcastOptions, acks: BroadcastAcks) -> None:
+    def broadcast_with_ack(self, packet: Packet, options: BroadcastOptions, acks: AckCollector) -> None:
         acks.await_servers(1)  # not complete before the last child
         for child in self._children():
             child.adapter.broadcast_with_ack(replace(packet, nsp=child.name), options, acks)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..exceptions import LocalProtocolError
 from .acks import as_job, gather
-from .handlers import HandlerTable, Listens, call
+from .handlers import NO_ACK, HandlerTable, Listens, call
 
 if TYPE_CHECKING:
     from .namespace import Namespace
@@ -26,13 +26,17 @@ class ServerSideHandlers(Listens):
         self._handlers = HandlerTable()
 
     def run(self, data: list[Any]) -> Any:
-        """Run the handlers of ``data``, an event's name and arguments; gives their answer. Errors are logged."""
+        """Run the handlers of ``data``, an event's name and arguments.
+
+        :return: their answer; None when there is none, or one fails (which is logged), since somebody waits for it.
+        """
         event, *args = data
         try:
-            return call(self._handlers, self._handlers.find(event), event, tuple(args), "another server", own=0)
+            answer = call(self._handlers, self._handlers.find(event), event, tuple(args), "another server", own=0)
         except Exception:
             logger.exception("a handler of %r from another server failed", event)
             return None
+        return None if answer is NO_ACK else answer
 
 
 class ServerSide:

@@ -1,0 +1,199 @@
+"""ClusterAdapter: all that several servers need to be one, but for the way their messages travel.
+
+The messages are those of Node's ClusterAdapter (messages.py), so that servers of both kinds can share a bus.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ..socketio.acks import gather
+from ..socketio.packet import Packet
+from ..socketio.remote import RemoteSocket, describe
+from . import messages
+from .base import AckCollector, BroadcastOptions, Room
+from .membership import Member, Node
+from .messages import Message
+from .requests import AckRequest, Question
+
+if TYPE_CHECKING:
+    from ..socketio.acks import Done
+    from ..socketio.socket import Socket
+
+
+class ClusterAdapter(Member):
+    """Rooms and broadcasts of a namespace over several servers.
+
+    A driver says how messages travel: it implements :meth:`publish` and :meth:`server_count`, where it is of use
+    :meth:`publish_response`, :meth:`start` and :meth:`close`, and gives what arrives to :meth:`on_message`.  It may
+    lose messages (requests end by their time-out then); to repeat or reorder them does no harm to requests, but a
+    repeated broadcast is sent twice.
+
+    The server becomes a part of the cluster with its first client or broadcast, in the process that serves.
+
+    :param request_timeout: seconds to wait for the answers of other servers.
+    """
+
+    # -- what the namespace asks for ------------------------------------------------------------------------------
+
+    def open(self, sid: str) -> None:
+        self.join_cluster()
+        super().open(sid)
+
+    def broadcast(self, packet: Packet, options: BroadcastOptions) -> None:
+        if not options.local:
+            self.join_cluster()
+            opts = messages.encode_options(options)
+            self._announce(messages.BROADCAST, {"packet": messages.encode_packet(packet), "opts": opts})
+        super().broadcast(packet, options)
+
+    def broadcast_with_ack(self, packet: Packet, options: BroadcastOptions, acks: AckCollector) -> None:
+        if not options.local:
+            node = self.join_cluster()
+            request = AckRequest(self._others(), acks)
+            request_id = node.ack_requests.add(request, options.timeout or self.request_timeout)
+            opts = messages.encode_options(options)
+            data = {"packet": messages.encode_packet(packet), "opts": opts, "requestId": request_id}
+            try:
+                self._announce(messages.BROADCAST, data)
+            except Exception as error:
+                node.ack_requests.give_up(request_id, error)
+                raise
+        super().broadcast_with_ack(packet, options, acks)
+
+    def fetch_sockets(self, options: BroadcastOptions) -> list[Socket | RemoteSocket]:
+        node = self.join_cluster()
+        found: list[Socket | RemoteSocket] = [*self.local_sockets(options)]
+        others = 0 if options.local else self._others()
+        if not others:
+            return found
+        timeout = options.timeout or self.request_timeout
+        data = {"opts": messages.encode_options(options)}
+        return gather(
+            self._namespace.server.reactor,
+            lambda done: self._ask(node, Question(others, done, found), timeout, messages.FETCH_SOCKETS, data),
+        )
+
+    def add_sockets(self, options: BroadcastOptions, rooms: frozenset[Room]) -> None:
+        self._announce_for(messages.SOCKETS_JOIN, options, rooms=list(rooms))
+        super().add_sockets(options, rooms)
+
+    def del_sockets(self, options: BroadcastOptions, rooms: frozenset[Room]) -> None:
+        self._announce_for(messages.SOCKETS_LEAVE, options, rooms=list(rooms))
+        super().del_sockets(options, rooms)
+
+    def disconnect_sockets(self, options: BroadcastOptions, close: bool) -> None:
+        self._announce_for(messages.DISCONNECT_SOCKETS, options, close=close)
+        super().disconnect_sockets(options, close)
+
+    def _announce_for(self, kind: int, options: BroadcastOptions, **data: Any) -> None:
+        if not options.local:
+            self.join_cluster()
+            self._announce(kind, {"opts": messages.encode_options(options), **data})
+
+    def server_side_emit(self, data: list[Any], done: Done | None) -> None:
+        node = self.join_cluster()
+        if done is None:
+            self._announce(messages.SERVER_SIDE_EMIT, {"packet": data})
+        elif others := self._others():
+            question = Question(others, done, [])
+            self._ask(node, question, self.request_timeout, messages.SERVER_SIDE_EMIT, {"packet": data})
+        else:
+            done(None, [])
+
+    # -- what other servers ask for (on the driver's thread: nothing may block) -----------------------------------
+
+    def _receive(self, node: Node, message: Message) -> None:
+        sender, kind, data = message["uid"], message["type"], message.get("data") or {}
+        match kind:
+            case messages.BROADCAST:
+                self._receive_broadcast(node, sender, data)
+            case messages.SOCKETS_JOIN:
+                super().add_sockets(messages.decode_options(data["opts"]), frozenset(data["rooms"]))
+            case messages.SOCKETS_LEAVE:
+                super().del_sockets(messages.decode_options(data["opts"]), frozenset(data["rooms"]))
+            case messages.DISCONNECT_SOCKETS:
+                super().disconnect_sockets(messages.decode_options(data["opts"]), bool(data.get("close")))
+            case messages.FETCH_SOCKETS:
+                options = messages.decode_options(data["opts"])
+                node.outbox.put(self._describe_sockets, node, sender, options, data["requestId"], cost=1)
+            case messages.SERVER_SIDE_EMIT:
+                self._receive_event(node, sender, data)
+            case _:
+                self._receive_response(node, sender, kind, data)
+
+    def _receive_broadcast(self, node: Node, sender: str, data: dict[str, Any]) -> None:
+        packet = messages.decode_packet(data["packet"], self._namespace.name)
+        options = messages.decode_options(data["opts"])
+        if "requestId" not in data:
+            super().broadcast(packet, options)
+            return
+        options = replace(options, timeout=options.timeout or self.request_timeout)
+        respond = partial(self._respond, node, sender)
+        super().broadcast_with_ack(packet, options, _AcksForAnother(respond, data["requestId"]))
+
+    def _describe_sockets(self, node: Node, sender: str, options: BroadcastOptions, request_id: str) -> None:
+        sockets = [describe(socket) for socket in self.local_sockets(options)]
+        data = {"requestId": request_id, "sockets": sockets}
+        self._publish_response(node, sender, messages.FETCH_SOCKETS_RESPONSE, data)
+
+    def _receive_event(self, node: Node, sender: str, data: dict[str, Any]) -> None:
+        event = data["packet"]
+        if not isinstance(event, list) or not event:
+            raise ValueError("not an event")
+        if "requestId" in data:
+            # Not in order: the handlers of two servers that ask each other must not wait for one another.
+            answer = partial(self._answer_event, node, sender, event, data["requestId"])
+            self._namespace.server.submit(answer)
+        else:
+            node.events.put(self._namespace.server_side_handlers.run, event, cost=1)
+
+    def _answer_event(self, node: Node, sender: str, event: list[Any], request_id: str) -> None:
+        answer = self._namespace.server_side_handlers.run(event)
+        data = {"requestId": request_id, "packet": answer}
+        self._respond(node, sender, messages.SERVER_SIDE_EMIT_RESPONSE, data)
+
+    def _receive_response(self, node: Node, sender: str, kind: int, data: dict[str, Any]) -> None:
+        request_id = data["requestId"]
+        match kind:
+            case messages.FETCH_SOCKETS_RESPONSE:
+                found = [RemoteSocket(self._namespace, values, self.request_timeout) for values in data["sockets"]]
+                node.questions.update(request_id, lambda question: question.answer_locked(sender, found))
+            case messages.SERVER_SIDE_EMIT_RESPONSE:
+                answer = data.get("packet")
+                node.questions.update(request_id, lambda question: question.answer_locked(sender, [answer]))
+            case messages.BROADCAST_CLIENT_COUNT:
+                clients = int(data["clientCount"])
+                node.ack_requests.update(request_id, lambda request: request.count_locked(sender, clients))
+            case messages.BROADCAST_ACK:
+                args = [data["packet"]] if "packet" in data else []
+                node.ack_requests.update(request_id, lambda request: request.ack_locked(sender, args))
+            case _:
+                raise ValueError(f"unknown type of message {kind!r}")
+
+
+class _AcksForAnother:
+    """Tells another server of the acknowledgements it has asked this one for."""
+
+    __slots__ = ("_request_id", "_respond")
+
+    def __init__(self, respond: partial[None], request_id: str) -> None:
+        self._respond = respond
+        self._request_id = request_id
+
+    def await_servers(self, count: int) -> None:
+        """It knows that."""
+
+    def server_asked(self, clients: int) -> None:
+        data = {"requestId": self._request_id, "clientCount": clients}
+        self._respond(messages.BROADCAST_CLIENT_COUNT, data)
+
+    def answer(self, args: list[Any]) -> None:
+        # Without an argument there is no "packet", as where JavaScript's undefined is written.
+        packet = {"packet": args[0]} if args else {}
+        self._respond(messages.BROADCAST_ACK, {"requestId": self._request_id, **packet})
+
+    def lost(self) -> None:
+        """Its time-out tells it."""

@@ -1,0 +1,119 @@
+"""ClusterAdapterWithHeartbeat: for buses that cannot tell who listens, the servers tell each other."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from ..runtime import Rank, Timer, make_lock
+from . import messages
+from .cluster import ClusterAdapter
+from .membership import Node
+from .messages import Message
+from .requests import Others
+
+if TYPE_CHECKING:
+    from ..socketio.namespace import Namespace
+
+logger = logging.getLogger("wsgi_sio.adapters")
+
+
+class ClusterAdapterWithHeartbeat(ClusterAdapter):
+    """Knows the other servers by the messages they send, so that requests do not wait for those that have died.
+
+    A server that has just started knows none until they have answered its first message: what it asks before that, it
+    asks too few.
+
+    :param heartbeat_interval: seconds after its last message when a server shows that it is alive.
+    :param heartbeat_timeout: seconds without a message after which a server is taken for dead.
+    """
+
+    def __init__(
+        self,
+        namespace: Namespace,
+        *,
+        heartbeat_interval: float = 5.0,
+        heartbeat_timeout: float = 10.0,
+        request_timeout: float = 5.0,
+    ) -> None:
+        super().__init__(namespace, request_timeout=request_timeout)
+        self._interval = heartbeat_interval
+        self._timeout = heartbeat_timeout
+        self._peers_lock = make_lock(Rank.ADAPTER)  # guards the two below
+        self._seen: dict[str, float] = {}  # when each of the other servers was heard of
+        self._left: dict[str, float] = {}  # when it said goodbye, which late messages must not undo
+        self._published = 0.0
+        self._timer: Timer | None = None
+
+    def start(self) -> None:
+        super().start()
+        with self._peers_lock:
+            self._seen, self._left = {}, {}  # a fork has inherited them
+        self._announce(messages.INITIAL_HEARTBEAT)
+        self._tick()
+
+    def close(self) -> None:
+        node = self._node
+        leaving = node is not None and not node.closed
+        super().close()
+        if self._timer is not None:
+            self._timer.cancel()
+        if node is not None and leaving:
+            try:
+                self.publish(self._message(node, messages.ADAPTER_CLOSE, None))
+            except Exception as error:
+                logger.warning("%r could not say goodbye to other servers: %r", self._namespace, error)
+
+    def server_count(self) -> int:
+        self.join_cluster()
+        return 1 + len(self._seen)
+
+    def _others(self) -> Others:
+        with self._peers_lock:
+            return frozenset(self._seen)
+
+    def _publish(self, kind: int, data: dict[str, Any] | None = None) -> None:
+        self._published = time.monotonic()
+        super()._publish(kind, data)
+
+    def _receive(self, node: Node, message: Message) -> None:
+        sender, kind = message["uid"], message["type"]
+        if kind == messages.ADAPTER_CLOSE:
+            self._forget(node, sender, for_good=True)
+            return
+        if sender != messages.EMITTER:
+            with self._peers_lock:
+                if sender not in self._left:
+                    self._seen[sender] = time.monotonic()
+        if kind == messages.INITIAL_HEARTBEAT:
+            node.outbox.put(self._announce, messages.HEARTBEAT, cost=1)
+        elif kind != messages.HEARTBEAT:
+            super()._receive(node, message)
+
+    def _forget(self, node: Node, uid: str, for_good: bool = False) -> None:
+        with self._peers_lock:
+            self._seen.pop(uid, None)
+            if for_good:
+                self._left[uid] = time.monotonic()
+        node.questions.excuse(uid)
+        node.ack_requests.excuse(uid)
+
+    def _tick(self) -> None:
+        """Forget the dead, show that this server lives, and come again when the next of both may be due."""
+        node = self._node
+        if node is None or node.closed:
+            return
+        now = time.monotonic()
+        with self._peers_lock:
+            dead = [uid for uid, seen in self._seen.items() if now - seen >= self._timeout]
+            self._left = {uid: since for uid, since in self._left.items() if now - since < self._timeout}
+        for uid in dead:
+            logger.warning("%r has not heard of the server %s for %g s", self._namespace, uid, self._timeout)
+            self._forget(node, uid)
+        if now - self._published >= self._interval:
+            self._published = now
+            node.outbox.put(self._announce, messages.HEARTBEAT, cost=1)
+        with self._peers_lock:
+            due = min([self._published + self._interval, *(seen + self._timeout for seen in self._seen.values())])
+        self._timer = self._namespace.server.reactor.call_later(max(due - now, 0.01), self._tick)

@@ -1,0 +1,192 @@
+"""RemoteSocket: a client of another server of the cluster; what is done with it goes through the adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from .acks import BlockingAck, BroadcastAcks, CallbackAck
+from .handlers import check_event
+
+if TYPE_CHECKING:
+    from ..adapters.base import Room
+    from .broadcast import BroadcastOperator
+    from .namespace import Namespace
+    from .socket import Socket
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteHandshake:
+    """What is known of another server's :class:`Handshake`: all of it but the WSGI environ."""
+
+    headers: dict[str, str] = field(default_factory=dict)
+    query: dict[str, str] = field(default_factory=dict)
+    auth: dict[str, Any] = field(default_factory=dict)
+    url: str = ""
+    address: str = ""
+    issued: int = 0
+    time: str = ""
+    secure: bool = False
+    xdomain: bool = False
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> RemoteHandshake:
+        """Read what another server has written; other kinds of servers know more, or less."""
+        return cls(**{name: values[name] for name in _HANDSHAKE if name in values})
+
+
+_HANDSHAKE = tuple(field.name for field in fields(RemoteHandshake))
+
+
+class RemoteOperator:
+    """How to emit to one remote socket: what its ``volatile``, ``compress`` and ``timeout`` return. Immutable."""
+
+    __slots__ = ("_operator", "_patience")
+
+    def __init__(self, operator: BroadcastOperator, patience: float) -> None:
+        self._operator = operator
+        self._patience = patience  # seconds to wait for an acknowledgement, unless timeout() says otherwise
+
+    @property
+    def volatile(self) -> RemoteOperator:
+        """See :attr:`Socket.volatile`."""
+        return RemoteOperator(self._operator.volatile, self._patience)
+
+    def compress(self, compress: bool) -> RemoteOperator:
+        """See :meth:`Socket.compress`."""
+        return RemoteOperator(self._operator.compress(compress), self._patience)
+
+    def timeout(self, seconds: float) -> RemoteOperator:
+        """See :meth:`Socket.timeout`."""
+        return RemoteOperator(self._operator.timeout(seconds), self._patience)
+
+    def emit(self, event: str, *args: Any, callback: Callable[..., Any] | None = None) -> bool:
+        """Send an event to the client.
+
+        :param callback: called, as a job, with the first argument of the client's acknowledgement; after
+            :meth:`timeout` with an error (or None) before it, and then also when none comes.
+        :return: True; whether the client is still there is not known here.
+        :raises LocalProtocolError: the event's name is reserved.
+        """
+        if callback is None:
+            return self._operator.emit(event, *args)
+        submit = self._operator.namespace.server.submit
+        with_error = self._operator.options.timeout is not None
+        waiter = CallbackAck(callback, lambda func, *answer: submit(partial(func, *answer)), with_error)
+        self._ask(event, args, waiter, None)
+        return True
+
+    def emit_with_ack(self, event: str, *args: Any, timeout: float | None = None) -> Any:
+        """Send an event and block until the client acknowledges it.
+
+        :param timeout: seconds; None waits as long as :meth:`timeout` has said, or else the adapter's time for
+            requests.
+        :return: the first argument of the acknowledgement: more do not come through the cluster.
+        :raises AckTimeout: none came in time.
+        :raises Disconnected: no server of the cluster has the client any more.
+        """
+        waiter = BlockingAck(self._operator.namespace.server.reactor)
+        self._ask(event, args, waiter, timeout)
+        return waiter.wait(None)
+
+    def send(self, *args: Any) -> bool:
+        """Emit the event "message"."""
+        return self.emit("message", *args)
+
+    def _ask(self, event: str, args: tuple[Any, ...], waiter: BlockingAck | CallbackAck, timeout: float | None) -> None:
+        check_event(event)
+        seconds = timeout if timeout is not None else self._operator.options.timeout
+        operator = self._operator.timeout(self._patience if seconds is None else seconds)
+        operator.collect(event, args, _OneAnswer(partial(_tell, waiter)))
+
+
+class RemoteSocket(RemoteOperator):
+    """A client of another server, as it was when :meth:`BroadcastOperator.fetch_sockets` asked.
+
+    It is used like a :class:`Socket`, but has no listeners, and one argument is all that comes back of an
+    acknowledgement.
+
+    :ivar id: as that server knows it.
+    :ivar nsp: its namespace, as this server has it.
+    :ivar handshake: headers, query, auth and more of how it connected.
+    :ivar rooms: a snapshot; :meth:`join` and :meth:`leave` do not change it.
+    :ivar data: a snapshot of what can travel: None, booleans, numbers, strings, bytes, lists and dicts.
+    """
+
+    __slots__ = ("data", "handshake", "id", "nsp", "rooms")
+
+    def __init__(self, namespace: Namespace, values: Mapping[str, Any], patience: float) -> None:
+        """
+        :param values: what :func:`describe` has given on the other server.
+        :param patience: seconds to wait for acknowledgements, unless told otherwise.
+        """
+        self.id: str = values["id"]
+        super().__init__(namespace.to(self.id), patience)
+        self.nsp = namespace
+        self.handshake = RemoteHandshake.of(values["handshake"])
+        self.rooms: set[Room] = set(values["rooms"])
+        self.data: dict[str, Any] = values.get("data", {})
+
+    def __repr__(self) -> str:
+        return f"<RemoteSocket {self.id} of {self.nsp.name!r}>"
+
+    def join(self, room: Room | Iterable[Room]) -> None:
+        """Make it join a room, or several."""
+        self._operator.sockets_join(room)
+
+    def leave(self, room: Room) -> None:
+        """Make it leave a room."""
+        self._operator.sockets_leave(room)
+
+    def disconnect(self, close: bool = False) -> None:
+        """See :meth:`Socket.disconnect`."""
+        self._operator.disconnect_sockets(close)
+
+
+class _OneAnswer(BroadcastAcks):
+    """The acknowledgement of one client, with all the arguments that come."""
+
+    __slots__ = ()
+
+    def answer(self, args: list[Any]) -> None:
+        super().answer([args])
+
+
+def _tell(waiter: BlockingAck | CallbackAck, error: Exception | None, answers: list[list[Any]]) -> None:
+    if error is not None:
+        waiter.fail(error)
+    elif answers:
+        waiter.answer(answers[0])
+    else:
+        waiter.lost()  # no server has asked a client
+
+
+def describe(socket: Socket) -> dict[str, Any]:
+    """What another server needs for its :class:`RemoteSocket`; this one's data is copied on the way."""
+    handshake = {name: getattr(socket.handshake, name) for name in _HANDSHAKE}
+    described: dict[str, Any] = _portable(
+        {"id": socket.id, "handshake": handshake, "rooms": sorted(socket.rooms), "data": socket.data}
+    )
+    return described
+
+
+_LEFT_OUT = object()
+_DEEPEST = 100
+
+
+def _portable(value: Any, inside: tuple[int, ...] = ()) -> Any:
+    """A copy without what other processes cannot read, and without what contains itself (or is nested as deeply)."""
+    if value is None or isinstance(value, (bool, int, float, str, bytes)):
+        return value
+    if id(value) in inside or len(inside) > _DEEPEST:
+        return _LEFT_OUT
+    inside = (*inside, id(value))
+    if isinstance(value, dict):
+        pairs = [(key, _portable(item, inside)) for key, item in list(value.items()) if isinstance(key, str)]
+        return {key: item for key, item in pairs if item is not _LEFT_OUT}
+    if isinstance(value, (list, tuple)):
+        items = [_portable(item, inside) for item in list(value)]
+        return [None if item is _LEFT_OUT else item for item in items]
+    return _LEFT_OUT
