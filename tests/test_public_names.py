@@ -35,9 +35,10 @@ ENGINE = ["MESSAGE", "EngineConfig", "EngineRequest", "EngineServer", "Packet", 
 
 METHODS = {
     "Server": "close compress emit event except_ fetch_sockets in_ local of off on once send sleep sockets "
-    "sockets_join sockets_leave disconnect_sockets start_background_task timeout to use volatile",
+    "sockets_join sockets_leave disconnect_sockets start_background_task timeout to use volatile "
+    "server_side_emit server_side_emit_with_ack on_server_side",
     "Namespace": "compress disconnect_sockets emit event except_ fetch_sockets in_ local off on once send "
-    "sockets_join sockets_leave timeout to use volatile",
+    "sockets_join sockets_leave timeout to use volatile server_side_emit server_side_emit_with_ack on_server_side",
     "Socket": "broadcast compress connected disconnect disconnected emit emit_with_ack except_ in_ join leave local "
     "off on once rooms send timeout to volatile",
     "BroadcastOperator": "compress disconnect_sockets emit emit_with_ack except_ fetch_sockets in_ local send "
