@@ -33,6 +33,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "socketio.jsoncodec",
         "socketio.acks",
         "socketio.remote",
+        "socketio.sends",
         "runtime",
         "exceptions",
     ),

@@ -11,6 +11,7 @@ from ..exceptions import LocalProtocolError
 from .acks import BroadcastAcks, as_job, gather
 from .handlers import check_event
 from .packet import EVENT, Packet
+from .sends import Sends
 
 if TYPE_CHECKING:
     from .namespace import Namespace
@@ -70,7 +71,7 @@ class Broadcasts(Targets):
 
 
 @dataclass(frozen=True, slots=True)
-class BroadcastOperator(Broadcasts):
+class BroadcastOperator(Broadcasts, Sends):
     """See the module's text."""
 
     namespace: Namespace
@@ -107,10 +108,6 @@ class BroadcastOperator(Broadcasts):
         """
         check_event(event)
         return gather(self.namespace.server.reactor, lambda done: self.collect(event, args, BroadcastAcks(done)))
-
-    def send(self, *args: Any) -> bool:
-        """Emit the event "message"."""
-        return self.emit("message", *args)
 
     def collect(self, event: str, args: tuple[Any, ...], acks: BroadcastAcks) -> None:
         """Send an event and let ``acks`` have the acknowledgements.

@@ -14,6 +14,7 @@ from .handlers import CATCH_ALL, LIFE_CYCLE, NO_ACK, HandlerTable, Listens, call
 from .handshake import Handshake
 from .recovery import Recovery
 from .remote import RemoteSocket
+from .sends import Sends
 from .server_side import ServerSide, ServerSideHandlers
 from .socket import Socket
 
@@ -28,7 +29,7 @@ AnyErrorHandler = TypeVar("AnyErrorHandler", bound=Callable[..., Any])
 AnyMiddleware = TypeVar("AnyMiddleware", bound=Middleware)
 
 
-class Namespace(Broadcasts, Listens, ServerSide):
+class Namespace(Broadcasts, Sends, Listens, ServerSide):
     """One namespace of a :class:`Server`; get it with :meth:`Server.of`.
 
     Handlers get the :class:`Socket` first, then what the client sent. Special events, in the order of a client's life:
@@ -117,10 +118,6 @@ class Namespace(Broadcasts, Listens, ServerSide):
     def emit(self, event: str, *args: Any, callback: Callable[..., Any] | None = None) -> bool:
         """Send an event to everybody in the namespace; see :meth:`BroadcastOperator.emit`."""
         return self._operator().emit(event, *args, callback=callback)
-
-    def send(self, *args: Any) -> bool:
-        """Emit the event "message"."""
-        return self.emit("message", *args)
 
     def fetch_sockets(self) -> list[Socket | RemoteSocket]:
         """All sockets of the namespace."""

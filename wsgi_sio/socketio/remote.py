@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .acks import BlockingAck, BroadcastAcks, CallbackAck
 from .handlers import check_event
+from .sends import Sends
 
 if TYPE_CHECKING:
     from ..adapters.base import Room
@@ -40,7 +41,7 @@ class RemoteHandshake:
 _HANDSHAKE = tuple(field.name for field in fields(RemoteHandshake))
 
 
-class RemoteOperator:
+class RemoteOperator(Sends):
     """How to emit to one remote socket: what its ``volatile``, ``compress`` and ``timeout`` return. Immutable."""
 
     __slots__ = ("_operator", "_patience")
@@ -90,10 +91,6 @@ class RemoteOperator:
         waiter = BlockingAck(self._operator.namespace.server.reactor)
         self._ask(event, args, waiter, timeout)
         return waiter.wait(None)
-
-    def send(self, *args: Any) -> bool:
-        """Emit the event "message"."""
-        return self.emit("message", *args)
 
     def _ask(self, event: str, args: tuple[Any, ...], waiter: BlockingAck | CallbackAck, timeout: float | None) -> None:
         check_event(event)

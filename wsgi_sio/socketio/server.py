@@ -28,6 +28,7 @@ from .packet import Packet
 from .parser import JSON_PARSER, Parser
 from .recovery import RecoveryConfig
 from .remote import RemoteSocket
+from .sends import Sends
 from .server_side import ServerSide
 from .socket import Socket
 from .v2 import ConnectionV2
@@ -37,7 +38,7 @@ logger = logging.getLogger("wsgi_sio.socketio")
 _SHUTTING_DOWN = "server shutting down"
 
 
-class Server(Broadcasts, Listens, ServerSide):
+class Server(Broadcasts, Sends, Listens, ServerSide):
     """A Socket.IO server (protocol 5); wrap your app with :class:`wsgi_sio.WSGIApp` to serve it.
 
     Registration, broadcasting and middlewares are those of the namespace ``/``.
@@ -231,10 +232,6 @@ class Server(Broadcasts, Listens, ServerSide):
     def emit(self, event: str, *args: Any, callback: Callable[..., Any] | None = None) -> bool:
         """Send an event to everybody in the namespace ``/``; see :meth:`BroadcastOperator.emit`."""
         return self._main.emit(event, *args, callback=callback)
-
-    def send(self, *args: Any) -> bool:
-        """Emit the event "message"."""
-        return self._main.send(*args)
 
     def fetch_sockets(self) -> list[Socket | RemoteSocket]:
         """All sockets of the namespace ``/``."""

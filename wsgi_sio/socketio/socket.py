@@ -19,6 +19,7 @@ from .handlers import NO_ACK, HandlerTable, Listens, check_event
 from .handshake import Handshake
 from .listeners import ListensToAny
 from .packet import ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Packet
+from .sends import Sends
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -29,7 +30,7 @@ CONNECTING, CONNECTED, DISCONNECTED = range(3)
 EventMiddleware = Callable[[list[Any]], object]
 
 
-class Socket(Targets, Listens, ListensToAny):
+class Socket(Targets, Sends, Listens, ListensToAny):
     """A client in a namespace; handlers get it as their first argument.
 
     :ivar id: 20 characters; not the engine session's id.
@@ -129,10 +130,6 @@ class Socket(Targets, Listens, ListensToAny):
         finally:
             self.conn.session.expect_answer(-1)
             self._acks.pop(ack_id, None)
-
-    def send(self, *args: Any) -> bool:
-        """Emit the event "message"."""
-        return self.emit("message", *args)
 
     def _emit(
         self, event: str, args: tuple[Any, ...], options: BroadcastOptions, callback: Callable[..., Any] | None
@@ -346,7 +343,7 @@ class Socket(Targets, Listens, ListensToAny):
         return True
 
 
-class SocketOperator(Targets):
+class SocketOperator(Targets, Sends):
     """How to emit to one socket: what ``volatile``, ``compress`` and ``timeout`` of a socket return. Immutable."""
 
     __slots__ = ("_options", "_socket")
@@ -386,7 +383,3 @@ class SocketOperator(Targets):
     def emit_with_ack(self, event: str, *args: Any) -> Any:
         """See :meth:`Socket.emit_with_ack`."""
         return self._socket.emit_with_ack(event, *args, timeout=self._options.timeout)
-
-    def send(self, *args: Any) -> bool:
-        """Emit the event "message"."""
-        return self.emit("message", *args)
