@@ -83,7 +83,9 @@ class Decoder:
         fields = _decode(bytes(data))
         if type(fields) is not dict:
             raise DecodeError("a packet is a map")
-        kind, nsp, ack_id = fields.get("type"), fields.get("nsp"), fields.get("id")
+        kind: Any = fields.get("type")
+        nsp = fields.get("nsp")
+        ack_id: Any = fields.get("id")
         if not _is_integer(kind) or not CONNECT <= kind <= CONNECT_ERROR:
             raise DecodeError("unknown packet type")
         if type(nsp) is not str:
