@@ -1,4 +1,4 @@
-"""``python -m wsgi_sio``: serve the demonstration, a chat to open in the browser."""
+"""``python -m wsgi_sio``: serve the demonstration, a chat to open in the browser; or run one of the ``COMMANDS``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from wsgi_sio.client_files import ClientUnavailable, find_client, install_client
 
@@ -21,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line: without a command it is the demonstration; a command sets its own ``run``."""
+    """The command line: without a command it is the demonstration."""
     parser = argparse.ArgumentParser(
         prog="python -m wsgi_sio", description="Serve a chat that shows what the library does."
     )
@@ -30,7 +31,20 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--client-dir", metavar="DIR", help="directory that holds socket.io.min.js; npm is not asked")
     parser.add_argument("--server", choices=sorted(SERVERS), default="werkzeug", help="default: %(default)s")
     parser.set_defaults(run=run_demo)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        subparser = commands.add_parser(name, help=command.help, description=f"{command.help}.")
+        command.add_arguments(subparser)
+        subparser.set_defaults(run=command.run)
     return parser
+
+
+class Command(NamedTuple):
+    """What ``python -m wsgi_sio NAME`` does."""
+
+    help: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
 
 
 def run_demo(options: argparse.Namespace) -> int:
@@ -80,6 +94,39 @@ def serve_with_gevent(host: str, port: int, client: Path) -> None:
 
 
 SERVERS = {"werkzeug": serve_with_werkzeug, "gevent": serve_with_gevent}
+
+
+def add_migrate_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``migrate``."""
+    parser.add_argument("path", type=Path, help="a file, or a directory with all below it")
+    parser.add_argument("--apply", action="store_true", help="rewrite the imports that need nothing else")
+
+
+def run_migrate(options: argparse.Namespace) -> int:
+    """List the uses, a line each; 1 when a file could not be read or written."""
+    from wsgi_sio.migrate import migrate
+
+    uses = edits = problems = 0
+    try:
+        for report in migrate(options.path, apply=options.apply):
+            for use in report.uses:
+                mark = "" if use.edit is None else " [rewritten]" if report.rewritten else " [--apply]"
+                print(f"{report.path}:{use.line}: {use.what} -> {use.becomes}{mark}")
+                edits += use.edit is not None
+            if report.problem is not None:
+                print(f"{report.path}: {report.problem}", file=sys.stderr)
+                problems += 1
+            uses += len(report.uses)
+    except FileNotFoundError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{uses} uses; {edits} of them imports {'rewritten' if options.apply else 'for --apply to rewrite'}")
+    return 1 if problems else 0
+
+
+COMMANDS = {
+    "migrate": Command("List what code uses of Flask-SocketIO and python-socketio", add_migrate_arguments, run_migrate),
+}
 
 
 def _announce(host: str, port: int) -> None:

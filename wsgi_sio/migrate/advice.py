@@ -1,0 +1,165 @@
+"""What becomes of each name of the old packages.
+
+A dotted name stands for what can be reached by it; ``()`` is an instance of the class before it.  The longest entry
+that a name begins with is its advice.
+"""
+
+from __future__ import annotations
+
+# The packages whose uses are looked for.
+PACKAGES = frozenset(("flask_socketio", "socketio", "engineio", "eventlet", "geventwebsocket"))
+
+# Classes whose instances are followed.
+CLASSES = frozenset(("flask_socketio.SocketIO", "socketio.Server", "socketio.Client", "socketio.SimpleClient"))
+
+# What wsgi_sio.flask has under the same name.
+FLASK_NAMES = frozenset(
+    ("ConnectionRefusedError", "Namespace", "SocketIO", "SocketIOTestClient", "call", "close_room", "disconnect")
+    + ("emit", "join_room", "leave_room", "rooms", "send")
+)
+
+_ASYNCIO = "there is no asyncio here: stay with python-socketio for this"
+_ADAPTER = "the option adapter= of wsgi_sio.Server, where several processes serve"
+_PRIVATE_MANAGER = "still there to read; better: socketio.io.of(namespace).in_(room).fetch_sockets(), socket.rooms"
+_PRIVATE_ENGINE = "its options are still there to read; better: the options given to SocketIO, socketio.io.engine"
+
+ADVICE: dict[str, str] = {
+    "flask_socketio": "wsgi_sio.flask, once nothing is used that it does not have",
+    # -- what applications look at behind Flask-SocketIO
+    "flask_socketio.SocketIO().server.manager": _PRIVATE_MANAGER,
+    "flask_socketio.SocketIO().server.eio": _PRIVATE_ENGINE,
+    "flask_socketio.SocketIO().server.environ": "still there to read; better: flask.request.environ in a handler",
+    # -- python-socketio's server
+    "socketio": "wsgi_sio; what is like it there is told at each use",
+    "socketio.Server": "wsgi_sio.Server; handlers get the Socket first: socket.id for the sid, socket.handshake for the"
+    " environ; the connect handler is (socket, auth)",
+    "socketio.Server().on": "the same, with the handler (socket, *args) instead of (sid, data)",
+    "socketio.Server().event": "the same, with the handler (socket, *args) instead of (sid, data)",
+    "socketio.Server().emit": "socket.emit(event, *args) to one client, io.to(room).emit(...) to a room,"
+    " io.except_(sid).emit(...) for skip_sid, io.of(namespace) first for a namespace; a tuple is several arguments",
+    "socketio.Server().send": "socket.send(*args), io.to(room).send(*args)",
+    "socketio.Server().call": "socket.emit_with_ack(event, *args, timeout=seconds)",
+    "socketio.Server().enter_room": "socket.join(room)",
+    "socketio.Server().leave_room": "socket.leave(room)",
+    "socketio.Server().close_room": "io.in_(room).sockets_leave(room)",
+    "socketio.Server().rooms": "socket.rooms",
+    "socketio.Server().get_session": "socket.data, a dictionary",
+    "socketio.Server().save_session": "socket.data, a dictionary: nothing to save",
+    "socketio.Server().session": "socket.data, a dictionary: no context manager",
+    "socketio.Server().disconnect": "socket.disconnect(); disconnect(close=True) also closes the connection",
+    "socketio.Server().get_environ": "socket.handshake.environ",
+    "socketio.Server().environ": "socket.handshake.environ",
+    "socketio.Server().transport": "socket.conn.session.transport.name",
+    "socketio.Server().register_namespace": "io.of(name, Class)",
+    "socketio.Server().handle_request": "wsgi_sio.WSGIApp(io)",
+    "socketio.Server().shutdown": "io.close(), or io.drain(seconds)",
+    "socketio.Server().manager": "io.of(namespace).fetch_sockets(), .in_(room).fetch_sockets(), socket.rooms",
+    "socketio.Server().eio": "io.engine",
+    "socketio.Server().reason": "the reference's strings, such as 'client namespace disconnect'",
+    "socketio.WSGIApp": "wsgi_sio.WSGIApp(io, app); static files are the app's, or WhiteNoise's, to serve",
+    "socketio.Middleware": "wsgi_sio.WSGIApp(io, app)",
+    "socketio.Namespace": "wsgi_sio.Namespace, with methods on_<event>(self, socket, *args); io.of(name, Class)",
+    "socketio.exceptions.ConnectionRefusedError": "wsgi_sio.ConnectRefused(message, data)",
+    "socketio.exceptions.TimeoutError": "wsgi_sio.AckTimeout",
+    "socketio.exceptions.DisconnectedError": "wsgi_sio.Disconnected",
+    "socketio.exceptions.ConnectionError": "wsgi_sio.ConnectionFailed",
+    "socketio.exceptions.SocketIOError": "wsgi_sio.SocketIOError",
+    "socketio.exceptions": "the errors of wsgi_sio.exceptions",
+    "socketio.Manager": "none is needed",
+    "socketio.PubSubManager": _ADAPTER,
+    "socketio.RedisManager": _ADAPTER,
+    "socketio.KombuManager": _ADAPTER,
+    "socketio.KafkaManager": _ADAPTER,
+    "socketio.ZmqManager": _ADAPTER,
+    "socketio.MsgPackPacket": "parser=wsgi_sio.socketio.packet_msgpack",
+    # -- python-socketio's clients
+    "socketio.Client": "wsgi_sio.client.Client(url, **options): connect() takes no URL, auth= and path= are options",
+    "socketio.Client().sid": "client.id",
+    "socketio.Client().call": "client.emit_with_ack(event, *args, timeout=seconds)",
+    "socketio.Client().emit": "client.emit(event, *args): a tuple becomes several arguments",
+    "socketio.ClientNamespace": "the handlers of a client: one client for each namespace",
+    "socketio.SimpleClient": "wsgi_sio.client.SimpleClient, with id instead of sid",
+    "socketio.SimpleClient().sid": "client.id",
+    # -- asyncio
+    "socketio.ASGIApp": _ASYNCIO,
+    "socketio.AsyncServer": _ASYNCIO,
+    "socketio.AsyncClient": _ASYNCIO,
+    "socketio.AsyncSimpleClient": _ASYNCIO,
+    "socketio.AsyncNamespace": _ASYNCIO,
+    "socketio.AsyncClientNamespace": _ASYNCIO,
+    "socketio.AsyncManager": _ASYNCIO,
+    "socketio.AsyncRedisManager": _ASYNCIO,
+    "socketio.AsyncAioPikaManager": _ASYNCIO,
+    "engineio.AsyncServer": _ASYNCIO,
+    "engineio.AsyncClient": _ASYNCIO,
+    "engineio.ASGIApp": _ASYNCIO,
+    # -- what is below
+    "engineio": "wsgi_sio.engineio; what is like it there is told at each use",
+    "engineio.Server": "wsgi_sio.engineio.EngineServer",
+    "engineio.WSGIApp": "wsgi_sio.WSGIApp",
+    "engineio.Middleware": "wsgi_sio.WSGIApp",
+    "engineio.payload.Payload.max_decode_packets": "delete it: any number of packets is taken, and bytes are limited by"
+    " max_http_buffer_size",
+    "eventlet": "eventlet is not supported: delete it for threads, or put gevent's monkey.patch_all() in its place",
+    "geventwebsocket": "delete it: WebSocket needs no server or worker class of its own",
+}
+
+_LOGGERS = "ignored: set the level of logging.getLogger('wsgi_sio')"
+_FLASK = {
+    "async_mode": "leave it out: threads serve, or greenlets where gevent has patched the standard library",
+    "message_queue": "refused: the error says what to do instead",
+    "client_manager": "refused: the error says what to do instead",
+    "logger": _LOGGERS,
+    "engineio_logger": _LOGGERS,
+    "monitor_clients": "leave it out: clients that have gone are always noticed",
+    "async_handlers": "leave it out: a client's events are handled in order, those of different clients side by side",
+    "allow_unsafe_werkzeug": "leave it out",
+}
+
+# By what is called: keyword arguments that are not what they were.
+OPTIONS: dict[str, dict[str, str]] = {
+    "flask_socketio.SocketIO": _FLASK,
+    "flask_socketio.SocketIO().init_app": _FLASK,
+    "flask_socketio.SocketIO().run": _FLASK,
+    "socketio.Server": {
+        "async_mode": _FLASK["async_mode"],
+        "client_manager": _ADAPTER,
+        "logger": _LOGGERS.removeprefix("ignored: "),
+        "engineio_logger": _LOGGERS.removeprefix("ignored: "),
+        "serializer": "parser=wsgi_sio.socketio.packet_msgpack for 'msgpack'",
+        "always_connect": "leave it out: emit from the handler of 'connection', which runs after the answer",
+        "namespaces": "io.of(name) for each: only these can be joined",
+        "monitor_clients": _FLASK["monitor_clients"],
+        "async_handlers": "False is the default here: a client's events are handled in order",
+        "compression_threshold": "http_compression=bytes; None for never",
+    },
+}
+
+# Where a chain of attributes ends like this and speaks of socketio, whatever it begins with.
+PRIVATE: dict[tuple[str, str], str] = {
+    ("server", "manager"): _PRIVATE_MANAGER,
+    ("server", "eio"): _PRIVATE_ENGINE,
+}
+
+_VERSION = r"(?:\[[\w, -]*\])?(?:\s*[=<>~!]=?\s*[\w.*]+)*"
+
+# In requirements and commands, by pattern; the first that matches somewhere has it.
+TEXT_ADVICE: tuple[tuple[str, str], ...] = (
+    (rf"\bflask[-_]socketio\b{_VERSION}", "wsgi-sio[flask]"),
+    (rf"\bpython-(?:socketio|engineio)\b{_VERSION}", "wsgi-sio"),
+    (rf"\bgevent-websocket\b{_VERSION}", "delete it: wsgi-sio[gevent] is enough"),
+    (rf"\bsimple-websocket\b{_VERSION}", "it comes with wsgi-sio"),
+    (r"\b(?:geventwebsocket\.\w+\.)?GeventWebSocketWorker\b", "gevent"),
+    (r"(?:-k|--worker-class)[ =]eventlet\b", "-k gevent, or --threads 100"),
+    (rf"\beventlet\b{_VERSION}", "delete it, or gevent"),
+)
+
+
+def advice_for(name: str) -> str | None:
+    """The advice for a dotted name; None for what needs none."""
+    known = name
+    while known not in ADVICE:
+        if not known or known.endswith("()"):
+            return None
+        known = known.rpartition(".")[0]
+    return "there is nothing like it" if known in ("socketio", "engineio") and known != name else ADVICE[known]
