@@ -89,12 +89,15 @@ def test_a_bad_payload_ends_the_session_behind_its_good_packets(
     assert engine.reasons == ["parse error"]
 
 
-def test_the_size_limit_is_inclusive_and_more_is_413_without_ending_the_session(make_engine: MakeEngine) -> None:
+def test_the_size_limit_is_inclusive_and_more_is_413_without_ending_the_session(
+    make_engine: MakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
     engine = make_engine(max_http_buffer_size=100)
     polling, session = engine.over_polling()
     assert polling.post("4" + "x" * 99).status == 200
     answer = polling.post("4" + "x" * 100)
     assert (answer.status, answer.body) == (413, b"")
+    assert "more than max_http_buffer_size=100 bytes at once, so it is refused" in caplog.text
     assert session.open and len(engine.received) == 1
 
 

@@ -144,11 +144,11 @@ def test_the_client_pings_and_the_server_answers(engine: Engine) -> None:
 
 
 def test_the_server_never_pings_and_waits_for_interval_and_timeout(make_engine: MakeEngine) -> None:
-    engine = make_engine(allow_eio3=True, ping_interval=0.15, ping_timeout=0.15)
+    engine = make_engine(allow_eio3=True, ping_interval=0.4, ping_timeout=0.4)
     good, good_session = over_websocket(engine)
     silent, silent_session = over_websocket(engine)
     for _ in range(4):
-        good.expect_silence(0.12)
+        good.expect_silence(0.25)
         good.send("2")
         assert good.receive() == "3"
     with pytest.raises(Closed):

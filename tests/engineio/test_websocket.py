@@ -57,7 +57,9 @@ def test_many_messages_in_one_chunk_and_fragments(make_engine: MakeEngine) -> No
     assert [websocket.receive() for _ in range(501)] == [*[f"4{n}" for n in range(500)], "4fragments"]
 
 
-def test_the_limit_is_inclusive_and_more_closes_with_1009(make_engine: MakeEngine) -> None:
+def test_the_limit_is_inclusive_and_more_closes_with_1009(
+    make_engine: MakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
     engine = make_engine(echo, max_http_buffer_size=1000)
     websocket, _ = engine.over_websocket()
     websocket.send("4" + "x" * 999)
@@ -65,6 +67,7 @@ def test_the_limit_is_inclusive_and_more_closes_with_1009(make_engine: MakeEngin
     websocket.send("4" + "x" * 1000)
     assert websocket.wait_closed() == 1009
     eventually(lambda: engine.reasons == ["transport error"] and not engine.engine.sessions, "the end")
+    assert "more than max_http_buffer_size=1000 bytes at once, so the connection is closed" in caplog.text
 
 
 @pytest.mark.parametrize(

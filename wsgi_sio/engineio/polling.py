@@ -152,6 +152,8 @@ class PollingTransport:
         except BodyError as error:
             if error.reason is not None:
                 session.close(error.reason, abort=True)
+            if error.status == 413:
+                session.report_too_large("it is refused")
             return Response(error.status, [_NO_STORE, *end_connection(request.environ)])
         session.wait_readable()
         for packet in packets:

@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from ..runtime import Event, Rank, Timer, make_lock
+from ..websocket.frames import CloseCode
 from .config import Environ
 from .packet import MESSAGE, PING, Packet
 
@@ -303,6 +304,8 @@ class Session:
             transport.idle = False
             readable, self._readable = self._readable, None
         self._server.heartbeat.stop(self)
+        if code == CloseCode.MESSAGE_TOO_BIG and reason == "transport error":
+            self.report_too_large("the connection is closed")
         if readable is not None:
             readable.set()
         upgrade = self.upgrade
@@ -318,6 +321,15 @@ class Session:
             self._server.forget(self)
         self._tell(self.on_close, reason)
         return True
+
+    def report_too_large(self, consequence: str) -> None:
+        """Tell the log that the client has sent more than is taken."""
+        limit = self._server.config.max_http_buffer_size
+        self._server.report(
+            "too large a message",
+            f"a client sent more than max_http_buffer_size={limit} bytes at once, so {consequence}; raise it, or have"
+            " clients send large data in pieces",
+        )
 
     def closed(self, transport: Transport) -> None:
         """``transport`` has ended; if it is the session's present one, nothing can reach the client any more."""

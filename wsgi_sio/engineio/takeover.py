@@ -112,7 +112,7 @@ def take(environ: Environ, reactor: Reactor) -> Taken:
     early = _read_ahead(environ, server_sock)
     if _is_tls(server_sock):
         held = reactor.event()
-        return Taken(TLSSocket(server_sock, held), early, held)
+        return Taken(HeldTLSSocket(server_sock, held), early, held)
     fd = _swap_greenlet(server_sock) if hasattr(server_sock, "_sock") else _swap_thread(server_sock)
     sock = _socket.socket(fileno=fd)
     sock.setblocking(False)
@@ -188,15 +188,14 @@ def peer_left(environ: Environ) -> bool:
 
 
 class TLSSocket:
-    """A TLS connection that stays in the server's hands: non-blocking, one thread in OpenSSL at a time, never closed.
+    """A TLS connection: non-blocking, one thread in OpenSSL at a time.
 
     OpenSSL's "want" answers become BlockingIOError, so the transport sees an ordinary socket.
     """
 
-    def __init__(self, sock: Any, over: Event) -> None:
+    def __init__(self, sock: Any) -> None:
         sock.settimeout(0.0)
         self._sock = sock
-        self._over = over
         self._lock = make_lock(Rank.LEAF)
 
     def fileno(self) -> int:
@@ -226,6 +225,17 @@ class TLSSocket:
             tcp.shutdown(how)
         finally:
             tcp.close()
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+class HeldTLSSocket(TLSSocket):
+    """One that stays in the server's hands, and is never closed here."""
+
+    def __init__(self, sock: Any, over: Event) -> None:
+        super().__init__(sock)
+        self._over = over
 
     def close(self) -> None:
         """Let the WSGI thread go; the server closes the socket itself."""

@@ -9,16 +9,14 @@ that the close frame is not lost to a reset.
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Protocol
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 from ..runtime import Reactor, Timer, Watch
 from ..websocket.frames import BINARY, PONG, TEXT, encode_close, encode_frame
 from ..websocket.messages import Close, MessageDecoder, Ping, Violation
 from .packet import NOOP, Packet, to_utf8
 from .takeover import ClientSocket
-
-if TYPE_CHECKING:
-    from .session import Session
 
 _CHUNK = 65536
 # How long a peer may take to close after we have (seconds).
@@ -35,8 +33,24 @@ class Owner(Protocol):
     def close(self, reason: str, *, abort: bool = False, code: int | None = None) -> bool: ...
 
 
+class Carried(Owner, Protocol):
+    """Whose packets a WebSocket carries: a :class:`Session` or, on the client, an engine."""
+
+    @property
+    def lock(self) -> AbstractContextManager[Any]: ...
+
+    @property
+    def paused(self) -> bool: ...
+
+    def send(self, packets: list[Packet]) -> bool: ...
+
+    def next_batch(self, transport: Any, limit: int) -> list[Packet] | None: ...
+
+    def closed(self, transport: Any) -> None: ...
+
+
 class WebSocketTransport:
-    """See the module's text."""
+    """See the module's text; the client's end differs in its masks."""
 
     __slots__ = (
         "_aborted",
@@ -57,13 +71,13 @@ class WebSocketTransport:
     name = "websocket"
     linger = 5.0
 
-    def __init__(self, session: Session, sock: ClientSocket, reactor: Reactor, max_message_size: int) -> None:
+    def __init__(self, session: Carried, sock: ClientSocket, reactor: Reactor, max_message_size: int) -> None:
         self.session = session
         self.owner: Owner = session
         self.idle = False
         self._sock = sock
         self._reactor = reactor
-        self._decoder = MessageDecoder(expect_masked=True, max_message_size=max_message_size)
+        self._decoder = MessageDecoder(expect_masked=self.mask() is None, max_message_size=max_message_size)
         self._unsent: memoryview | None = None
         self._finishing = False
         self._aborted = False
@@ -81,6 +95,16 @@ class WebSocketTransport:
 
     def fileno(self) -> int:
         return self._sock.fileno()
+
+    def mask(self) -> bytes | None:
+        """What the next frame is masked with."""
+        return None
+
+    def encode(self, packets: list[Packet]) -> bytes:
+        """The frames of ``packets``."""
+        if len(packets) == 1:
+            return packets[0].frame or build_frame(packets[0])
+        return b"".join([packet.frame or build_frame(packet) for packet in packets])
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -136,10 +160,7 @@ class WebSocketTransport:
     # -- writing (by the holder of the baton) -------------------------------------------------------------------
 
     def write(self, packets: list[Packet]) -> None:
-        if len(packets) == 1:
-            self._send(packets[0].frame or build_frame(packets[0]))
-        else:
-            self._send(b"".join([packet.frame or build_frame(packet) for packet in packets]))
+        self._send(self.encode(packets))
 
     def send_accept(self, response: bytes) -> None:
         """Send the 101, the first thing on a connection whose buffer is empty, so it fits."""
@@ -151,9 +172,9 @@ class WebSocketTransport:
     def write_alone(self, packet: Packet) -> None:
         """Send one small packet on a connection that is not the session's (yet); it fits or the peer does not read."""
         try:
-            self._sock.send(packet.frame or build_frame(packet))
+            self._sock.send(self.encode([packet]))
         except OSError:
-            self.finish()
+            self.owner.close("transport error", abort=True)
 
     def on_writable(self) -> None:
         unsent = self._take_unsent()
@@ -191,7 +212,7 @@ class WebSocketTransport:
             if not batch:
                 self.finish()
                 return
-            data = b"".join([packet.frame or build_frame(packet) for packet in batch])
+            data = self.encode(batch)
 
     # -- the end ------------------------------------------------------------------------------------------------
 
@@ -204,7 +225,7 @@ class WebSocketTransport:
         if not self._eof:
             try:
                 # A frame of at most 127 bytes either fits the buffer or the peer has stopped reading anyway.
-                self._sock.send(encode_close(_NO_STATUS if code is None else code))
+                self._sock.send(encode_close(_NO_STATUS if code is None else code, mask=self.mask()))
                 if code is not None:  # an answer, or the peer's fault: nothing more is expected from it
                     self._sock.shutdown(socket.SHUT_WR)
             except OSError:
