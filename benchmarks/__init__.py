@@ -2,5 +2,5 @@
 
 Reading order: ``scenarios`` (what is measured, and how one round goes), ``load`` and ``polling`` (the clients, which
 check every answer), ``servers`` and ``install`` (what is measured against what), ``measure`` (CPU and memory of a
-server), ``report`` (the tables).
+server), ``report`` (the tables).  ``rooms`` stands alone: ``python -m benchmarks.rooms``.
 """

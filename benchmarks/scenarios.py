@@ -123,7 +123,7 @@ def run_round(sample: Sample, scenario: Scenario, ready: Ready, setting: Setting
     polling = scenario.kind == "polling"
     demand = {"pollers" if polling else "websockets": scenario.clients}
     try:
-        _allow_descriptors(scenario.clients * 2 + _SPARE_DESCRIPTORS)
+        allow_descriptors(scenario.clients * 2 + _SPARE_DESCRIPTORS)
         with RunningServer(ready, server_core, **demand) as server, pinned(own_core):
             _run_scenario(sample, scenario, server, setting)
     except (Unavailable, OSError) as error:
@@ -216,7 +216,7 @@ def _difference(after: float | None, before: float | None) -> float | None:
     return None if after is None or before is None else after - before
 
 
-def _allow_descriptors(needed: int) -> None:
+def allow_descriptors(needed: int) -> None:
     """Raise this process's limit of open files, which the server inherits.
 
     :raises Unavailable: the system does not allow so many.

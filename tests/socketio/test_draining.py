@@ -27,8 +27,9 @@ def test_newcomers_are_refused_for_a_while_and_those_who_are_in_are_served(serve
         lambda: (answer := process.request("GET", transport="polling")).status == 503 and answer, "the refusal"
     )
     assert ("Retry-After", "1") in refusal.headers
+    eventually(lambda: len(io.sockets.sockets) == 2, "the first end")
     survivors = [client for client in clients if _is_served(client)]
-    assert len(survivors) == 2  # one has been sent away at once, the others will be later
+    assert len(survivors) == 2
     assert draining.result() is True
     for client in survivors:
         client.wait_closed()

@@ -147,7 +147,7 @@ def test_leaving_and_coming_back_keeps_the_id_and_the_order(serve: Serve) -> Non
         events.append(reason)
 
     client = ClientV2(serve(io)).joined()
-    for _ in range(3):
+    for time in range(3):
         leave.clear()
         client.send("0/chat,")
         client.expect("0/chat,")
@@ -156,10 +156,10 @@ def test_leaving_and_coming_back_keeps_the_id_and_the_order(serve: Serve) -> Non
             client.receive(0.05)
         leave.set()
         client.expect("0/chat,")
-        io.of("/chat").to("room").emit("here")
+        io.of("/chat").to(f"/chat#{client.sid}").emit("here")
         client.expect('2/chat,["here"]')
         client.send("1/chat,")
-        eventually(lambda: not io.of("/chat").sockets, "the end of the socket")
+        eventually(lambda count=4 * (time + 1): len(events) == count, "the end of the socket")
     assert events == ["connection", "client namespace disconnect"] * 6
     adapter: Any = io.of("/chat").adapter
     assert adapter._rooms == {} == adapter._members

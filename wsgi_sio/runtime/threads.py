@@ -113,7 +113,8 @@ class ThreadReactor(Reactor):
 
     def join(self, timeout: float) -> bool:
         deadline = monotonic() + timeout
-        others = self._alive - {threading.current_thread()}
+        me = threading.current_thread()
+        others = {thread for thread in set(self._alive) if thread is not me and thread.ident is not None}
         for thread in others:
             thread.join(max(0.0, deadline - monotonic()))
         return not any(thread.is_alive() for thread in others)
