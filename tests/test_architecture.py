@@ -40,8 +40,11 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "socketio": ("engineio", "adapters", "runtime", "exceptions", "client_files"),
     "client": (
         "websocket",
+        "engineio.config",
         "engineio.packet",
         "engineio.packet_v3",
+        "engineio.takeover",
+        "engineio.websocket",
         "socketio.packet",
         "socketio.jsoncodec",
         "socketio.parser",

@@ -17,6 +17,7 @@ An event's way: bytes -> ``websocket.messages`` -> ``engineio.session`` -> ``soc
 -> handler -> acknowledgement -> ``Session.send``, which writes in the same thread.
 """
 
+from .client import Client, ClientSocket, Manager, SimpleClient
 from .exceptions import (
     AckTimeout,
     ConnectionFailed,
@@ -39,16 +40,20 @@ from .wsgi import WSGIApp
 __all__ = [
     "AckTimeout",
     "BroadcastOperator",
+    "Client",
+    "ClientSocket",
     "ConnectRefused",
     "ConnectionFailed",
     "Disconnected",
     "Handshake",
     "LocalProtocolError",
+    "Manager",
     "Namespace",
     "OutOfContext",
     "RemoteProtocolError",
     "RemoteSocket",
     "Server",
+    "SimpleClient",
     "Socket",
     "SocketIOError",
     "TimedOut",

@@ -1,0 +1,91 @@
+"""The acknowledgements that a socket waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ..exceptions import AckTimeout
+from ..runtime import Rank, Timer, make_lock
+from ..socketio.acks import BlockingAck, Waiter
+from .lease import ReactorLease
+
+
+class FallibleWaiter(Waiter, Protocol):
+    """A waiter that can be told why there will be no answer."""
+
+    def fail(self, error: Exception) -> None:
+        """There will be no answer. Called at most once, instead of the others: must not block."""
+
+
+class PendingAcks:
+    """Waiters by the id of their acknowledgement; each is told once how it ends.
+
+    :ivar on_expired: called with the id when a time-out is over, before its waiter is told.
+    """
+
+    __slots__ = ("_lease", "_lock", "_timers", "_waiters", "on_expired")
+
+    def __init__(self, lease: ReactorLease) -> None:
+        self.on_expired: Callable[[int], None] | None = None
+        self._lease = lease
+        self._lock = make_lock(Rank.LEAF)
+        self._waiters: dict[int, FallibleWaiter] = {}
+        self._timers: dict[int, Timer] = {}
+
+    def __contains__(self, ack_id: int) -> bool:
+        return ack_id in self._waiters
+
+    def expect(self, ack_id: int, waiter: FallibleWaiter, timeout: float | None) -> None:
+        """Give the acknowledgement to ``waiter``, unless ``timeout`` seconds are over before it comes."""
+        with self._lock:
+            self._waiters[ack_id] = waiter
+        if timeout is None:
+            return
+        timer = self._lease.call_later(timeout, lambda: self._time_out(ack_id))
+        with self._lock:
+            waiting = self._waiters.get(ack_id) is waiter
+            if waiting:
+                self._timers[ack_id] = timer
+        if not waiting:
+            timer.cancel()
+
+    def answer(self, ack_id: int, args: list[Any]) -> None:
+        """The acknowledgement has come; one that nobody waits for (any more) is ignored."""
+        waiter = self.forget(ack_id)
+        if waiter is not None:
+            waiter.answer(args)
+
+    def fail(self, ack_id: int, error: Exception) -> None:
+        """It will not come."""
+        waiter = self.forget(ack_id)
+        if waiter is not None:
+            waiter.fail(error)
+
+    def lose(self, buffered: set[int | None]) -> None:
+        """The connection is lost, and with it all acknowledgements but those of events that are still to be sent."""
+        for ack_id in [known for known in list(self._waiters) if known not in buffered]:
+            waiter = self.forget(ack_id)
+            if waiter is not None:
+                waiter.lost()
+
+    def release_blocked(self, error: Exception) -> list[int]:
+        """Let callers that are blocked have ``error``; the ids they waited for."""
+        blocked = [known for known, waiter in list(self._waiters.items()) if isinstance(waiter, BlockingAck)]
+        for ack_id in blocked:
+            self.fail(ack_id, error)
+        return blocked
+
+    def forget(self, ack_id: int) -> FallibleWaiter | None:
+        """Expect it no more; who waited for it."""
+        with self._lock:
+            waiter = self._waiters.pop(ack_id, None)
+            timer = self._timers.pop(ack_id, None)
+        if timer is not None:
+            timer.cancel()
+        return waiter
+
+    def _time_out(self, ack_id: int) -> None:
+        if self.on_expired is not None:
+            self.on_expired(ack_id)
+        self.fail(ack_id, AckTimeout())

@@ -1,0 +1,367 @@
+"""One Engine.IO connection of the client: its state, its outbox, and the one place where it ends.
+
+Life: NEW -> OPENING -> OPEN -> CLOSING (what was queued is still going out) -> CLOSED.
+
+Writing works as in the server's session: whoever finds the transport idle takes it over (the "flush baton"), who finds
+it busy appends to the outbox, which the writer empties before it lets go.  During an upgrade the baton passes to the
+:class:`Upgrade`, which writes the outbox behind its ``5``.  All fields are guarded by ``lock``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+from ..engineio.packet import PONG, Packet, to_utf8
+from ..exceptions import ConnectionFailed, LocalProtocolError
+from ..runtime import Rank, Reactor, Timer, make_lock
+from .address import Address
+from .events import EngineEvents
+from .living import Living
+from .memory import Memory
+from .opening import Handshake, Opening
+from .options import ClientOptions
+from .strand import Strand
+from .upgrade import Upgrade
+from .waiting import WaitingPackets
+from .watchdog import Watchdog
+from .websocket import ClientWebSocket
+
+if TYPE_CHECKING:
+    from .polling import PollingTransport
+
+    Transport: TypeAlias = PollingTransport | ClientWebSocket
+
+NEW, OPENING, OPEN, CLOSING, CLOSED = "new", "opening", "open", "closing", "closed"
+
+# How long what was sent before the end may take to reach the server (seconds).
+_LINGER = 2.0
+# How many packets are sent with one system call.
+_MANY = 1000
+
+
+class EngineClient:
+    """One connection; to connect again, make another.
+
+    :param url: http(s) or ws(s), host, port and query of the server; its path does not count, the options' does.
+    :param memory: what the connection before has left; None for the first.
+    :ivar id: the session's id; empty before the handshake.
+    :ivar state: ``new``, ``opening``, ``open``, ``closing`` or ``closed``.
+    :ivar max_payload: the largest request body or WebSocket message the server takes, in bytes; None if it named none.
+    :ivar ping_interval: seconds between the server's pings.
+    :ivar ping_timeout: how late one may be, in seconds.
+    :ivar upgraded: whether it has gone from polling to WebSocket.
+    :raises ValueError: for a URL of another kind.
+    :raises OSError: ``verify`` or ``cert`` cannot be read.
+    :raises ImportError: polling is among the transports and the requests library is missing.
+    """
+
+    def __init__(
+        self, url: str, options: ClientOptions, reactor: Reactor, events: EngineEvents, memory: Memory | None = None
+    ) -> None:
+        if "polling" in options.transports:
+            from . import http  # noqa: F401  (for its error)
+        self.options = options
+        self.reactor = reactor
+        self.address = Address.of(url, options)
+        self.memory = memory or Memory.of(options)
+        if self.address.secure:
+            self.memory.tls_context()  # for its error
+        self.id = ""
+        self.state = NEW
+        self.max_payload: int | None = None
+        self.ping_interval = 0.0
+        self.ping_timeout = 0.0
+        self.upgraded = False
+        self.upgrade: Upgrade | None = None
+        self._last_upgrade: Upgrade | None = None
+        self.paused = False  # a client reads always
+        self.lock = make_lock(Rank.SESSION)
+        self.living = Living(reactor)
+        self._events = events
+        self._strand = Strand()
+        self._transport: Transport | None = None
+        self._opening: Opening | None = None
+        self._watchdog = Watchdog(reactor, self._silence)
+        self._linger: Timer | None = None
+        self._ending: tuple[str, object] = ("forced close", None)
+        self._surely_fits = 0
+        self._outbox = WaitingPackets(options.max_outbox)
+
+    @property
+    def transport_name(self) -> str | None:
+        """``polling`` or ``websocket``; None before the handshake."""
+        return None if self._transport is None else self._transport.name
+
+    # -- opening ------------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Connect in the background; ``on_open`` or ``on_error`` tells the outcome.
+
+        One that has been closed before gets ``on_error``.
+
+        :raises LocalProtocolError: it has been opened before.
+        """
+        names = list(self.options.transports)
+        if self.options.remember_upgrade and self.memory.websocket_worked and "websocket" in names:
+            names.sort(key="websocket".__ne__)
+        opening = Opening(self, names)
+        with self.lock:
+            if self.state not in (NEW, CLOSED):
+                raise LocalProtocolError("an EngineClient opens one connection, once")
+            closed = self.state == CLOSED
+            if not closed:
+                self.state = OPENING
+                self._opening = opening
+        if closed:
+            self._strand.call_last(self._events.on_error, ConnectionFailed("closed"))
+        else:
+            opening.start()
+
+    def opened(self, transport: Transport, handshake: Handshake) -> None:
+        """``transport`` has got a session."""
+        with self.lock:
+            if self.state != OPENING:
+                return
+            self.state = OPEN
+            self._opening = None
+            self._transport = transport
+            self.id = handshake.sid
+            self.max_payload = handshake.max_payload
+            self.ping_interval = handshake.ping_interval
+            self.ping_timeout = handshake.ping_timeout
+            # No character takes more than four bytes, base64 less: what is shorter need not be measured.
+            self._surely_fits = self.options.max_outbox if self.max_payload is None else self.max_payload // 4
+            upgrade = None
+            if isinstance(transport, ClientWebSocket):
+                self.memory.websocket_worked = True
+            elif self.options.upgrade and "websocket" in {*self.options.transports} & {*handshake.upgrades}:
+                upgrade = self.upgrade = self._last_upgrade = Upgrade(self, transport)
+            transport.idle = True
+        self._watchdog.start(self.ping_interval + self.ping_timeout)
+        if self.state != OPEN:  # closed already
+            self._watchdog.stop()
+        self._strand.call(self._events.on_open)
+        if upgrade is not None:
+            upgrade.start()
+
+    def not_opened(self, error: ConnectionFailed) -> None:
+        """No transport got a session, or nobody wants one any more."""
+        if self.state == OPENING:
+            self.memory.websocket_worked = False
+        self._end_opening(error)
+
+    def _end_opening(self, error: ConnectionFailed) -> bool:
+        with self.lock:
+            if self.state not in (NEW, OPENING):
+                return False
+            self.state = CLOSED
+            opening, self._opening = self._opening, None
+        if opening is not None:
+            opening.cancel()
+            self._strand.call_last(self._events.on_error, error)
+        self.living.expect_no_more()
+        return True
+
+    # -- outbound -----------------------------------------------------------------------------------------------
+
+    def send(self, packets: list[Packet], *, volatile: bool = False) -> bool:
+        """Send ``packets`` together, in order, without blocking; callable from anywhere.
+
+        :param volatile: drop them unless they can go out now.
+        :return: False when they were dropped: the connection is not open, or they were volatile.
+        :raises LocalProtocolError: one is larger than the server takes, or too much waits already; none is sent.
+        """
+        for packet in packets:
+            if packet.size > self._surely_fits:
+                self._check_size(packet)
+        with self.lock:
+            transport = self._transport
+            if self.state != OPEN or transport is None:
+                return False
+            claimed = transport.idle
+            if claimed:
+                transport.idle = False
+            elif volatile:
+                return False
+            else:
+                self._outbox.add(packets)
+        if claimed:
+            transport.write(packets)
+        return True
+
+    def send_own(self, packet: Packet) -> None:
+        """Send what the protocol demands, before whatever waits: a late pong would end the connection."""
+        with self.lock:
+            transport = self._transport
+            if self.state != OPEN or transport is None:
+                return
+            claimed = transport.idle
+            transport.idle = False
+            if not claimed:
+                self._outbox.put_first(packet)
+        if claimed:
+            transport.write([packet])
+
+    def _check_size(self, packet: Packet) -> None:
+        limit = self.max_payload
+        if limit is None:
+            return
+        data = packet.data
+        if isinstance(data, bytes):
+            size = len(data) if self.transport_name == "websocket" else len(packet.text())
+        else:
+            size = len(to_utf8(packet.text()))
+        if size > limit:
+            raise LocalProtocolError(f"a packet of {size} bytes is over the {limit} that the server takes (maxPayload)")
+
+    def next_batch(self, transport: object, limit: int, count: int = _MANY) -> list[Packet] | None:
+        """For the writer of ``transport``: the next packets, about ``limit`` bytes and at most ``count`` of them.
+
+        None: there are none and the caller has handed the baton back, or it has passed to the upgrade.
+        An empty list: there are none and the connection is closing; the caller must finish the transport.
+        """
+        with self.lock:
+            upgrade = self.upgrade
+            if upgrade is None or not upgrade.take_baton_locked():
+                batch = self._outbox.take(limit, count)
+                if batch or self.state != OPEN:
+                    return batch
+                assert self._transport is not None
+                self._transport.idle = True
+                return None
+        upgrade.proceed()
+        return None
+
+    # -- inbound ------------------------------------------------------------------------------------------------
+
+    def receive(self, data: str | bytes) -> None:
+        """Take one packet as a WebSocket message carries it; called by one thread at a time."""
+        if self.state != OPEN:
+            return
+        if type(data) is bytes:
+            self._strand.call(self._events.on_message, data)
+            return
+        kind = data[:1]
+        if kind == "4":
+            self._strand.call(self._events.on_message, data[1:])
+        elif kind == "2":
+            self._watchdog.feed()
+            self.send_own(Packet(PONG))
+            self._strand.call(self._events.on_ping)
+        elif kind == "1":
+            self.close("transport close", abort=True, detail="the server closed the session")
+        elif kind not in ("0", "3", "5", "6") or not kind:
+            self.close("parse error", abort=True, detail=f"unknown packet {data[:20]!r}")
+
+    def may_poll(self, transport: PollingTransport) -> bool:
+        """Whether the polling task shall GET once more; one that is paused ends and leaves the rest to the upgrade."""
+        with self.lock:
+            if transport is not self._transport or self.state == CLOSED:
+                return False
+            upgrade = self.upgrade
+            if upgrade is None or not transport.paused:
+                return True
+            transport.polls = False
+        upgrade.proceed()
+        return False
+
+    def check_alive(self) -> bool:
+        """Whether the server may still be there; asked before sending, since a machine that slept knows no timers.
+
+        False when its ping is overdue: then the connection is closed with "ping timeout".
+        """
+        if self._watchdog.expired:
+            self._silence()
+        return self.state == OPEN
+
+    def _silence(self) -> None:
+        self.abort("ping timeout")
+
+    # -- the upgrade --------------------------------------------------------------------------------------------
+
+    def switch_locked(self, transport: ClientWebSocket) -> list[Packet]:
+        """Make ``transport`` the connection's; the caller holds lock and baton, and writes what is returned."""
+        self.upgrade = None
+        self.upgraded = True
+        self._transport = transport
+        return self._outbox.take_all()
+
+    def switched(self) -> None:
+        """The switch has been made, and nothing has been written or read since."""
+        self._strand.call(self._events.on_upgrade, "websocket")
+
+    def upgrade_failed(self, error: ConnectionFailed) -> None:
+        """It remains polling."""
+        self._strand.call(self._events.on_upgrade_error, error)
+
+    # -- the end ------------------------------------------------------------------------------------------------
+
+    def close(
+        self, reason: str = "forced close", *, abort: bool = False, code: int | None = None, detail: object = None
+    ) -> bool:
+        """End the connection; the first caller wins, the others change nothing.
+
+        :param reason: for ``on_close``, which comes when everything is over: what was sent before is out, unless that
+            takes more than two seconds, and the transport is closed.  A connection that is still opening ends at
+            once, with ``on_error``.
+        :param abort: drop what is queued.
+        :param code: the WebSocket close code.
+        :param detail: more about the reason.
+        :return: whether this call ended it.
+        """
+        if self._end_opening(ConnectionFailed("closed")):
+            return True
+        with self.lock:
+            transport = self._transport
+            if self.state != OPEN or transport is None:
+                return False
+            self.state = CLOSING
+            self._ending = (reason, code if detail is None else detail)
+            if abort:
+                self._outbox.take_all()
+            claimed, transport.idle = transport.idle, False
+            upgrade = self.upgrade
+        self._watchdog.stop()
+        if upgrade is not None:
+            upgrade.fail(None)  # the baton, if it has it, goes back to polling
+        if abort:
+            transport.abort(code, baton=claimed)
+        else:
+            self._limit_lingering()
+            if claimed:
+                transport.finish(code)
+        return True
+
+    def _limit_lingering(self) -> None:
+        timer = self._linger = self.reactor.call_later(_LINGER, self.abort)
+        if self.state == CLOSED:  # that was quick
+            timer.cancel()
+
+    def abort(self, reason: str = "forced close") -> None:
+        """End the connection without waiting for the server; what is still queued is dropped."""
+        self.close(reason, abort=True)
+        upgrade, transport = self._last_upgrade, self._transport
+        if upgrade is not None:
+            upgrade.hurry()
+        if transport is not None:
+            transport.hurry()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until nothing is left of a closed connection: no descriptor, task or timer.
+
+        :param timeout: in seconds.
+        :return: whether that is so; not to be asked in a callback.
+        """
+        return self.living.wait(timeout)
+
+    def closed(self, transport: Transport) -> None:
+        """``transport`` has ended; if it is the connection's, the connection has ended too."""
+        if transport is self._transport:
+            self.close("transport close", abort=True)
+            self.state = CLOSED
+            linger, self._linger = self._linger, None
+            if linger is not None:
+                linger.cancel()
+            self._strand.call_last(self._events.on_close, *self._ending)
+            self.living.expect_no_more()
+        self.living.remove(transport)

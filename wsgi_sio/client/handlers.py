@@ -1,0 +1,68 @@
+"""Running the application's handlers, and telling when they fall behind."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from ..socketio.handlers import CATCH_ALL, NO_ACK, HandlerTable, call
+
+logger = logging.getLogger("wsgi_sio.client")
+
+# From how many bytes of events that wait for their handlers the log tells.
+BACKLOG = 4_000_000
+
+
+def tell(table: HandlerTable, event: str, args: tuple[Any, ...], who: object) -> None:
+    """Run the handlers of something that happened here, each with as many of ``args`` as it takes."""
+    for handler in table.find(event):
+        if handler.once and not table.claim(handler):
+            continue
+        try:
+            handler.func(*args[: handler.most])
+        except Exception:
+            logger.exception("a handler of %r failed for %r", event, who)
+
+
+def dispatch(table: HandlerTable, data: list[Any], spare: int, who: object) -> Any:
+    """Run the handlers of an event from the server; gives what to acknowledge with, or NO_ACK.
+
+    :param spare: how many of the last arguments a handler may do without.
+    """
+    event, *args = data
+    handlers = () if event == CATCH_ALL else table.find(event)
+    given = tuple(args)
+    own = 0
+    if not handlers:
+        handlers, given, own = table.find(CATCH_ALL), tuple(data), 1
+    if not handlers:
+        return NO_ACK
+    try:
+        return call(table, handlers, CATCH_ALL if own else event, given, "the server", own=own, spare=spare)
+    except Exception:
+        logger.exception("a handler of %r failed for %r", event, who)
+        return NO_ACK
+
+
+def runs_beside(table: HandlerTable, event: Any) -> bool:
+    """Whether the handlers of ``event`` may run beside others."""
+    concurrent = table.concurrent
+    return bool(concurrent) and (event in concurrent or (CATCH_ALL in concurrent and not table.find(event)))
+
+
+class BacklogLog:
+    """Tells the log when handlers are slower than the server sends: nothing stops it, so the events pile up."""
+
+    __slots__ = ("_who",)
+
+    def __init__(self, who: object) -> None:
+        self._who = who
+
+    def mailbox_full(self) -> None:
+        logger.warning("the handlers of %r are slower than the server: %d bytes of events wait", self._who, BACKLOG)
+
+    def mailbox_has_room(self) -> None:
+        logger.info("the handlers of %r have caught up", self._who)
+
+    def mailbox_overflows(self) -> None:
+        logger.debug("the handlers of %r fall further behind", self._who)

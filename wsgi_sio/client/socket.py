@@ -1,0 +1,380 @@
+"""ClientSocket: this program in one namespace of a server.
+
+Packets are taken in on an I/O thread; all of the application's code (handlers, callbacks of acknowledgements) runs in
+the socket's mailbox, one job after the other.  So acknowledgements, pings and closes get through while a handler
+blocks, and ``emit_with_ack`` works inside one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..exceptions import ConnectRefused, Disconnected, RemoteProtocolError, TimedOut
+from ..runtime import Rank, SerialQueue, make_event, make_lock
+from ..socketio.handlers import NO_ACK, HandlerTable, Listens
+from ..socketio.listeners import ListensToAny
+from ..socketio.packet import ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Packet
+from .emitting import PLAIN, EmitOptions, Emits
+from .handlers import BACKLOG, BacklogLog, dispatch, runs_beside, tell
+from .link import Link
+from .options import Auth
+from .recovery import Recovery
+from .sending import Sender
+
+if TYPE_CHECKING:
+    from .manager import Manager
+
+logger = logging.getLogger("wsgi_sio.client")
+
+Self = TypeVar("Self", bound="ClientSocket")
+
+_TOO_OLD = "the server seems to be Socket.IO v2.x, which this client does not speak: it answered CONNECT without a sid"
+
+
+class ClientSocket(Emits, Listens, ListensToAny):
+    """A namespace of a server; made by :meth:`Manager.socket`, or as a :class:`Client`.
+
+    Beside the server's events, handlers may be attached to ``connect``, ``connect_error(error)`` and
+    ``disconnect(reason, detail)``.  They get no socket; what they return acknowledges the event.
+
+    :ivar io: its :class:`Manager`.
+    :ivar nsp: the namespace's name.
+    :ivar auth: a mapping to send with CONNECT, or a callable that makes it each time (on a worker); may be replaced.
+    :ivar id: the server's name for this socket; None while it is not connected.
+    :ivar recovered: whether the last connection took up where the one before was lost: nothing was missed.
+    """
+
+    def __init__(
+        self,
+        manager: Manager,
+        nsp: str = "/",
+        *,
+        auth: Auth = None,
+        retries: int | None = None,
+        ack_timeout: float | None = None,
+    ) -> None:
+        super().__init__()
+        options = manager.options
+        self.io = manager
+        self.nsp = nsp if nsp.startswith("/") else f"/{nsp}"
+        self.auth = options.auth if auth is None else auth
+        self.id: str | None = None
+        self.recovered = False
+        self._handlers = HandlerTable()
+        self._mailbox = SerialQueue(manager.lease.submit, limit=BACKLOG, owner=BacklogLog(self))
+        self._sender = Sender(
+            manager,
+            self.nsp,
+            self._mailbox,
+            self._notify,
+            retries=options.retries if retries is None else retries,
+            ack_timeout=options.ack_timeout if ack_timeout is None else ack_timeout,
+        )
+        self._recovery = Recovery()
+        self._lock = make_lock(Rank.SESSION)
+        self._link: Link | None = None  # where we have asked to be let in, or are
+        self._connected = False
+        self._early: list[tuple[Packet, int]] = []  # events that came before the answer to CONNECT
+        self.wishes = 0  # how often the application has wished to connect; for the manager
+        self._left: Link | None = None  # where this side has left: what has come from there is not handled any more
+        self._failure: Exception | None = None  # why there is no connection
+        self._decided = make_event()  # connected, or it is over
+        self._over = make_event()  # not connected, and nothing will change that by itself
+        self._over.set()
+        self._when_over: tuple[Callable[[], object], ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.nsp!r} of {self.io.host}>"
+
+    @property
+    def connected(self) -> bool:
+        """Whether the server has let us into the namespace, and the connection stands."""
+        return self._connected
+
+    @property
+    def disconnected(self) -> bool:
+        """The opposite of :attr:`connected`."""
+        return not self._connected
+
+    @property
+    def active(self) -> bool:
+        """Whether it is connected, or is going to be when the manager is."""
+        return self.io.is_active(self)
+
+    # -- connecting ---------------------------------------------------------------------------------------------
+
+    def connect(self: Self, wait: bool = True, timeout: float | None = None) -> Self:
+        """Connect; attach the handlers first. Nothing happens when it is connected already.
+
+        :param wait: return when the server has let us in; False returns at once and connects in the background.
+        :param timeout: how many seconds to wait, reconnection attempts included; then the attempt is abandoned.
+        :return: itself.
+        :raises ConnectRefused: the server's middleware or handler says no.
+        :raises ConnectionFailed: the server was not reached, and all attempts are used up.
+        :raises TimedOut: the time is over.
+        :raises Disconnected: another thread has called :meth:`disconnect` meanwhile.
+        """
+        if not self._connected:
+            try:
+                self.io.connect(self)
+            except Exception as error:
+                self.io.leave(self)
+                self._finish(error)
+                raise
+        if wait:
+            self._wait_connected(timeout)
+        return self
+
+    def _wait_connected(self, timeout: float | None) -> None:
+        try:
+            decided = self._decided.wait(timeout)
+        except BaseException:  # the user has lost patience
+            self.disconnect()
+            raise
+        if not decided:
+            self.disconnect()
+            raise TimedOut(f"not connected within {timeout:g} s")
+        if self._failure is not None:
+            raise self._failure
+
+    def open(self: Self, wait: bool = True, timeout: float | None = None) -> Self:
+        """The same as :meth:`connect`."""
+        return self.connect(wait, timeout)
+
+    def disconnect(self: Self) -> Self:
+        """Leave the namespace; the last socket of a manager closes the connection, too, and waits for its threads (a
+        second at most; on one of its own threads, not at all).
+
+        The reason is "io client disconnect", and nothing reconnects. What still waits for its handler is dropped.
+        """
+        if self.active or self._connected:
+            self.io.lease.end(self._disconnect)
+        return self
+
+    def _disconnect(self) -> bool:
+        """See :meth:`disconnect`; whether it closes the connection."""
+        with self._lock:
+            link = self._link if self._connected else None
+            if link is not None:
+                self._detach_locked()
+                self._left = link
+        if link is not None:
+            link.send_packet(Packet(DISCONNECT, self.nsp))
+        last = self.io.leave(self)
+        self._finish(Disconnected("this side has disconnected"))
+        if link is not None:
+            self._tell_lost(link, "io client disconnect", None)
+        return last
+
+    def close(self: Self) -> Self:
+        """The same as :meth:`disconnect`."""
+        return self.disconnect()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until it is over for good: not connected, and not going to reconnect by itself.
+
+        :param timeout: seconds; None for ever.
+        :return: whether it is.
+        """
+        return self._over.wait(timeout)
+
+    def when_over(self, callback: Callable[[], object]) -> None:
+        """Call ``callback``, which must not block, whenever it is over for good."""
+        self._when_over = (*self._when_over, callback)
+
+    def __enter__(self: Self) -> Self:
+        return self.connect()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.disconnect()
+
+    # -- sending ------------------------------------------------------------------------------------------------
+
+    def _target(self) -> tuple[Sender, EmitOptions]:
+        return self._sender, PLAIN
+
+    def _notify(self, data: list[Any]) -> None:
+        if self._outgoing:
+            self._tell(self._outgoing, data)
+
+    # -- what the manager tells ---------------------------------------------------------------------------------
+
+    def ask(self, link: Link) -> None:
+        """The connection is open: ask to be let into the namespace, once."""
+        with self._lock:
+            asked = self._link is link
+            self._link = link
+        if asked:
+            return
+        if callable(self.auth):
+            self.io.lease.submit(lambda: self._send_connect(link))  # it may take its time
+        else:
+            self._send_connect(link)
+
+    def _send_connect(self, link: Link) -> None:
+        try:
+            auth = self.auth() if callable(self.auth) else self.auth
+            if auth is not None and not isinstance(auth, Mapping):
+                raise TypeError(f"auth must be a mapping, not {type(auth).__name__}")
+            link.send_packet(Packet(CONNECT, self.nsp, self._recovery.credentials(auth)))
+        except Exception as error:
+            logger.exception("%r has nothing to connect with", self)
+            self._refused(link, error)
+
+    def could_not_connect(self, error: Exception) -> None:
+        """The manager's attempt has failed; there may be others."""
+        self._mailbox.put(tell, self._handlers, "connect_error", (error,), self)
+
+    def begin(self) -> None:
+        """The application wants a connection, from now on. Under the manager's lock."""
+        with self._lock:
+            self.wishes += 1
+            if not self._connected:
+                self._failure = None
+                self._over.clear()
+                self._decided.clear()
+
+    def give_up(self, error: Exception | None, wishes: int) -> None:
+        """The manager will not try again; ``wishes`` were made when it decided that."""
+        self._finish(error or Disconnected("the connection was lost"), wishes)
+
+    def lost(self, link: Link, reason: str, detail: object) -> None:
+        """The connection is over."""
+        if self._leave_link(link):
+            self._tell_lost(link, reason, detail)
+
+    def receive(self, link: Link, packet: Packet, size: int) -> None:
+        """A packet for this namespace has come. On an I/O thread, one at a time."""
+        if self._link is not link:
+            return
+        kind = packet.type
+        if kind == EVENT:
+            if self._connected:
+                self._take(link, packet, size)
+            else:
+                self._early.append((packet, size))
+        elif kind == ACK:
+            if packet.id is not None:
+                self._sender.acknowledged(packet.id, packet.data)
+        elif kind == CONNECT:
+            self._welcomed(link, packet.data or {})
+        elif kind == DISCONNECT:
+            self._thrown_out(link)
+        elif kind == CONNECT_ERROR:
+            data = packet.data if isinstance(packet.data, dict) else {"message": packet.data}
+            self._refused(link, ConnectRefused(str(data.get("message")), data.get("data")))
+
+    # -- coming and going ---------------------------------------------------------------------------------------
+
+    def _welcomed(self, link: Link, data: dict[str, Any]) -> None:
+        if not isinstance(data.get("sid"), str):
+            self._refused(link, RemoteProtocolError(_TOO_OLD))
+            return
+        with self._lock:
+            if self._link is not link or self._connected:
+                return
+            wanted = self.active
+            early, self._early = self._early, []
+            if wanted:
+                pid = data.get("pid")
+                self.id = data["sid"]
+                self.recovered = self._recovery.connected(pid if isinstance(pid, str) else None)
+                self._connected = True
+                self._failure = None
+                self._over.clear()
+            else:
+                self._link = None
+        if not wanted:  # it has changed its mind while the server thought it over
+            link.send_packet(Packet(DISCONNECT, self.nsp))
+            return
+        for packet, size in early:
+            self._take(link, packet, size)
+        self._sender.open(link)
+        self._mailbox.put(tell, self._handlers, "connect", (), self)
+        with self._lock:
+            if self._connected:
+                self._decided.set()
+
+    # Leaving the manager comes before the handlers, which may connect again.
+
+    def _thrown_out(self, link: Link) -> None:
+        with self.io.lease:
+            if self._leave_link(link):
+                self.io.leave(self)
+                self._finish(Disconnected("io server disconnect"))
+                self._tell_lost(link, "io server disconnect", None)
+
+    def _refused(self, link: Link, error: Exception) -> None:
+        with self._lock:
+            if self._link is not link or self._connected:
+                return
+            self._detach_locked()
+        with self.io.lease:
+            if self.active:
+                self.io.leave(self)
+                self._finish(error)
+                self._mailbox.put(tell, self._handlers, "connect_error", (error,), self)
+
+    def _leave_link(self, link: Link) -> bool:
+        """``link`` is nothing to us any more; whether we were in the namespace over it."""
+        with self._lock:
+            if self._link is not link:
+                return False
+            connected = self._connected
+            self._detach_locked()
+            return connected
+
+    def _detach_locked(self) -> None:
+        self._link = None
+        self._connected = False
+        self.id = None
+        self._early = []
+
+    def _tell_lost(self, link: Link, reason: str, detail: object) -> None:
+        self._mailbox.put(tell, self._handlers, "disconnect", (reason, detail), self)
+        self._sender.close(link)
+
+    def _finish(self, failure: Exception, wishes: int | None = None) -> None:
+        """It is over for good: whoever is blocked learns it; events that wait go out if somebody connects again.
+
+        :param wishes: do nothing if the application has wished for a connection again since.
+        """
+        with self._lock:
+            if wishes not in (None, self.wishes) or self._connected:
+                return
+            self._failure = failure
+            self._over.set()
+            self._decided.set()
+        self._sender.release_blocked(failure)
+        for callback in self._when_over:
+            callback()
+
+    # -- events (_take on an I/O thread, _run_event in the mailbox) ---------------------------------------------
+
+    def _take(self, link: Link, packet: Packet, size: int) -> None:
+        if not packet.data:
+            return
+        spare = self._recovery.received(packet.data) if packet.id is None else 0
+        beside = runs_beside(self._handlers, packet.data[0])
+        queue = self._mailbox.run_beside if beside else self._mailbox.put
+        queue(self._run_event, link, packet, spare, cost=size)
+
+    def _run_event(self, link: Link, packet: Packet, spare: int) -> None:
+        if self._left is link:
+            return
+        data = packet.data
+        if self._incoming:
+            self._tell(self._incoming, data)
+        result = dispatch(self._handlers, data, spare, self)
+        if packet.id is None or result is NO_ACK:
+            return
+        args = [] if result is None else list(result) if isinstance(result, tuple) else [result]
+        try:
+            link.send_packet(Packet(ACK, self.nsp, args, packet.id))
+        except Exception:
+            logger.exception("what the handler of %r returned cannot be sent", data[0])

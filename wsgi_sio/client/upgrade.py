@@ -1,0 +1,154 @@
+"""From polling to WebSocket, the client's side: probe, pause, switch (Engine.IO protocol, "Upgrade").
+
+``2probe`` -> ``3probe``; then the GET and the POST under way are waited for, so that all they carry comes first; then
+``5`` and, behind it, what has been queued meanwhile.  Whatever goes wrong before that leaves the session on polling.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..engineio.packet import PING, UPGRADE, Packet
+from ..exceptions import ConnectionFailed
+from ..runtime import Timer
+from .websocket import ClientWebSocket, connect_websocket
+from .wires import Wires
+
+if TYPE_CHECKING:
+    from .engine import EngineClient
+    from .polling import PollingTransport
+
+_PROBED = "3probe"
+
+CONNECTING, PROBING, PAUSING, OVER = range(4)
+
+
+class Upgrade:
+    """One attempt; it owns the candidate until the engine does. All its fields are guarded by the engine's lock.
+
+    :ivar phase: CONNECTING, PROBING, PAUSING or OVER.
+    :ivar posts: whether the POSTing task still has the engine's flush baton.
+    """
+
+    __slots__ = ("_candidate", "_engine", "_polling", "_timer", "_wires", "phase", "posts")
+
+    def __init__(self, engine: EngineClient, polling: PollingTransport) -> None:
+        self.phase = CONNECTING
+        self.posts = True
+        self._engine = engine
+        self._polling = polling
+        self._wires = Wires()
+        self._candidate: ClientWebSocket | None = None
+        self._timer: Timer | None = None
+
+    def start(self) -> None:
+        """Begin; never blocks."""
+        engine = self._engine
+        if engine.options.timeout is not None:
+            timeout = ConnectionFailed("probe error: timeout")
+            self._timer = engine.reactor.call_later(engine.options.timeout, lambda: self.fail(timeout))
+        if self.phase == OVER:  # closed already
+            self._stop_timer()
+            return
+        engine.living.spawn(self._connect)
+
+    def _connect(self) -> None:
+        try:
+            candidate, early = connect_websocket(self._engine, self, self._wires)
+        except ConnectionFailed as error:
+            self.fail(error)
+            return
+        with self._engine.lock:
+            late = self.phase == OVER
+            if not late:
+                self.phase = PROBING
+                self._candidate = candidate
+        if late:
+            candidate.finish()
+            return
+        candidate.write_alone(Packet(PING, "probe"))
+        candidate.start(early)
+
+    # -- what the candidate brings ------------------------------------------------------------------------------
+
+    def receive(self, data: str | bytes) -> None:
+        """Take a packet from the candidate."""
+        if data == _PROBED and self.phase == PROBING:
+            self._engine.memory.websocket_worked = True
+            self._pause()
+        else:
+            self.fail(ConnectionFailed(f"probe error: the server sent {data[:20]!r}"))
+
+    def close(self, reason: str, *, abort: bool = False, code: int | None = None) -> bool:
+        """The candidate has broken."""
+        self.fail(ConnectionFailed(f"probe error: {reason}"), code)
+        return True
+
+    # -- the switch ---------------------------------------------------------------------------------------------
+
+    def _pause(self) -> None:
+        with self._engine.lock:
+            if self.phase != PROBING:
+                return
+            self.phase = PAUSING
+            polling = self._polling
+            self.posts = not polling.idle
+            polling.idle = False
+            polling.paused = True
+        self.proceed()
+
+    def take_baton_locked(self) -> bool:
+        """From the POSTing task between two requests; False when it may go on. The caller holds the engine's lock."""
+        if self.phase == PAUSING:
+            self.posts = False
+        return self.phase == PAUSING
+
+    def proceed(self) -> None:
+        """Switch, if neither task is in a request any more."""
+        engine = self._engine
+        candidate = self._candidate
+        with engine.lock:
+            if self.phase != PAUSING or self.posts or self._polling.polls or engine.upgrade is not self:
+                return
+            assert candidate is not None
+            self.phase = OVER
+            batch = engine.switch_locked(candidate)
+        candidate.owner = engine
+        self._stop_timer()
+        engine.switched()
+        candidate.write([Packet(UPGRADE), *batch])
+        self._polling.stop()
+
+    def fail(self, error: ConnectionFailed | None, code: int | None = None) -> None:
+        """Give the candidate up, unless the switch has been made; None: the engine itself is ending."""
+        engine = self._engine
+        with engine.lock:
+            if self.phase == OVER:
+                return
+            paused = self.phase == PAUSING
+            self.phase = OVER
+            engine.upgrade = None
+            polling = self._polling
+            polling.paused = False
+            polls_again = not polling.polls and error is not None
+            polling.polls |= polls_again
+            posts_again = paused and not self.posts
+        self._stop_timer()
+        self._wires.cut()
+        if self._candidate is not None:
+            self._candidate.finish(code)
+        if polls_again:
+            engine.living.spawn(polling.poll)
+        if posts_again:
+            polling.carry_on()
+        if error is not None:
+            engine.upgrade_failed(error)
+
+    def hurry(self) -> None:
+        """Wait no longer for the server to close a candidate that has been given up."""
+        if self._candidate is not None:
+            self._candidate.hurry()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()

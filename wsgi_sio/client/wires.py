@@ -1,0 +1,68 @@
+"""The sockets on which a connection's tasks block, so that another thread can make them return."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Protocol
+from weakref import WeakSet
+
+from ..runtime import Rank, make_lock
+
+
+class Descriptor(Protocol):
+    """A socket of any kind: plain, TLS or gevent's."""
+
+    def fileno(self) -> int: ...
+
+
+class Wires:
+    """See the module's text; a socket that nobody else keeps is forgotten."""
+
+    __slots__ = ("_cut", "_lock", "_sockets")
+
+    def __init__(self) -> None:
+        self._lock = make_lock(Rank.LEAF)
+        self._sockets: WeakSet[Descriptor] = WeakSet()
+        self._cut = False
+
+    def add(self, sock: Descriptor) -> None:
+        """Remember a socket.
+
+        :raises ConnectionAbortedError: everything has been cut already.
+        """
+        with self._lock:
+            if not self._cut:
+                self._sockets.add(sock)
+                return
+        raise ConnectionAbortedError("the connection has been closed meanwhile")
+
+    def remove(self, sock: Descriptor) -> None:
+        """Forget a socket that somebody else takes care of from now on."""
+        with self._lock:
+            self._sockets.discard(sock)
+
+    def cut(self) -> None:
+        """End whatever blocks on them, now and later."""
+        with self._lock:
+            self._cut = True
+            sockets = list(self._sockets)
+            self._sockets.clear()
+        for sock in sockets:
+            shut_down(sock)
+
+
+def shut_down(sock: Descriptor) -> None:
+    """End both directions of TCP; who reads or writes, in whatever thread, returns.
+
+    Not by the socket's own method, which would take a TLS layer from under its reader.
+    """
+    try:
+        fd = os.dup(sock.fileno())
+    except OSError:
+        return  # closed already
+    with socket.socket(fileno=fd) as same:
+        try:
+            same.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return  # not connected, or no longer
