@@ -1,14 +1,14 @@
 """Every error the package raises on purpose::
 
-SocketIOError
-├── LocalProtocolError      this side asked for something the protocol forbids
-├── RemoteProtocolError     the other side broke the protocol
-├── ConnectRefused          raise it to refuse a client: (message, data) reach it as ``connect_error``
-├── TimedOut                the client waited in vain (also a TimeoutError)
-│   └── AckTimeout          an acknowledgement did not come in time
-├── Disconnected            the other side went away before it could answer
-├── ConnectionFailed        the client could not reach the server (also a ConnectionError)
-└── OutOfContext            a Flask-style helper was called outside a handler
+    SocketIOError
+    ├── LocalProtocolError      this side asked for something the protocol forbids
+    ├── RemoteProtocolError     the other side broke the protocol
+    ├── ConnectRefused          raise it to refuse a client: (message, data) reach it as ``connect_error``
+    ├── TimedOut                the client waited in vain (also a TimeoutError)
+    │   └── AckTimeout          an acknowledgement did not come in time
+    ├── Disconnected            the other side went away before it could answer
+    ├── ConnectionFailed        the client could not reach the server (also a ConnectionError)
+    └── OutOfContext            a Flask-style helper was called outside a handler
 """
 
 from __future__ import annotations

@@ -2,17 +2,17 @@
 
 When a worker is told by SIGTERM (a shutdown, a reload, a scale-down) or has served ``max_requests``:
 
-=================================  ================================  ==============================================
-\\                                  gthread (and sync)                gevent
-=================================  ================================  ==============================================
-it stops accepting                 at once                           within 1 s: it looks once a second
-it then waits for requests         while any is under way, up to     likewise, looking once a second; a GET that waits
-                                   ``graceful_timeout``              for packets, or TLS, counts as a request
-``worker_exit`` runs               after that, in the main thread;   after that, in the main greenlet; the hub runs
-                                   the other threads go on           on while that waits
-it is killed                       ``graceful_timeout`` after the signal, if gunicorn as a whole ends; ``timeout`` after
-                                   its last sign of life, which is before ``worker_exit``
-=================================  ================================  ==============================================
+==============================  ===================================  ===========================================
+what it does                    gthread (and sync)                   gevent
+==============================  ===================================  ===========================================
+it stops accepting              at once                              within 1 s: it looks once a second
+it then waits for requests      while any is under way, up to        likewise, looking once a second; a GET that
+                                ``graceful_timeout``                 waits for packets, or TLS, is a request
+``worker_exit`` runs            after that, in the main thread;      after that, in the main greenlet; the hub
+                                the other threads go on              runs on while that waits
+it is killed                    ``graceful_timeout`` after the signal, if gunicorn as a whole ends; ``timeout``
+                                after its last sign of life, which is before ``worker_exit``
+==============================  ===================================  ===========================================
 
 So ``worker_exit`` alone would come too late where requests are what keeps the worker: the drain begins with the signal,
 beside gunicorn's own waiting, and ``worker_exit`` only holds the process until the drain is over.

@@ -164,7 +164,7 @@ def test_requests_of_all_types_are_answered(peer: Peer) -> None:
     assert packet.data == ["q", b"\x01"]
     client.answer(packet, {"deep": b"\x02"}, "ignored")
     assert peer.answer(11) == {"requestId": "r1", "clientCount": 1}
-    assert peer.answer(12) == {"requestId": "r1", "packet": {"deep": b"\x02"}}
+    assert peer.answer(12) == {"requestId": "r1", "packet": {"deep": b"\x02"}, "number": 0}
     peer.says(3, {"packet": {"type": 2, "data": ["q"]}, "opts": opts(["nobody"]), "requestId": "r2"})
     assert peer.answer(11) == {"requestId": "r2", "clientCount": 0}
     peer.says(4, {"opts": opts([sid]), "rooms": ["x", "y"]})
@@ -189,7 +189,7 @@ def test_a_client_that_acknowledges_nothing_leaves_the_packet_out(peer: Peer) ->
     client, _ = peer.client()
     peer.says(3, {"packet": {"type": 2, "data": ["q"]}, "opts": opts(), "requestId": "r"})
     client.answer(client.receive())
-    assert peer.answer(12) == {"requestId": "r"}
+    assert peer.answer(12) == {"requestId": "r", "number": 0}
 
 
 def test_an_event_nobody_can_answer_is_answered_with_nothing(peer: Peer) -> None:
@@ -244,6 +244,12 @@ def test_answers_to_nothing_are_ignored(peer: Peer, caplog: pytest.LogCaptureFix
     peer.says(11, {"requestId": "x", "clientCount": 1})
     peer.says(12, {"requestId": "x", "packet": 1})
     assert not caplog.records
+
+
+def test_heartbeats_mean_nothing_where_the_bus_knows_who_is_there(peer: Peer, caplog: pytest.LogCaptureFixture) -> None:
+    for kind in (1, 2, 13):
+        peer.says(kind)
+    assert not caplog.records and not peer.bus.sent
 
 
 def test_answers_of_the_wrong_type_do_not_harm_a_request(make_cluster: MakeCluster) -> None:

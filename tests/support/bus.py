@@ -91,10 +91,14 @@ class OverBus(ClusterAdapter):
         self.inbox: Inbox | None = None
 
     def publish(self, message: Message) -> None:
-        self.bus.send(self.channel, self.encode(message))
+        self._send(self.channel, message)
 
     def publish_response(self, requester: str, message: Message) -> None:
-        self.bus.send(f"{self.channel}{requester}#", self.encode(message))
+        self._send(f"{self.channel}{requester}#", message)
+
+    def _send(self, channel: str, message: Message) -> None:
+        if self.inbox is not None:
+            self.bus.send(channel, self.encode(message))
 
     def start(self) -> None:
         self.inbox = Inbox(self.on_message)
@@ -107,11 +111,12 @@ class OverBus(ClusterAdapter):
         self.die()
 
     def die(self) -> None:
-        """Stop listening, without a word."""
-        if self.inbox is not None:
+        """Neither listen nor speak any more, without a word."""
+        inbox, self.inbox = self.inbox, None
+        if inbox is not None:
             self.bus.unsubscribe(self.channel, self.uid)
             self.bus.unsubscribe(f"{self.channel}{self.uid}#", self.uid)
-            self.inbox.close()
+            inbox.close()
 
 
 class CountingAdapter(OverBus):

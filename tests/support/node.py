@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.require import require
+from tests.support.npm import install
 
 JS = Path(__file__).resolve().parents[1] / "js"
 
@@ -21,13 +20,7 @@ JS = Path(__file__).resolve().parents[1] / "js"
 @pytest.fixture(scope="session")
 def node_modules() -> Path:
     """Directory of the installed npm packages; installs them on the first use."""
-    require(shutil.which("node") and shutil.which("npm"), "Node.js and npm")
-    modules = JS / "node_modules"
-    if not _up_to_date(modules):
-        command = ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund"]
-        result = subprocess.run(command, check=False, cwd=JS, capture_output=True, text=True, timeout=180)
-        require(result.returncode == 0, f"npm packages: {result.stderr.strip()}")
-    return modules
+    return install(JS)
 
 
 def run_node(script: str, *args: str, timeout: float = 60.0) -> Any:
@@ -74,13 +67,3 @@ def start_node(script: str, *args: str, env: Mapping[str, str] | None = None) ->
             yield RunningScript(process)
         finally:
             process.kill()
-
-
-def _up_to_date(modules: Path) -> bool:
-    """Whether every package is there in the pinned version."""
-    pinned: dict[str, str] = json.loads((JS / "package.json").read_text())["dependencies"]
-    manifests = {name: modules / name / "package.json" for name in pinned}
-    return all(
-        manifests[name].exists() and json.loads(manifests[name].read_text())["version"] == version
-        for name, version in pinned.items()
-    )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from ..socketio.acks import gather
@@ -14,7 +15,7 @@ from ..socketio.packet import Packet
 from ..socketio.remote import RemoteSocket, describe
 from . import messages
 from .base import AckCollector, BroadcastOptions, Room
-from .membership import Member, Node
+from .membership import ClusterNode, Member
 from .messages import Message
 from .requests import AckRequest, Question
 
@@ -52,7 +53,7 @@ class ClusterAdapter(Member):
     def broadcast_with_ack(self, packet: Packet, options: BroadcastOptions, acks: AckCollector) -> None:
         if not options.local:
             node = self.join_cluster()
-            request = AckRequest(self._others(), acks)
+            request = AckRequest(self._others(node), acks)
             request_id = node.ack_requests.add(request, options.timeout or self.request_timeout)
             opts = messages.encode_options(options)
             data = {"packet": messages.encode_packet(packet), "opts": opts, "requestId": request_id}
@@ -64,9 +65,11 @@ class ClusterAdapter(Member):
         super().broadcast_with_ack(packet, options, acks)
 
     def fetch_sockets(self, options: BroadcastOptions) -> list[Socket | RemoteSocket]:
-        node = self.join_cluster()
         found: list[Socket | RemoteSocket] = [*self.local_sockets(options)]
-        others = 0 if options.local else self._others()
+        if options.local:
+            return found
+        node = self.join_cluster()
+        others = self._others(node)
         if not others:
             return found
         timeout = options.timeout or self.request_timeout
@@ -97,7 +100,7 @@ class ClusterAdapter(Member):
         node = self.join_cluster()
         if done is None:
             self._announce(messages.SERVER_SIDE_EMIT, {"packet": data})
-        elif others := self._others():
+        elif others := self._others(node):
             question = Question(others, done, [])
             self._ask(node, question, self.request_timeout, messages.SERVER_SIDE_EMIT, {"packet": data})
         else:
@@ -105,7 +108,7 @@ class ClusterAdapter(Member):
 
     # -- what other servers ask for (on the driver's thread: nothing may block) -----------------------------------
 
-    def _receive(self, node: Node, message: Message) -> None:
+    def _receive(self, node: ClusterNode, message: Message) -> None:
         sender, kind, data = message["uid"], message["type"], message.get("data") or {}
         match kind:
             case messages.BROADCAST:
@@ -121,41 +124,42 @@ class ClusterAdapter(Member):
                 node.outbox.put(self._describe_sockets, node, sender, options, data["requestId"], cost=1)
             case messages.SERVER_SIDE_EMIT:
                 self._receive_event(node, sender, data)
+            case messages.INITIAL_HEARTBEAT | messages.HEARTBEAT | messages.ADAPTER_CLOSE:
+                pass  # the bus itself knows who is there
             case _:
                 self._receive_response(node, sender, kind, data)
 
-    def _receive_broadcast(self, node: Node, sender: str, data: dict[str, Any]) -> None:
+    def _receive_broadcast(self, node: ClusterNode, sender: str, data: dict[str, Any]) -> None:
         packet = messages.decode_packet(data["packet"], self._namespace.name)
         options = messages.decode_options(data["opts"])
-        if "requestId" not in data:
+        request_id = data.get("requestId")
+        if request_id is None:
             super().broadcast(packet, options)
             return
         options = replace(options, timeout=options.timeout or self.request_timeout)
         respond = partial(self._respond, node, sender)
-        super().broadcast_with_ack(packet, options, _AcksForAnother(respond, data["requestId"]))
+        super().broadcast_with_ack(packet, options, _AcksForAnother(respond, request_id))
 
-    def _describe_sockets(self, node: Node, sender: str, options: BroadcastOptions, request_id: str) -> None:
+    def _describe_sockets(self, node: ClusterNode, sender: str, options: BroadcastOptions, request_id: str) -> None:
         sockets = [describe(socket) for socket in self.local_sockets(options)]
         data = {"requestId": request_id, "sockets": sockets}
         self._publish_response(node, sender, messages.FETCH_SOCKETS_RESPONSE, data)
 
-    def _receive_event(self, node: Node, sender: str, data: dict[str, Any]) -> None:
-        event = data["packet"]
+    def _receive_event(self, node: ClusterNode, sender: str, data: dict[str, Any]) -> None:
+        event, request_id = data["packet"], data.get("requestId")
         if not isinstance(event, list) or not event:
             raise ValueError("not an event")
-        if "requestId" in data:
-            # Not in order: the handlers of two servers that ask each other must not wait for one another.
-            answer = partial(self._answer_event, node, sender, event, data["requestId"])
-            self._namespace.server.submit(answer)
-        else:
+        if request_id is None:
             node.events.put(self._namespace.server_side_handlers.run, event, cost=1)
+        else:  # not in order: the handlers of two servers that ask each other must not wait for one another
+            self._namespace.server.submit(partial(self._answer_event, node, sender, event, request_id))
 
-    def _answer_event(self, node: Node, sender: str, event: list[Any], request_id: str) -> None:
+    def _answer_event(self, node: ClusterNode, sender: str, event: list[Any], request_id: str) -> None:
         answer = self._namespace.server_side_handlers.run(event)
         data = {"requestId": request_id, "packet": answer}
         self._respond(node, sender, messages.SERVER_SIDE_EMIT_RESPONSE, data)
 
-    def _receive_response(self, node: Node, sender: str, kind: int, data: dict[str, Any]) -> None:
+    def _receive_response(self, node: ClusterNode, sender: str, kind: int, data: dict[str, Any]) -> None:
         request_id = data["requestId"]
         match kind:
             case messages.FETCH_SOCKETS_RESPONSE:
@@ -169,7 +173,8 @@ class ClusterAdapter(Member):
                 node.ack_requests.update(request_id, lambda request: request.count_locked(sender, clients))
             case messages.BROADCAST_ACK:
                 args = [data["packet"]] if "packet" in data else []
-                node.ack_requests.update(request_id, lambda request: request.ack_locked(sender, args))
+                number = data.get("number")
+                node.ack_requests.update(request_id, lambda request: request.ack_locked(sender, number, args))
             case _:
                 raise ValueError(f"unknown type of message {kind!r}")
 
@@ -177,11 +182,12 @@ class ClusterAdapter(Member):
 class _AcksForAnother:
     """Tells another server of the acknowledgements it has asked this one for."""
 
-    __slots__ = ("_request_id", "_respond")
+    __slots__ = ("_numbers", "_request_id", "_respond")
 
     def __init__(self, respond: partial[None], request_id: str) -> None:
         self._respond = respond
         self._request_id = request_id
+        self._numbers = count()
 
     def await_servers(self, count: int) -> None:
         """It knows that."""
@@ -191,9 +197,10 @@ class _AcksForAnother:
         self._respond(messages.BROADCAST_CLIENT_COUNT, data)
 
     def answer(self, args: list[Any]) -> None:
-        # Without an argument there is no "packet", as where JavaScript's undefined is written.
-        packet = {"packet": args[0]} if args else {}
-        self._respond(messages.BROADCAST_ACK, {"requestId": self._request_id, **packet})
+        # The number is ours, so that a message which comes twice counts once. Without an argument there is no "packet",
+        # as where JavaScript's undefined is written.
+        data = {"requestId": self._request_id, "number": next(self._numbers)}
+        self._respond(messages.BROADCAST_ACK, {**data, "packet": args[0]} if args else data)
 
     def lost(self) -> None:
         """Its time-out tells it."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..runtime import Rank, Timer, make_lock
 from . import messages
 from .cluster import ClusterAdapter
-from .membership import Node
+from .membership import ClusterNode
 from .messages import Message
 from .requests import Others
 
@@ -53,31 +53,27 @@ class ClusterAdapterWithHeartbeat(ClusterAdapter):
         self._announce(messages.INITIAL_HEARTBEAT)
         self._tick()
 
-    def close(self) -> None:
-        node = self._node
-        leaving = node is not None and not node.closed
-        super().close()
+    def _leave(self, node: ClusterNode) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        if node is not None and leaving:
-            try:
-                self.publish(self._message(node, messages.ADAPTER_CLOSE, None))
-            except Exception as error:
-                logger.warning("%r could not say goodbye to other servers: %r", self._namespace, error)
+        try:
+            self.publish(self._message(node, messages.ADAPTER_CLOSE, None))
+        except Exception as error:
+            logger.warning("%r could not say goodbye to other servers: %r", self._namespace, error)
 
     def server_count(self) -> int:
         self.join_cluster()
         return 1 + len(self._seen)
 
-    def _others(self) -> Others:
+    def _others(self, node: ClusterNode) -> Others:
         with self._peers_lock:
-            return frozenset(self._seen)
+            return frozenset() if node.closed else frozenset(self._seen)
 
     def _publish(self, kind: int, data: dict[str, Any] | None = None) -> None:
         self._published = time.monotonic()
         super()._publish(kind, data)
 
-    def _receive(self, node: Node, message: Message) -> None:
+    def _receive(self, node: ClusterNode, message: Message) -> None:
         sender, kind = message["uid"], message["type"]
         if kind == messages.ADAPTER_CLOSE:
             self._forget(node, sender, for_good=True)
@@ -91,7 +87,7 @@ class ClusterAdapterWithHeartbeat(ClusterAdapter):
         elif kind != messages.HEARTBEAT:
             super()._receive(node, message)
 
-    def _forget(self, node: Node, uid: str, for_good: bool = False) -> None:
+    def _forget(self, node: ClusterNode, uid: str, for_good: bool = False) -> None:
         with self._peers_lock:
             self._seen.pop(uid, None)
             if for_good:

@@ -26,7 +26,7 @@ logger = logging.getLogger("wsgi_sio.adapters")
 _MANY = 10_000
 
 
-class Node:
+class ClusterNode:
     """What an adapter is in its cluster, for as long as its process lives: a fork makes another one.
 
     :ivar ready: set once it has started.
@@ -52,7 +52,7 @@ class Member(MemoryAdapter):
     def __init__(self, namespace: Namespace, *, request_timeout: float = 5.0) -> None:
         super().__init__(namespace)
         self.request_timeout = request_timeout
-        self._node: Node | None = None
+        self._node: ClusterNode | None = None
         self._cut_off = False  # the last message could not be published
         self._junk_seen = False
 
@@ -108,11 +108,11 @@ class Member(MemoryAdapter):
     @abstractmethod
     def server_count(self) -> int: ...
 
-    def join_cluster(self) -> Node:
+    def join_cluster(self) -> ClusterNode:
         """Become a part of the cluster; nothing happens the second time, but in a new process."""
         node = self._node
         if node is None or node.pid != os.getpid():
-            made = Node(self._namespace.server)
+            made = ClusterNode(self._namespace.server)
             with self._lock:
                 node = self._node
                 if node is None or node.pid != made.pid:
@@ -123,7 +123,7 @@ class Member(MemoryAdapter):
             node.ready.wait()  # another thread is at it
         return node
 
-    def _start(self, node: Node) -> None:
+    def _start(self, node: ClusterNode) -> None:
         try:
             self.start()
         except Exception:
@@ -134,18 +134,23 @@ class Member(MemoryAdapter):
     def close(self) -> None:
         """Leave the cluster: what other servers have been asked fails."""
         node = self._node
-        if node is not None and node.pid == os.getpid():
-            node.closed = True
-            error = Disconnected("this server has left the cluster before all others had answered")
-            node.questions.close(error)
-            node.ack_requests.close(error)
+        if node is None or node.closed or node.pid != os.getpid():
+            return
+        node.closed = True
+        error = Disconnected("this server has left the cluster before all others had answered")
+        node.questions.close(error)
+        node.ack_requests.close(error)
+        self._leave(node)
 
-    def _others(self) -> Others:
+    def _leave(self, node: ClusterNode) -> None:
+        """Say goodbye, if that is of use."""
+
+    def _others(self, node: ClusterNode) -> Others:
         """The other servers, as far as they are known."""
-        return self.server_count() - 1
+        return 0 if node.closed else self.server_count() - 1
 
     @abstractmethod
-    def _receive(self, node: Node, message: Message) -> None:
+    def _receive(self, node: ClusterNode, message: Message) -> None:
         """Act on a message of another server, on the driver's thread: nothing may block.
 
         :raises Exception: it makes no sense.
@@ -159,7 +164,7 @@ class Member(MemoryAdapter):
             raise Disconnected("this server has left the cluster")
         self.publish(self._message(node, kind, data))
 
-    def _message(self, node: Node, kind: int, data: dict[str, Any] | None) -> Message:
+    def _message(self, node: ClusterNode, kind: int, data: dict[str, Any] | None) -> Message:
         message: Message = {"uid": node.uid, "nsp": self._namespace.name, "type": kind}
         if data is not None:
             message["data"] = data
@@ -179,17 +184,19 @@ class Member(MemoryAdapter):
         else:
             self._cut_off = False
 
-    def _ask(self, node: Node, question: Question, timeout: float, kind: int, data: dict[str, Any]) -> None:
+    def _ask(self, node: ClusterNode, question: Question, timeout: float, kind: int, data: dict[str, Any]) -> None:
         request_id = node.questions.add(question, timeout)
         try:
             self._publish(kind, {**data, "requestId": request_id})
         except Exception as error:
             node.questions.give_up(request_id, error)
 
-    def _respond(self, node: Node, requester: str, kind: int, data: dict[str, Any]) -> None:
+    def _respond(self, node: ClusterNode, requester: str, kind: int, data: dict[str, Any]) -> None:
         node.outbox.put(self._publish_response, node, requester, kind, data, cost=1)
 
-    def _publish_response(self, node: Node, requester: str, kind: int, data: dict[str, Any]) -> None:
+    def _publish_response(self, node: ClusterNode, requester: str, kind: int, data: dict[str, Any]) -> None:
+        if node.closed:
+            return
         try:
             self.publish_response(requester, self._message(node, kind, data))
         except (TypeError, ValueError):

@@ -96,13 +96,12 @@ class MemoryAdapter(Adapter):
     def broadcast_with_ack(self, packet: Packet, options: BroadcastOptions, acks: AckCollector) -> None:
         acks.await_servers(1)
         recipients = self.local_sockets(options)
-        if recipients:
-            packet.id = self._namespace.next_ack_id()
-            batch = self._namespace.server.encode(packet, options.compress)
-            for socket in recipients:
-                socket.expect_ack(packet.id, acks, options.timeout)
-                socket.deliver(packet.data, batch, options.volatile)
-        acks.server_asked(len(recipients))
+        packet.id = ack_id = self._namespace.next_ack_id()
+        batch = self._namespace.server.encode(packet, options.compress) if recipients else []
+        acks.server_asked(len(recipients))  # first, since the first may answer before the last is asked
+        for socket in recipients:
+            socket.expect_ack(ack_id, acks, options.timeout)
+            socket.deliver(packet.data, batch, options.volatile)
 
     def local_sockets(self, options: BroadcastOptions) -> list[Socket]:
         with self._lock:

@@ -45,10 +45,6 @@ class RollCall:
             self.missing -= 1
         return True
 
-    def has_answered(self, uid: str) -> bool:
-        """Whether it has."""
-        return uid in self._answered
-
     def excuse(self, uid: str) -> bool:
         """Do not wait for ``uid`` any more; False when nobody did."""
         return self._names is not None and uid in self._names and self.answer(uid)
@@ -125,12 +121,13 @@ class AckRequest(Request):
     :param acks: collects them; it has a time-out of its own.
     """
 
-    __slots__ = ("_acks", "_owed")
+    __slots__ = ("_acks", "_owed", "_seen")
 
     def __init__(self, others: Others, acks: AckCollector) -> None:
         super().__init__(others)
         self._acks = acks
         self._owed: dict[str, int] = {}  # how many acknowledgements each server's clients still owe
+        self._seen: set[tuple[str, int | None]] = set()
         acks.await_servers(self._roll.missing)
 
     def complete(self) -> bool:
@@ -150,12 +147,15 @@ class AckRequest(Request):
         self._acks.await_servers(newcomers)
         self._acks.server_asked(clients)
 
-    def ack_locked(self, uid: str, args: list[Any]) -> Act | None:
-        """One of its clients has acknowledged."""
-        owed = self._owed.get(uid, 0)
-        if owed <= 0 and self._roll.has_answered(uid):
-            return None  # a duplicate: all its clients have
-        self._owed[uid] = owed - 1
+    def ack_locked(self, uid: str, number: int | None, args: list[Any]) -> Act | None:
+        """One of its clients has acknowledged.
+
+        :param number: tells its acknowledgements apart; servers of other kinds do not number them.
+        """
+        if number is not None and (uid, number) in self._seen:
+            return None
+        self._seen.add((uid, number))
+        self._owed[uid] = self._owed.get(uid, 0) - 1
         return partial(self._acks.answer, args)
 
     def excuse_locked(self, uid: str) -> Act | None:

@@ -17,7 +17,17 @@ from .origin import OriginPolicy
 from .packet import OPEN, Packet
 from .parked import Hijacked
 from .polling import PollingTransport
-from .request import BAD_REQUEST, FORBIDDEN, EngineError, EngineRequest, Headers, Response, parse_request, verify
+from .request import (
+    BAD_REQUEST,
+    FORBIDDEN,
+    UNKNOWN_SID,
+    EngineError,
+    EngineRequest,
+    Headers,
+    Response,
+    parse_request,
+    verify,
+)
 from .session import Session
 from .takeover import can_take, take
 from .upgrade import Upgrade
@@ -25,6 +35,9 @@ from .v3 import PollingTransportV3, SessionV3
 from .websocket import WebSocketTransport
 
 logger = logging.getLogger("wsgi_sio.engineio")
+
+# How many ended sessions are remembered, so that a client's last requests are not taken for those of another process.
+_REMEMBERED = 1000
 
 
 class _Serving(NamedTuple):
@@ -51,6 +64,7 @@ class EngineServer:
         self._lock = make_lock(Rank.REGISTRY)
         self._serving: _Serving | None = None
         self._reported: set[str] = set()
+        self._ended: dict[str, None] = {}  # the ids of the sessions that ended last
         self._closed = False
 
     # -- what lives in the serving process ----------------------------------------------------------------------
@@ -97,7 +111,8 @@ class EngineServer:
             cors = self._origins.headers(request)
             answer = preflight or self._route(request, cors)
         except EngineError as error:
-            self.report(f"code {error.code}", error.context)
+            if error.code != UNKNOWN_SID or request.sid not in self._ended:
+                self.report(f"code {error.code}", error.context)
             answer = error.response(upgrade)
         if isinstance(answer, Response):
             answer.headers += cors
@@ -212,6 +227,9 @@ class EngineServer:
         """Take a session out of the table."""
         with self._lock:
             self.sessions.pop(session.id, None)
+            self._ended[session.id] = None
+            if len(self._ended) > _REMEMBERED:
+                del self._ended[next(iter(self._ended))]
 
     def refuse_new_sessions(self) -> None:
         """Answer handshakes with 503 from now on."""

@@ -117,9 +117,9 @@ class BroadcastOperator(Broadcasts, Sends):
         timeout = self.options.timeout
         if timeout is None:
             raise LocalProtocolError("a broadcast with acknowledgement needs a time-out: .timeout(seconds).emit(...)")
-        self.namespace.server.reactor.call_later(timeout, acks.timed_out)  # an answered collection ignores it
         packet = Packet(EVENT, self.namespace.name, [event, *args])
         self.namespace.adapter.broadcast_with_ack(packet, self.options, acks)
+        self.namespace.server.reactor.call_later(timeout, acks.timed_out)  # an answered collection ignores it
 
     def fetch_sockets(self) -> list[Socket | RemoteSocket]:
         """The sockets described; those of other servers as they are now.  Blocks for the answers of these.

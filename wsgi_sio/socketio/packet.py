@@ -168,7 +168,7 @@ class Decoder:
                 payload = self._loads(text, start)
             except ValueError as error:
                 raise DecodeError("invalid payload") from error
-            if not _is_valid(kind, payload):
+            if not is_valid(kind, payload):
                 raise DecodeError("invalid payload")
         else:
             payload = [] if kind == EVENT or kind == ACK else None
@@ -225,7 +225,7 @@ def _find_slots(payload: Any, count: int) -> list[tuple[Any, Any, int]]:
     return slots
 
 
-def _is_valid(kind: int, payload: Any) -> bool:
+def is_valid(kind: int, payload: Any) -> bool:
     """Tell whether a packet of this type may carry this payload."""
     if kind == EVENT:
         if type(payload) is not list or not payload:

@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgpack
 
 from .jsoncodec import JSONCodec
-from .packet import BINARY_EVENT, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, DecodeError, Packet, _is_valid
+from .packet import BINARY_EVENT, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, DecodeError, Packet, is_valid
 
 __all__ = ["Decoder", "Encoder"]
 
@@ -48,7 +48,10 @@ class Encoder:
         if packet.id is not None:
             fields["id"] = packet.id
         fields["nsp"] = packet.nsp
-        return [msgpack.packb(fields, default=_extension, unicode_errors="surrogatepass")]
+        try:
+            return [msgpack.packb(fields, default=_extension, unicode_errors="surrogatepass")]
+        except RecursionError:  # of its version in Python; the one in C raises a ValueError itself
+            raise ValueError("recursion limit exceeded") from None
 
 
 def _extension(value: object) -> Any:
@@ -95,7 +98,7 @@ class Decoder:
                 raise DecodeError("illegal acknowledgement id")
             ack_id = int(ack_id)
         payload = fields.get("data")
-        if not (_is_valid(kind, payload) if "data" in fields else kind == CONNECT or kind == DISCONNECT):
+        if not (is_valid(kind, payload) if "data" in fields else kind == CONNECT or kind == DISCONNECT):
             raise DecodeError("invalid payload")
         return Packet(int(kind), nsp, payload, ack_id)
 
@@ -128,7 +131,7 @@ def _decode(data: bytes) -> Any:
             object_hook=_refuse_odd_keys,
             ext_hook=_array_buffer,
         )
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, RecursionError):
         pass
     try:
         reader = _Reader(data)

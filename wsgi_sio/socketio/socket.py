@@ -7,6 +7,7 @@ among themselves, and a slow handler delays nobody but its own client.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ from .sends import Sends
 if TYPE_CHECKING:
     from .connection import Connection
     from .namespace import Namespace
+
+logger = logging.getLogger("wsgi_sio.socketio")
 
 CONNECTING, CONNECTED, DISCONNECTED = range(3)
 
@@ -289,7 +292,10 @@ class Socket(Targets, Sends, Listens, ListensToAny):
         result = self.nsp.dispatch(self, self._handlers, data)
         if packet.id is not None and result is not NO_ACK:
             args = [] if result is None else list(result) if isinstance(result, tuple) else [result]
-            self.conn.send_packet(Packet(ACK, self.nsp.name, args, packet.id))
+            try:
+                self.conn.send_packet(Packet(ACK, self.nsp.name, args, packet.id))
+            except (TypeError, ValueError):
+                logger.exception("what the handler of %r returned cannot be sent to %r", data[0], self)
 
     def _passes(self, data: list[Any]) -> bool:
         """Run the middlewares over an event; False when one has refused it."""

@@ -102,8 +102,8 @@ const checks = {
     const chat = await settled("/chat");
     assert.equal(chat.id, `/chat#${chat.io.engine.id}`);
     assert.deepEqual(await call(chat, "echo", 1), ["chat", "/chat", 1]);
-    const member = await joined("/members?name=ada%20l%C3%B6ve");
-    assert.deepEqual(await call(member, "who am i"), ["Ada Löve"]);
+    const member = await joined("/members?name=andr%C3%A9");
+    assert.deepEqual(await call(member, "who am i"), ["André"]);
   },
 
   "refusals": async () => {
@@ -153,11 +153,10 @@ const checks = {
     for (const socket of [old, today]) assert.deepEqual(await call(socket, "join", room), [[room]]);
     for (const sender of [old, today]) {
       const both = Promise.all([old, today].map((socket) => next(socket, "published")));
-      sender.emit("publish", "server", [["to", room]], "é", Buffer.from([1, 2]), { deep: Buffer.from([3]) });
+      await call(sender, "publish", "server", [["to", room]], "é", Buffer.from([1, 2]), { deep: Buffer.from([3]) });
       for (const [text, bytes, { deep }] of await both) assert.deepEqual([text, ...bytes, ...deep], ["é", 1, 2, 3]);
     }
-    const voters = [old, today].map((socket, number) => socket.on("vote", (question, answer) => answer(number)));
-    assert.equal(voters.length, 2);
+    [old, today].forEach((socket, number) => socket.on("vote", (question, answer) => answer(number)));
     const [votes] = await call(today, "vote", room, "?");
     assert.deepEqual(votes.sort(), [0, 1]);
   },
