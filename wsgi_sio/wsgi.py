@@ -19,9 +19,11 @@ class WSGIApp:
 
     :param server: a :class:`wsgi_sio.Server`, or a bare :class:`wsgi_sio.engineio.EngineServer`.
     :param app: the wrapped WSGI application; None answers 404 for everything else.
+    :ivar server: the server.
     """
 
     def __init__(self, server: Server | EngineServer, app: WSGIApplication | None = None) -> None:
+        self.server = server
         self._engine = server if isinstance(server, EngineServer) else server.engine
         self._client_files = None if isinstance(server, EngineServer) else server.client_files
         self._prefix = self._engine.config.path.rstrip("/") + "/"

@@ -1,0 +1,30 @@
+"""Socket.IO in Flask, with the names, parameters and handler contract of Flask-SocketIO.
+
+Each handler runs in a request context made from the environ of the client's handshake, so ``request``, ``session``,
+``g``, ``current_app`` and the teardown functions work as in a view.  ``request`` also has ``sid``, ``namespace`` and
+``event`` (``{"message": name, "args": arguments}``).
+"""
+
+from ..exceptions import ConnectRefused
+from .errors import ConnectionRefusedError, DisconnectReason
+from .extension import SocketIO
+from .helpers import call, close_room, disconnect, emit, join_room, leave_room, rooms, send
+from .namespace import Namespace
+from .testclient import SocketIOTestClient
+
+__all__ = [
+    "ConnectRefused",
+    "ConnectionRefusedError",
+    "DisconnectReason",
+    "Namespace",
+    "SocketIO",
+    "SocketIOTestClient",
+    "call",
+    "close_room",
+    "disconnect",
+    "emit",
+    "join_room",
+    "leave_room",
+    "rooms",
+    "send",
+]

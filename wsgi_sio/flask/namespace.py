@@ -1,0 +1,131 @@
+"""Class-based namespaces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from .handlers import EventHandler
+
+if TYPE_CHECKING:
+    from .extension import SocketIO
+
+
+class Namespace:
+    """Handles each event of a namespace with its method ``on_<event>(*args)``; see :meth:`SocketIO.on_namespace`.
+
+    A method ``error(exception)``, if there is one, gets what the others raise; its result acknowledges.
+
+    :param namespace: its name, such as ``/chat``.
+    :ivar socketio: whose it is.
+    """
+
+    def __init__(self, namespace: str | None = None) -> None:
+        self.namespace = namespace or "/"
+        self.socketio: SocketIO
+        self._methods: dict[str, EventHandler] = {}
+
+    @property
+    def server(self) -> Any:
+        """``socketio.server``."""
+        return self.socketio.server
+
+    def trigger_event(self, event: str, *args: Any) -> Any:
+        """Run the method for ``event``; override it to dispatch in another way.
+
+        :param args: the client's session id; then what the client sent. For ``connect``: the environ and the auth
+            data; for ``disconnect``: the reason.
+        """
+        handler = self._methods.get(event)
+        if handler is None:
+            method = getattr(self, f"on_{event}", None)
+            if method is None:
+                return None
+            handler = self._methods[event] = EventHandler(event, method)
+        return self.socketio.run_method(handler, self.namespace, *args)
+
+    # -- SocketIO's methods, for this namespace -----------------------------------------------------------------
+
+    def emit(
+        self,
+        event: str,
+        data: Any = None,
+        room: Any = None,
+        include_self: bool = True,
+        namespace: str | None = None,
+        callback: Callable[..., Any] | None = None,
+        *,
+        to: Any = None,
+        skip_sid: Any = None,
+    ) -> None:
+        """See :meth:`SocketIO.emit`."""
+        self.socketio.emit(
+            event,
+            data,
+            namespace=namespace or self.namespace,
+            to=to or room,
+            include_self=include_self,
+            skip_sid=skip_sid,
+            callback=callback,
+        )
+
+    def send(
+        self,
+        data: Any,
+        room: Any = None,
+        include_self: bool = True,
+        namespace: str | None = None,
+        callback: Callable[..., Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """See :meth:`SocketIO.send`."""
+        self.socketio.send(
+            data,
+            namespace=namespace or self.namespace,
+            to=kwargs.pop("to", None) or room,
+            include_self=include_self,
+            callback=callback,
+            **kwargs,
+        )
+
+    def call(self, event: str, *args: Any, namespace: str | None = None, **kwargs: Any) -> Any:
+        """See :meth:`SocketIO.call`."""
+        return self.socketio.call(event, *args, namespace=namespace or self.namespace, **kwargs)
+
+    def close_room(self, room: Any, namespace: str | None = None) -> None:
+        """See :meth:`SocketIO.close_room`."""
+        self.socketio.close_room(room, namespace or self.namespace)
+
+    # -- the server's methods, for this namespace ---------------------------------------------------------------
+
+    def enter_room(self, sid: str, room: Any, namespace: str | None = None) -> None:
+        """Put a client into ``room``."""
+        self.server.enter_room(sid, room, namespace or self.namespace)
+
+    def leave_room(self, sid: str, room: Any, namespace: str | None = None) -> None:
+        """Take a client out of ``room``."""
+        self.server.leave_room(sid, room, namespace or self.namespace)
+
+    def rooms(self, sid: str, namespace: str | None = None) -> list[Any]:
+        """The rooms of a client, its own among them."""
+        rooms: list[Any] = self.server.rooms(sid, namespace or self.namespace)
+        return rooms
+
+    def disconnect(self, sid: str, namespace: str | None = None) -> None:
+        """Disconnect a client."""
+        self.server.disconnect(sid, namespace or self.namespace)
+
+    def get_session(self, sid: str, namespace: str | None = None) -> dict[str, Any]:
+        """What the application keeps about a client."""
+        session: dict[str, Any] = self.server.get_session(sid, namespace or self.namespace)
+        return session
+
+    def save_session(self, sid: str, session: dict[str, Any], namespace: str | None = None) -> None:
+        """Replace what :meth:`get_session` gives."""
+        self.server.save_session(sid, session, namespace or self.namespace)
+
+    def session(self, sid: str, namespace: str | None = None) -> AbstractContextManager[dict[str, Any]]:
+        """What :meth:`get_session` gives, for a ``with`` block."""
+        session: AbstractContextManager[dict[str, Any]] = self.server.session(sid, namespace or self.namespace)
+        return session
