@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from werkzeug.serving import make_server
 
+from tests.client import wire as wire_module
 from tests.client.wire import Clients, WireServer, read_head
-from tests.client.wire import answer  # noqa: F401  (the engine tests know it from here)
 from tests.support.inprocess import DEADLINE, eventually
 from wsgi_sio import WSGIApp
 from wsgi_sio.client.engine import EngineClient
@@ -24,6 +24,7 @@ from wsgi_sio.exceptions import ConnectionFailed
 from wsgi_sio.runtime import Reactor, create_reactor
 
 TRANSPORTS = ("polling", "websocket")
+answer = wire_module.answer
 
 
 class LocalServer:

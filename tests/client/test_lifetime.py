@@ -32,6 +32,21 @@ def test_disconnect_joins_the_threads(clients: Clients) -> None:
     eventually(lambda: open_descriptors() <= files, "the descriptors' end")
 
 
+def test_an_answered_event_holds_no_timer(clients: Clients) -> None:
+    threads = threading.active_count()
+    client, peer = clients.connected()
+    call = Background(lambda: client.timeout(30).emit_with_ack("q"))
+    peer.acknowledge(peer.expect("q"))
+    call.result()
+    client.timeout(30).emit("q", callback=lambda error: None)
+    peer.acknowledge(peer.expect("q"))
+    started = time.monotonic()
+    client.disconnect()
+    assert time.monotonic() - started < 0.9
+    peer.wait_gone()
+    eventually(lambda: threading.active_count() == threads, "the threads' end")
+
+
 def test_disconnect_in_a_handler_does_not_wait_for_itself(clients: Clients) -> None:
     client, peer = clients.connected()
     took: list[float] = []

@@ -131,7 +131,10 @@ class Manager(Listens):
     ) -> ClientSocket:
         """The socket of a namespace, always the same one; it does not connect by itself.
 
+        :param nsp: the namespace's name; the slash in front may be left out.
         :param auth: what to send when it connects; None takes the manager's option, as for the others.
+        :param retries: how often an unacknowledged event is sent again.
+        :param ack_timeout: seconds to wait for each acknowledgement.
         """
         return self.adopt(ClientSocket(self, nsp, auth=auth, retries=retries, ack_timeout=ack_timeout))
 
@@ -365,7 +368,6 @@ class Manager(Listens):
             if self._link is not link:
                 return
             self._link = None
-            self._backoff.reset()
         for socket in self._all():
             socket.lost(link, reason, detail)
         self.tell("close", reason, detail)
