@@ -47,6 +47,11 @@ METHODS = {
     "off on once rooms send timeout to volatile",
     "BroadcastOperator": "compress disconnect_sockets emit emit_with_ack except_ fetch_sockets in_ local send "
     "sockets_join sockets_leave timeout to volatile",
+    "Client": "connect open disconnect close wait emit emit_with_ack send volatile timeout compress on once off event "
+    "on_any prepend_any off_any on_any_outgoing connected disconnected active",
+    "Manager": "socket open close connected transport_name reconnection reconnection_delay reconnection_delay_max "
+    "randomization_factor timeout on once off",
+    "SimpleClient": "connect emit call receive disconnect",
     "Handshake": "address headers query secure time url xdomain",
 }
 
