@@ -65,4 +65,4 @@ def not_found(environ: WSGIEnvironment, start_response: StartResponse) -> Iterab
     """What stands in for a wrapped application when there is none."""
     body = b"Not Found"
     start_response("404 Not Found", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
-    return [body]
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]

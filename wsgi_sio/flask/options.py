@@ -118,8 +118,8 @@ def _check_async_mode(mode: str | None) -> None:
 def _mention_loggers(*values: object) -> None:
     if any(values):
         logger.warning(
-            "logger and engineio_logger are ignored: set the level of logging.getLogger('wsgi_sio') instead, such as"
-            " logging.DEBUG for every packet"
+            "logger and engineio_logger are ignored: set the level of logging.getLogger('wsgi_sio') instead, and see"
+            " each event with socketio.io.on('connection', lambda socket: socket.on_any(print))"
         )
 
 
