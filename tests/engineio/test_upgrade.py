@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from tests.engineio.conftest import Engine, MakeEngine
-from tests.support.inprocess import Background, Closed, Polling, Refused, WebSocket, at_once, eventually
+from tests.support.inprocess import DEADLINE, Background, Closed, Polling, Refused, WebSocket, at_once, eventually
 from wsgi_sio.engineio import MESSAGE, Packet
 from wsgi_sio.engineio.request import Response
+from wsgi_sio.engineio.websocket import WebSocketTransport
 
 
 def still_polls(polling: Polling, session: Any) -> None:
@@ -350,3 +351,21 @@ def race(websocket: WebSocket, session: Any, number: int) -> None:
             session.close()
 
     at_once(2, act)
+
+
+def test_no_answer_to_a_probe_follows_a_close_frame(make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session ends between the arrival of the probe and its answer: its client has left by polling meanwhile."""
+    engine = make_engine()
+    polling, session = engine.over_polling()
+    websocket = engine.websocket(polling.sid)
+    write_alone = WebSocketTransport.write_alone
+
+    def close_and_write(self: WebSocketTransport, packet: Packet) -> None:
+        session.close()
+        write_alone(self, packet)
+
+    monkeypatch.setattr(WebSocketTransport, "write_alone", close_and_write)
+    websocket.send("2probe")
+    assert websocket.wait_closed() == 1005
+    websocket.sock.settimeout(DEADLINE)
+    assert websocket.sock.recv(100) == b"", "something behind the close frame"

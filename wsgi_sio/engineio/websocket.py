@@ -171,8 +171,11 @@ class WebSocketTransport:
 
     def write_alone(self, packet: Packet) -> None:
         """Send one small packet on a connection that is not the session's (yet); it fits or the peer does not read."""
+        data = self.encode([packet])
         try:
-            self._sock.send(self.encode([packet]))
+            with self.session.lock:  # against the rule, lest another thread's close frame get in front of it
+                if not self._finishing:
+                    self._sock.send(data)
         except OSError:
             self.owner.close("transport error", abort=True)
 
