@@ -18,7 +18,7 @@ PACKAGE = ROOT / "wsgi_sio"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 PURE = ("websocket", "engineio.packet", "engineio.packet_v3", "socketio.packet", "socketio.jsoncodec")
-TOP = ("wsgi", "serving", "flask", "django", "testing", "admin", "client_files", "demo", "gunicorn", "migrate",
+TOP = ("wsgi", "serving", "flask", "django", "testing", "admin", "client_files", "connect", "demo", "gunicorn", "migrate",
        "__main__", "__init__")  # fmt: skip
 
 # Which parts of the package each part may import, from the bottom upwards; its own modules always.
