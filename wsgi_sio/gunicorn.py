@@ -133,6 +133,7 @@ class _AtWork:
 
     def finish(self) -> None:
         """Block until the drain is over, or the time is."""
+        self._signalled = True
         self._told.set()
         self._task.join(self._limit)
 

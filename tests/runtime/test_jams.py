@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -18,13 +19,22 @@ def messages(caplog: pytest.LogCaptureFixture, word: str) -> list[str]:
     return [record.getMessage() for record in caplog.records if word in record.getMessage()]
 
 
+def watch_closely(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Watch gevent's loop with little patience, and nobody else: other tests' servers live as long as the process."""
+    from wsgi_sio.runtime.hub_watch import HubWatch
+
+    for watch in [found for found in gc.get_objects() if type(found) is HubWatch]:
+        watch.stop()
+    monkeypatch.setattr("wsgi_sio.runtime.hub_watch.LIMIT", 0.1)
+
+
 @pytest.mark.skipif(WORLD != "gevent", reason="about gevent's loop")
 def test_a_handler_that_blocks_gevents_loop_is_named_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import gevent.monkey
 
-    monkeypatch.setattr("wsgi_sio.runtime.hub_watch.LIMIT", 0.1)
+    watch_closely(monkeypatch)
     native_sleep = gevent.monkey.get_original("time", "sleep")
 
     def a_handler_that_blocks() -> None:
@@ -40,6 +50,24 @@ def test_a_handler_that_blocks_gevents_loop_is_named_once(
         assert "a_handler_that_blocks" in message and __file__ in message and "monkey.patch_all()" in message
         time.sleep(0.5)
         assert len(messages(caplog, "gevent's loop")) == 1
+    finally:
+        reactor.close()
+
+
+@pytest.mark.skipif(WORLD != "gevent", reason="about gevent's loop")
+def test_a_program_that_takes_its_time_before_the_loop_runs_is_not_blamed(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow import, say, after something has been started in the background."""
+    import gevent.monkey
+
+    watch_closely(monkeypatch)
+    reactor = create_reactor()
+    reactor.tell_when_stuck()
+    try:
+        gevent.monkey.get_original("time", "sleep")(0.4)
+        time.sleep(0.3)
+        assert messages(caplog, "gevent's loop") == []
     finally:
         reactor.close()
 

@@ -189,7 +189,8 @@ class Adapter(ABC):
         return None
 
     def catch_up(self, socket: Socket, session: SavedSession, offset: str, welcome: list[Any]) -> bool:
-        """Put a restored socket into its rooms and send it what it has missed, then ``welcome`` (an encoded packet).
+        """Have broadcasts reach a restored socket, which is in its rooms already, from now on; but first send it what
+        it has missed, then ``welcome`` (an encoded packet).
 
         Nothing is lost, doubled or reordered beside the broadcasts of other threads.
 

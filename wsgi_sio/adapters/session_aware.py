@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ..socketio.socket import Socket
 
 
+# What an event weighs beside its payload (bytes), so that a million tiny ones are not for free.
+_OVERHEAD = 512
+
 # How many of the oldest sessions are looked at whenever one is added: more than one, so that the old ones run out.
 _PURGE = 3
 
@@ -47,10 +50,12 @@ class SessionAwareAdapter(MemoryAdapter):
             marked = replace(packet, data=[*packet.data, self._log.next_offset()])
             batch = self._namespace.server.encode(marked, options.compress)
             self._log.append(batch, options)
-            sends = [(socket, socket.reserve(batch)) for socket in self._find_locked(options)]
-        for socket, send in sends:
-            socket.tell_outgoing(packet.data)
+            recipients = [socket for socket in self._find_locked(options) if not socket.gone]
+            sends = [socket.reserve(batch) for socket in recipients]
+        for send in sends:  # all, before any listener may wait, or raise, while the others' clients get nothing
             send()
+        for socket in recipients:
+            socket.tell_outgoing(packet.data)
 
     def persist_session(self, session: SavedSession) -> None:
         now = time.monotonic()
@@ -75,9 +80,7 @@ class SessionAwareAdapter(MemoryAdapter):
                 return False
             missed = [packet for entry in entries if entry.is_for(session.rooms) for packet in entry.batch]
             self._namespace.sockets[socket.id] = socket  # here, since broadcasts reach it from now on
-            changes = self._join_locked(socket.id, session.rooms)
             send = socket.reserve([*missed, *welcome])
-        self._tell(changes)
         send()
         return True
 
@@ -119,10 +122,10 @@ class EventLog:
     def append(self, batch: list[Any], options: BroadcastOptions) -> None:
         """Remember an encoded event, and forget what is too old or too much."""
         now = time.monotonic()
-        size = sum(packet.size for packet in batch)
+        size = _OVERHEAD + sum(packet.size for packet in batch)
         self._entries.append(_Entry(now, size, batch, options.rooms, options.except_))
         self._size += size
-        while self._entries[0].since < now - self._duration or self._size > self._max_stored:
+        while self._entries and (self._entries[0].since < now - self._duration or self._size > self._max_stored):
             self._size -= self._entries.popleft().size
             self._first += 1
 

@@ -39,8 +39,8 @@ class HubWatch:
         self._stopped = False
 
     def start(self) -> None:
-        """Begin, in a native thread."""
-        _start_thread(self._run, ())
+        """Begin, in a native thread, as soon as the loop runs: until then it is the program that is being loaded."""
+        self._loop.run_callback_threadsafe(lambda: _start_thread(self._run, ()))
 
     def stop(self) -> None:
         """End within a second."""

@@ -150,11 +150,13 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
 
     def admit(self, socket: Socket) -> None:
         """Run the gates, then let the client in, or tell it why not."""
-        if not socket.conn.session.open:
+        if socket.gone:
             return  # it has left already, and its dismissal may even have been
-        restored = None if self.recovery is None else self.recovery.restore(socket)
-        self.adapter.open(socket.id)
         try:
+            restored = None if self.recovery is None else self.recovery.restore(socket)
+            self.adapter.open(socket.id)
+            if restored is not None:
+                self.adapter.add_all(socket.id, restored.saved.rooms)
             for middleware in () if restored and restored.skip_middlewares else self._middlewares:
                 middleware(socket)
             gates = self._handlers.find("connect")
@@ -166,10 +168,15 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
             data = {} if refusal.data is None else {"data": refusal.data}
             socket.refuse({"message": refusal.message, **data})
             return
-        except Exception as error:
+        except BaseException as error:
             logger.exception("connecting %r failed, so it is refused", socket)
             socket.refuse({"message": str(error)})
+            if not isinstance(error, Exception):
+                raise  # the end of the worker is none of the client's business
             return
+        if restored is None:  # before it is connected: what it is sent from then on goes through the adapter
+            self.sockets[socket.id] = socket
+            self.adapter.add_all(socket.id, frozenset([socket.id]))
         if not socket.accept():
             return  # it has left meanwhile; its dismissal waits in the mailbox
         socket.conn.joined()
@@ -178,24 +185,28 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
         if restored is not None:
             restored.catch_up()
         else:
-            self.sockets[socket.id] = socket
-            self.adapter.add_all(socket.id, frozenset([socket.id]))
             socket.conn.send_packet(socket.connect_packet())
         self.run("connection", socket)
 
     def dismiss(self, socket: Socket, own: HandlerTable, reason: str, was_connected: bool) -> None:
-        """Run the handlers for a client that has left, and forget it."""
-        if was_connected:
-            self.run("disconnecting", socket, reason)
-            self._run_own("disconnecting", socket, own, reason)
-        rooms = self.adapter.socket_rooms(socket.id) if self.recovery is not None else set()
-        self.adapter.del_all(socket.id)
-        self.sockets.pop(socket.id, None)
-        if was_connected:
-            self.run("disconnect", socket, reason)
-            self._run_own("disconnect", socket, own, reason)
-            if self.recovery is not None:
-                self.recovery.left(socket, rooms, reason)
+        """Run the handlers for a client that has left, and forget it, even if one of them ends its thread."""
+        try:
+            if was_connected:
+                self._run_last("disconnecting", socket, own, reason)
+        finally:
+            rooms = self.adapter.socket_rooms(socket.id) if self.recovery is not None else set()
+            self.adapter.del_all(socket.id)
+            self.sockets.pop(socket.id, None)
+            try:
+                if was_connected:
+                    self._run_last("disconnect", socket, own, reason)
+            finally:
+                self.forget(socket, rooms, reason, was_connected)
+
+    def forget(self, socket: Socket, rooms: set[Room], reason: str, was_connected: bool) -> None:
+        """The last of a socket that has left, or has been refused."""
+        if self.recovery is not None:
+            self.recovery.left(socket, rooms, reason, was_connected)
         self.server.leave_namespace(self)
 
     def run(self, event: str, socket: Socket, *args: Any) -> None:
@@ -207,7 +218,8 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
             except Exception:
                 logger.exception("a handler of %r failed for %r", event, socket)
 
-    def _run_own(self, event: str, socket: Socket, own: HandlerTable, reason: str) -> None:
+    def _run_last(self, event: str, socket: Socket, own: HandlerTable, reason: str) -> None:
+        self.run(event, socket, reason)
         try:
             call(own, own.find(event), event, (reason,), socket, own=0)
         except Exception:

@@ -7,7 +7,7 @@ connects again it sends both.  What was missed comes before the answer to CONNEC
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -72,19 +72,31 @@ class Recovery:
         self._config = config
         self._lock = make_lock(Rank.LEAF)
         self._live: dict[str, Socket] = {}  # by pid, until what is kept of them has been
+        self._behind: dict[Socket, Socket] = {}  # who waits for one of these to be over
 
     def begin(self, socket: Socket) -> None:
         """Have a new socket admitted; if its previous connection is not quite over, behind the handlers of that one."""
-        pid = socket.handshake.auth.get("pid")
-        previous = self._live.get(pid) if isinstance(pid, str) else None
+        pid, overtaken = socket.handshake.auth.get("pid"), None
+        with self._lock:
+            previous = self._live.get(pid) if isinstance(pid, str) else None
+            if previous is not None:
+                overtaken = self._behind.get(previous)
+                self._behind[previous] = socket
         if previous is None:
             socket.begin()
             return
-        if previous.connected:  # half-open: the client has given it up
-            previous.conn.close("transport close")
-        begin = _Once(socket.begin)
-        previous.run_in_order(begin)
-        self._namespace.server.reactor.call_later(_PATIENCE, begin)
+        self._namespace.server.reactor.call_later(_PATIENCE, lambda: self._wait_no_longer(socket, previous))
+        for half_open in (previous, overtaken):
+            if half_open is not None and not half_open.gone:  # the client has given it up
+                half_open.conn.close("transport close")
+
+    def _wait_no_longer(self, socket: Socket, previous: Socket) -> None:
+        with self._lock:
+            waits = self._behind.get(previous) is socket
+            if waits:
+                del self._behind[previous]
+        if waits:
+            socket.begin()
 
     def restore(self, socket: Socket) -> Restored | None:
         """Give a socket its old self, or else a new private id."""
@@ -101,29 +113,31 @@ class Recovery:
             return None
         socket.id, socket.pid, socket.data = saved.sid, saved.pid, saved.data
         socket.recovered = True
+        self.connected(socket)  # who comes again before it is let in waits for it
         return Restored(adapter, socket, saved, offset, self._config.skip_middlewares)
 
     def connected(self, socket: Socket) -> None:
-        """A socket has been let in."""
+        """The client of a socket knows its private id."""
         if socket.pid:
             with self._lock:
                 self._live[socket.pid] = socket
 
-    def left(self, socket: Socket, rooms: set[Room], reason: str) -> None:
-        """A socket has left, and was in ``rooms``: keep what can be given back to its client."""
-        if not socket.pid:
-            return
-        if reason in RECOVERABLE:
+    def left(self, socket: Socket, rooms: set[Room], reason: str, was_connected: bool) -> None:
+        """A socket has left, and was in ``rooms``: keep what can be given back to its client, if that knows the pid."""
+        if reason in RECOVERABLE and socket.pid and (was_connected or socket.recovered):
             session = SavedSession(socket.id, socket.pid, frozenset(rooms), socket.data)
             self._namespace.adapter.persist_session(session)
         with self._lock:
             if self._live.get(socket.pid) is socket:
                 del self._live[socket.pid]
+            behind = self._behind.pop(socket, None)
+        if behind is not None:
+            behind.begin()
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """A socket that has its old self back, but not yet its rooms and what it has missed."""
+    """A socket that has its old self back, but not yet what it has missed."""
 
     adapter: Adapter
     socket: Socket
@@ -132,22 +146,8 @@ class Restored:
     skip_middlewares: bool
 
     def catch_up(self) -> None:
-        """Give it these, and the answer to its CONNECT."""
+        """Give it that, and the answer to its CONNECT."""
         socket = self.socket
         welcome = socket.nsp.server.encode(socket.connect_packet())
         if not self.adapter.catch_up(socket, self.saved, self.offset, welcome):
             socket.conn.close()  # what it has missed is gone since we looked: let it come again, as a new one
-
-
-class _Once:
-    """Calls ``job`` the first time only."""
-
-    def __init__(self, job: Callable[[], None]) -> None:
-        self._lock = make_lock(Rank.LEAF)
-        self._job: Callable[[], None] | None = job
-
-    def __call__(self) -> None:
-        with self._lock:
-            job, self._job = self._job, None
-        if job is not None:
-            job()

@@ -94,6 +94,11 @@ class Socket(Targets, Sends, Listens, ListensToAny):
         return self._state != CONNECTED
 
     @property
+    def gone(self) -> bool:
+        """Whether the client has left, if it ever was in; its handlers may still run."""
+        return self._state == DISCONNECTED
+
+    @property
     def rooms(self) -> set[Room]:
         """The rooms it is in, its own (named by its id) among them."""
         return self.nsp.adapter.socket_rooms(self.id)
@@ -140,7 +145,7 @@ class Socket(Targets, Sends, Listens, ListensToAny):
         check_event(event)
         ack_id = None if callback is None else self.nsp.next_ack_id()
         packet = Packet(EVENT, self.nsp.name, [event, *args], ack_id)
-        if self.pid and ack_id is None and self._state != CONNECTING:  # so that it is kept and can be sent again
+        if self.pid and ack_id is None and not options.volatile and self._state != CONNECTING:  # so that it is kept
             self.nsp.adapter.broadcast(packet, replace(options, rooms=frozenset([self.id])))
             return self._state == CONNECTED
         batch = self.nsp.server.encode(packet, options.compress)
@@ -234,12 +239,12 @@ class Socket(Targets, Sends, Listens, ListensToAny):
 
     def refuse(self, error: dict[str, Any]) -> None:
         """Send a CONNECT_ERROR and be as if it had never come."""
-        if not self._end():
+        if self._end() == DISCONNECTED:
             return  # it has left meanwhile; its dismissal waits in the mailbox
         self.nsp.adapter.del_all(self.id)
         self.conn.remove(self)
         self.conn.send_packet(Packet(CONNECT_ERROR, self.nsp.name, self.conn.refusal(error)))
-        self.nsp.server.leave_namespace(self.nsp)
+        self.nsp.forget(self, set(), "refused", False)
 
     # -- receiving (on an I/O thread) ---------------------------------------------------------------------------
 
@@ -331,22 +336,23 @@ class Socket(Targets, Sends, Listens, ListensToAny):
 
         :return: whether this call ended it.
         """
-        was_connected = self._state == CONNECTED
-        if not self._end():
+        before = self._end()
+        if before == DISCONNECTED:
             return False
-        self._mailbox.put(self.nsp.dismiss, self, self._handlers, reason, was_connected)
+        self._mailbox.put(self.nsp.dismiss, self, self._handlers, reason, before == CONNECTED)
         return True
 
-    def _end(self) -> bool:
-        """Be disconnected from now on, which only one caller can bring about, and fail the acknowledgements."""
+    def _end(self) -> int:
+        """Be disconnected from now on, and fail the acknowledgements.
+
+        :return: the state before, which only one caller finds not to be DISCONNECTED.
+        """
         with self._lock:
-            if self._state == DISCONNECTED:
-                return False
-            self._state = DISCONNECTED
+            before, self._state = self._state, DISCONNECTED
             acks, self._acks = self._acks, {}
-        for waiter in acks.values():
+        for waiter in list(acks.values()):  # an answer that has just come may still be taken out
             waiter.lost()
-        return True
+        return before
 
 
 class SocketOperator(Targets, Sends):

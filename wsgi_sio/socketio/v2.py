@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
+from weakref import WeakValueDictionary
 
 from ..engineio.session import Session
 from .connection import Connection
@@ -30,7 +31,7 @@ class ConnectionV2(Connection):
 
     def __init__(self, server: Server, session: Session) -> None:
         super().__init__(server, session)
-        self._latest: dict[str, Socket] = {}
+        self._latest: WeakValueDictionary[str, Socket] = WeakValueDictionary()
         self._connect(Packet(CONNECT))
 
     def _connect(self, packet: Packet) -> None:
