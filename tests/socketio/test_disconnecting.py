@@ -349,3 +349,23 @@ def test_a_client_that_does_not_read_can_be_disconnected_for_good(
     socket.disconnect(close=True)
     transport: Any = socket.conn.session.transport
     eventually(lambda: transport.fileno() == -1, "the server's descriptor to be closed")
+
+
+def test_a_client_that_was_thrown_out_everywhere_and_does_not_hang_up_is_closed_in_time(serve: Serve) -> None:
+    """It may join again within connect_timeout; one that has left by itself may stay."""
+    io = Server(connect_timeout=0.3)
+    io.of("/b")
+    process = serve(io)
+    thrown, back, left = process.client(), process.client(), process.client()
+    for client in (thrown, back, left):
+        sid = client.connect()
+        socket = eventually(lambda: io.sockets.sockets.get(sid), "the socket")
+        if client is left:
+            client.send(Packet(DISCONNECT, "/"))
+        else:
+            socket.disconnect()
+            assert client.receive().type == DISCONNECT
+    back.connect("/b")
+    thrown.wait_closed()
+    back.expect_silence(0.4)
+    left.connect()

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 # What an event costs a mailbox beside its payload (bytes): the objects around it.
 _OVERHEAD = 256
 
-# How many namespaces a client may ask for before the application has told whether they exist.
-_MAX_PENDING = 1000
+# How many namespaces a client may be in, or have asked for.
+_MAX_NAMESPACES = 1000
 
 
 class Connection:
@@ -46,7 +46,7 @@ class Connection:
         self.session = session
         self._server = server
         self._sockets: dict[str, Socket] = {}
-        self._pending: set[str] = set()  # names of namespaces that the application is asked about
+        self._pending: frozenset[str] = frozenset()  # names of namespaces that the application is asked about
         self._lock = make_lock(Rank.SESSION)
         self._decoder = server.parser.Decoder(server.json)
         self._size = 0
@@ -93,20 +93,23 @@ class Connection:
             socket.receive(packet, cost)
 
     def _connect(self, packet: Packet) -> None:
+        if packet.nsp in self._pending or len(self._pending) + len(self._sockets) >= _MAX_NAMESPACES:
+            self._violation(f"another CONNECT for {packet.nsp!r}, or for more than {_MAX_NAMESPACES} namespaces")
+            return
         namespace = self._server.enter_namespace(packet.nsp)
         if namespace is not None:
             self._join(namespace, packet)
         elif not self._server.has_parents:
             self._refuse_namespace(packet)
-        elif packet.nsp in self._pending or len(self._pending) >= _MAX_PENDING:
-            self._violation(f"another CONNECT for {packet.nsp!r}, or for too many namespaces at once")
         else:  # whether a parent takes the name may be for the application to say, and that may take its time
-            self._pending.add(packet.nsp)
+            with self._lock:
+                self._pending |= {packet.nsp}
             self._server.submit(lambda: self._connect_dynamically(packet))
 
     def _connect_dynamically(self, packet: Packet) -> None:
         namespace = self._server.enter_dynamic_namespace(packet.nsp, packet.data or {})
-        self._pending.discard(packet.nsp)
+        with self._lock:
+            self._pending -= {packet.nsp}
         if namespace is not None:
             self._join(namespace, packet)
         else:
@@ -179,6 +182,16 @@ class Connection:
         with self._lock:
             if self._sockets.get(socket.nsp.name) is socket:
                 del self._sockets[socket.nsp.name]
+
+    def thrown_out(self, socket: Socket) -> None:
+        """Likewise, by this side: a client that has nothing left, and stays, has ``connect_timeout`` again."""
+        self.remove(socket)
+        if not self._sockets and not self._pending and self._join_timer is None and self.session.open:
+            self._join_timer = self._server.reactor.call_later(self._server.connect_timeout, self._nobody_is_back)
+
+    def _nobody_is_back(self) -> None:
+        if not self._sockets and self.session.open:
+            self._nobody_joined()
 
     def disconnect(self) -> None:
         """Make the client leave all namespaces, then close the connection."""

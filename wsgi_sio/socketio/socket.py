@@ -328,7 +328,7 @@ class Socket(Targets, Sends, Listens, ListensToAny):
         """End it from this side: what it has sent and is still waiting is dropped."""
         self._muted = True
         if self.lost("server namespace disconnect"):
-            self.conn.remove(self)  # first, since the client may connect again as soon as it knows
+            self.conn.thrown_out(self)  # first, since the client may connect again as soon as it knows
             self.conn.send_packet(Packet(DISCONNECT, self.nsp.name))
 
     def lost(self, reason: str) -> bool:
