@@ -126,7 +126,7 @@ def test_disconnect_releases_whoever_is_blocked(clients: Clients, wire: WireServ
     peer = wire.accept()
     peer.expect_connect()
     call = Background(lambda: other.emit_with_ack("q"))
-    eventually(lambda: len(other._sender._acks._waiters) == 1, "the caller")
+    eventually(lambda: len(other._sender._acks._expected) == 1, "the caller")
     other.disconnect()
     with pytest.raises(Disconnected):
         call.result()
@@ -195,3 +195,15 @@ def test_an_acknowledgement_does_not_go_to_the_next_connection(clients: Clients,
     peer.welcome(sid="second")
     eventually(lambda: over, "the handler")
     peer.expect_silence(0.05)
+
+
+def test_without_a_connection_to_come_nobody_waits_for_ever(clients: Clients) -> None:
+    client, _ = clients.connected()
+    client.disconnect()
+    for forgetful in (client, clients(), clients(retries=3)):
+        with pytest.raises(Disconnected, match="nobody is connecting"):
+            Background(lambda forgetful=forgetful: forgetful.emit_with_ack("q")).result()
+        with pytest.raises(AckTimeout):
+            forgetful.emit_with_ack("q", timeout=0.02)
+    again = clients.connect(client)
+    again.expect_silence(0.05)

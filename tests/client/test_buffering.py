@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.client.wire import Clients, WireServer
-from tests.support.inprocess import Background, eventually
+from tests.client.wire import Clients, Peer, WireServer
+from tests.support.inprocess import DEADLINE, Background, eventually
 from wsgi_sio import Disconnected, LocalProtocolError
 from wsgi_sio.client.buffer import Buffer
+from wsgi_sio.socketio.packet import CONNECT, Packet
 
 
 def test_events_emitted_before_connecting_go_out_in_order(clients: Clients, wire: WireServer) -> None:
@@ -160,3 +161,37 @@ def test_the_buffer_keeps_what_is_pinned() -> None:
     assert [full.add(number, pinned=1) for number in range(2)] == [None, 1]
     full.put_back([7, 8])
     assert full.take_all() == [7, 8, 0] and len(full) == 0
+
+
+def test_what_waited_for_the_connection_may_be_more_than_the_outbox_takes(clients: Clients, wire: WireServer) -> None:
+    """It was in memory already; max_outbox is for what comes on top."""
+    client = clients(max_outbox=1000)
+    for number in range(100):
+        client.emit("large", number, "x" * 90_000)
+    client.connect(wait=False)
+    peer = wire.accept()
+    peer.welcome()
+    assert [peer.receive().data[1] for _ in range(100)] == list(range(100))
+
+
+class DeafPeer(Peer):
+    def _read(self) -> None:
+        """Leave everything in the socket."""
+
+
+def test_a_client_whose_outbox_is_full_can_leave(clients: Clients, wire: WireServer) -> None:
+    client = clients(max_outbox=100_000)
+    client.connect(wait=False)
+    peer = DeafPeer(*wire._next())
+    peer.send(Packet(CONNECT, "/", {"sid": "sid"}))
+    client.connect(timeout=DEADLINE)
+    with pytest.raises(LocalProtocolError, match="max_outbox"):
+        for _ in range(10_000):
+            client.emit("x", "x" * 10_000)
+    other = client.io.socket("/other")
+    other.connect(wait=False)
+    assert other.active
+    client.disconnect()
+    assert client.wait(0) and not client.connected
+    other.disconnect()
+    assert other.wait(0) and not client.io.connected

@@ -47,6 +47,8 @@ def test_the_urls_path_is_the_namespace_and_its_query_travels(clients: Clients, 
 def test_what_is_no_url_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="no URL"):
         Client(url)
+    with pytest.raises(ValueError, match="URL"):
+        Manager(url)
 
 
 def test_an_unknown_option_is_refused_with_the_nearest_one() -> None:
@@ -372,3 +374,19 @@ def test_a_manager_opens_and_closes_by_hand(wire: WireServer) -> None:
     eventually(lambda: reasons == ["forced close"], "the disconnect handler")
     eventually(lambda: told[-1] == ("close", "forced close", None), "close")
     assert [event for event, *_ in told] == ["open", "packet", "ping", "close"]
+
+
+def test_a_socket_that_comes_back_over_the_same_connection_hears_again(clients: Clients) -> None:
+    client, peer = clients.connected()
+    other = client.io.socket("/other")
+    heard: list[int] = []
+    other.on("news", heard.append)
+    for number in range(3):
+        call = Background(other.connect)
+        peer.welcome("/other")
+        call.result()
+        peer.emit("news", number, nsp="/other")
+        eventually(lambda number=number: heard == list(range(number + 1)), f"event {number}")
+        other.disconnect()
+        assert peer.receive().type == DISCONNECT
+    assert client.connected

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -242,6 +243,26 @@ def test_closing_while_opening_ends_it_at_once(scripted: Any, client: Connect, t
     assert opening.engine.join(DEADLINE) and time.monotonic() - began < 0.5
     assert opening.names == ["error"] and str(opening.told[0][1]) == "closed"
     stop.set()
+
+
+@each_transport
+def test_closing_while_tcp_connects_ends_it_at_once(client: Connect, transport: str) -> None:
+    """A listener whose backlog is full, like a host that is switched off, does not answer at all."""
+    with ExitStack() as sockets:
+        listener = sockets.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(3):
+            other = sockets.enter_context(socket.socket())
+            other.setblocking(False)
+            other.connect_ex(listener.getsockname())
+        opening = client(f"http://127.0.0.1:{listener.getsockname()[1]}", transports=transport)
+        opening.engine.open()
+        assert not opening._ended.wait(0.2)
+        began = time.monotonic()
+        assert opening.engine.close()
+        assert opening.engine.join(DEADLINE) and time.monotonic() - began < 0.5
+    assert opening.names == ["error"]
 
 
 def test_an_engine_closed_before_it_is_opened_says_so(client: Connect) -> None:

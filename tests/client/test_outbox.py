@@ -24,7 +24,7 @@ class MortalLink(Link):
         self.dies = dies
         self.sent: list[Any] = []
 
-    def send(self, batch: list[Any], *, volatile: bool = False) -> bool:
+    def send(self, batch: list[Any], *, volatile: bool = False, bounded: bool = False) -> bool:
         if len(self.sent) == self.lives:
             self.dies()
             return False

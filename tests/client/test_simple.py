@@ -101,3 +101,16 @@ def test_before_connecting(wire: WireServer) -> None:
         call.result()
     with pytest.raises(TimedOut):
         simple.connect(wire.url, timeout=0.05, **FAST)
+
+
+def test_a_context_manager_connects_once_there_is_a_url(wire: WireServer) -> None:
+    with SimpleClient(**FAST) as simple:
+        call = Background(lambda: simple.connect(wire.url))
+        wire.accept().welcome(sid="first")
+        call.result()
+        assert simple.__enter__() is simple and simple.id == "first"
+    assert not simple.connected
+    again = Background(simple.__enter__)
+    wire.accept().welcome(sid="second")
+    assert again.result().id == "second"
+    simple.disconnect()

@@ -18,35 +18,45 @@ class FallibleWaiter(Waiter, Protocol):
         """There will be no answer. Called at most once, instead of the others: must not block."""
 
 
+class Expected:
+    """One wait for an acknowledgement: who waits, and what limits it."""
+
+    __slots__ = ("timer", "waiter")
+
+    def __init__(self, waiter: FallibleWaiter) -> None:
+        self.waiter = waiter
+        self.timer: Timer | None = None
+
+
 class PendingAcks:
     """Waiters by the id of their acknowledgement; each is told once how it ends.
 
     :ivar on_expired: called with the id when a time-out is over, before its waiter is told.
     """
 
-    __slots__ = ("_lease", "_lock", "_timers", "_waiters", "on_expired")
+    __slots__ = ("_expected", "_lease", "_lock", "on_expired")
 
     def __init__(self, lease: ReactorLease) -> None:
         self.on_expired: Callable[[int], None] | None = None
         self._lease = lease
         self._lock = make_lock(Rank.LEAF)
-        self._waiters: dict[int, FallibleWaiter] = {}
-        self._timers: dict[int, Timer] = {}
+        self._expected: dict[int, Expected] = {}
 
     def __contains__(self, ack_id: int) -> bool:
-        return ack_id in self._waiters
+        return ack_id in self._expected
 
     def expect(self, ack_id: int, waiter: FallibleWaiter, timeout: float | None) -> None:
         """Give the acknowledgement to ``waiter``, unless ``timeout`` seconds are over before it comes."""
+        expected = Expected(waiter)
         with self._lock:
-            self._waiters[ack_id] = waiter
+            self._expected[ack_id] = expected
         if timeout is None:
             return
-        timer = self._lease.call_later(timeout, lambda: self._time_out(ack_id))
+        timer = self._lease.call_later(timeout, lambda: self._time_out(ack_id, expected))
         with self._lock:
-            waiting = self._waiters.get(ack_id) is waiter
+            waiting = self._expected.get(ack_id) is expected
             if waiting:
-                self._timers[ack_id] = timer
+                expected.timer = timer
         if not waiting:
             timer.cancel()
 
@@ -64,14 +74,15 @@ class PendingAcks:
 
     def lose(self, buffered: set[int | None]) -> None:
         """The connection is lost, and with it all acknowledgements but those of events that are still to be sent."""
-        for ack_id in [known for known in list(self._waiters) if known not in buffered]:
+        for ack_id in [known for known in list(self._expected) if known not in buffered]:
             waiter = self.forget(ack_id)
             if waiter is not None:
                 waiter.lost()
 
     def release_blocked(self, error: Exception) -> list[int]:
         """Let callers that are blocked have ``error``; the ids they waited for."""
-        blocked = [known for known, waiter in list(self._waiters.items()) if isinstance(waiter, BlockingAck)]
+        known = list(self._expected.items())
+        blocked = [ack_id for ack_id, expected in known if isinstance(expected.waiter, BlockingAck)]
         for ack_id in blocked:
             self.fail(ack_id, error)
         return blocked
@@ -79,13 +90,20 @@ class PendingAcks:
     def forget(self, ack_id: int) -> FallibleWaiter | None:
         """Expect it no more; who waited for it."""
         with self._lock:
-            waiter = self._waiters.pop(ack_id, None)
-            timer = self._timers.pop(ack_id, None)
-        if timer is not None:
-            timer.cancel()
-        return waiter
+            expected = self._expected.pop(ack_id, None)
+        if expected is None:
+            return None
+        if expected.timer is not None:
+            expected.timer.cancel()
+        return expected.waiter
 
-    def _time_out(self, ack_id: int) -> None:
+    def _time_out(self, ack_id: int, expected: Expected) -> None:
+        with self._lock:  # an event that has been sent again meanwhile is expected anew
+            current = self._expected.get(ack_id) is expected
+            if current:
+                del self._expected[ack_id]
+        if not current:
+            return
         if self.on_expired is not None:
             self.on_expired(ack_id)
-        self.fail(ack_id, AckTimeout())
+        expected.waiter.fail(AckTimeout())

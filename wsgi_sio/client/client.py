@@ -27,6 +27,8 @@ class Client(ClientSocket):
             client.emit("join", "lobby")
             client.wait()
 
+    It belongs to the process that made it: after a fork, the child makes one of its own and leaves this one alone.
+
     :param url: where the server is; its path is the namespace, its query goes into every request.
     :param auth: a mapping to send when connecting, or a callable that makes it each time.
     :param options: see :class:`ClientOptions`.

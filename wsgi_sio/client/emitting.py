@@ -55,7 +55,8 @@ class Emits:
         :param callback: called with the server's acknowledgement, in order with its events. After :meth:`timeout`,
             and where the socket has an ``ack_timeout`` or ``retries``, with an error (or None) in front.
         :return: False when it has been dropped: it is volatile and cannot go out now, or the buffer is full.
-        :raises LocalProtocolError: the event's name is reserved, or its packet is larger than the server takes.
+        :raises LocalProtocolError: the event's name is reserved, its packet is larger than the server takes, or the
+            server is so slow that ``max_outbox`` bytes wait for it.
         :raises Disconnected: the buffer is full, and its policy is to raise.
         :raises TypeError: an argument is not JSON and not bytes.
         """
@@ -69,7 +70,7 @@ class Emits:
             ``ack_timeout`` are for each attempt, if there are ``retries``; otherwise they are the same as this.
         :return: None, the one argument, or a tuple of several.
         :raises AckTimeout: none came in time; if the event was still waiting to be sent, it will not be.
-        :raises Disconnected: the connection was lost before.
+        :raises Disconnected: the connection was lost before; or, without any time-out, there is none and none to come.
         :raises LocalProtocolError: see :meth:`emit`.
         """
         sender, options = self._target()

@@ -164,10 +164,11 @@ class EngineClient:
 
     # -- outbound -----------------------------------------------------------------------------------------------
 
-    def send(self, packets: list[Packet], *, volatile: bool = False) -> bool:
+    def send(self, packets: list[Packet], *, volatile: bool = False, bounded: bool = True) -> bool:
         """Send ``packets`` together, in order, without blocking; callable from anywhere.
 
         :param volatile: drop them unless they can go out now.
+        :param bounded: refuse them when ``max_outbox`` bytes wait already.
         :return: False when they were dropped: the connection is not open, or they were volatile.
         :raises LocalProtocolError: one is larger than the server takes, or too much waits already; none is sent.
         """
@@ -184,7 +185,7 @@ class EngineClient:
             elif volatile:
                 return False
             else:
-                self._outbox.add(packets)
+                self._outbox.add(packets, bounded)
         if claimed:
             transport.write(packets)
         return True

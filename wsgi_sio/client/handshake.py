@@ -7,7 +7,6 @@ which simple-websocket is built on.
 from __future__ import annotations
 
 import _socket
-import socket
 import ssl
 from contextlib import ExitStack
 from time import monotonic
@@ -22,7 +21,7 @@ from ..engineio.takeover import ClientSocket, TLSSocket
 from ..exceptions import ConnectionFailed
 from .address import Address, basic_authorization
 from .memory import Memory
-from .wires import Wires
+from .wires import Wires, connect_tcp, limit
 
 # What is kept of an answer: its head must fit, its body is cut (bytes).
 _MAX_HEAD = 65536
@@ -67,53 +66,23 @@ def _for_the_reactor(sock: Any) -> ClientSocket:
 def _connect(address: Address, memory: Memory, wires: Wires, deadline: float | None, unwound: ExitStack) -> Any:
     proxy = address.proxy()
     if proxy is None:
-        sock = _connect_tcp(address.host, address.port, wires, deadline)
+        sock = connect_tcp(address.host, address.port, wires, deadline)
     else:
         parts = urlsplit(proxy)
         if parts.scheme != "http" or not parts.hostname:
             raise ConnectionFailed(f"a WebSocket can go through an http:// proxy only, not {parts.scheme}://")
-        sock = _connect_tcp(parts.hostname, parts.port or 80, wires, deadline)
+        sock = connect_tcp(parts.hostname, parts.port or 80, wires, deadline)
     unwound.callback(sock.close)
     if proxy is not None:
         _tunnel(sock, address, basic_authorization(parts.username, parts.password), deadline)
     if address.secure:
-        _limit(sock, deadline)
+        limit(sock, deadline)
         wires.remove(sock)
         sock = memory.tls_context().wrap_socket(sock, server_hostname=address.host, do_handshake_on_connect=False)
         unwound.callback(sock.close)
         wires.add(sock)
         sock.do_handshake()
     return sock
-
-
-def _connect_tcp(host: str, port: int, wires: Wires, deadline: float | None) -> socket.socket:
-    """The first of the host's addresses that answers."""
-    failure: OSError = OSError(f"{host} has no address")
-    for family, kind, protocol, _, where in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-        sock = socket.socket(family, kind, protocol)
-        try:
-            wires.add(sock)
-            _limit(sock, deadline)
-            sock.connect(where)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError as error:
-            sock.close()
-            failure = error
-        except BaseException:  # a greenlet that is killed
-            sock.close()
-            raise
-        else:
-            return sock
-    raise failure
-
-
-def _limit(sock: Any, deadline: float | None) -> None:
-    """Let the next call on ``sock`` take no longer than until ``deadline``."""
-    if deadline is not None:
-        left = deadline - monotonic()
-        if left <= 0:
-            raise TimeoutError("timed out")
-        sock.settimeout(left)
 
 
 def _tunnel(sock: Any, address: Address, authorization: str | None, deadline: float | None) -> None:
@@ -146,7 +115,7 @@ def _read_head(sock: Any, deadline: float | None, chunk: int = 4096) -> tuple[by
 
 
 def _receive(sock: Any, deadline: float | None, size: int = 4096) -> bytes:
-    _limit(sock, deadline)
+    limit(sock, deadline)
     data: bytes = sock.recv(size)
     return data
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Callable
-from typing import Any
+from time import monotonic
+from typing import Any, cast
 
 try:
     import requests
     from requests.adapters import HTTPAdapter
     from urllib3.connection import HTTPConnection, HTTPSConnection
     from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+    from urllib3.exceptions import NewConnectionError
 except ImportError as error:
     raise ImportError(
         "long-polling needs the requests library: pip install 'wsgi_sio[client]', or use transports=['websocket']"
@@ -19,7 +22,7 @@ except ImportError as error:
 from ..exceptions import ConnectionFailed
 from .address import Address
 from .memory import Memory
-from .wires import Wires
+from .wires import Wires, connect_tcp
 
 _CHUNK = 65536
 # What is kept of the text of a refusal (bytes).
@@ -162,7 +165,17 @@ class _Tracked:
     """A connection whose socket is known to ``wires``."""
 
     wires: Wires
+    host: str
+    port: int
+    timeout: Any
     sock: Any
+
+    def _new_conn(self) -> socket.socket:
+        deadline = monotonic() + self.timeout if isinstance(self.timeout, (int, float)) else None
+        try:
+            return connect_tcp(self.host, self.port, self.wires, deadline)
+        except OSError as error:  # as it is, urllib3 would take a reset for one of an early answer
+            raise NewConnectionError(cast(HTTPConnection, self), str(error)) from error
 
     def connect(self) -> None:
         super().connect()  # type: ignore[misc]

@@ -58,18 +58,19 @@ class Link:
             engine.close()
         engine.open()
 
-    def send(self, batch: list[EnginePacket], *, volatile: bool = False) -> bool:
+    def send(self, batch: list[EnginePacket], *, volatile: bool = False, bounded: bool = False) -> bool:
         """Send an encoded packet in one piece; False when the connection is over, or cannot take a volatile one.
 
-        :raises LocalProtocolError: it is larger than the server takes.
+        :param bounded: refuse it when too much waits already (``max_outbox``).
+        :raises LocalProtocolError: it is larger than the server takes, or refused.
         """
         engine = self._engine
         # A machine that has slept finds out here, not when its timers have caught up.
-        return engine is not None and engine.check_alive() and engine.send(batch, volatile=volatile)
+        return engine is not None and engine.check_alive() and engine.send(batch, volatile=volatile, bounded=bounded)
 
-    def send_packet(self, packet: Packet) -> bool:
-        """Encode and send a packet; False when the connection is over."""
-        return not self._over and self.send(self._manager.encode(packet, True))
+    def send_packet(self, packet: Packet, *, bounded: bool = False) -> bool:
+        """Encode and send a packet, see :meth:`send`; False when the connection is over."""
+        return not self._over and self.send(self._manager.encode(packet, True), bounded=bounded)
 
     def close(self) -> None:
         """End it, once what is queued has been sent."""

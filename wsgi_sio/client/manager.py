@@ -7,7 +7,6 @@ has a :class:`Link` of its own, and what comes from another than the present one
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from ..engineio.packet import MESSAGE
 from ..engineio.packet import Packet as EnginePacket
@@ -16,6 +15,7 @@ from ..runtime import Rank, SerialQueue, Timer, make_lock
 from ..socketio.handlers import HandlerTable, Listens
 from ..socketio.packet import Packet
 from ..socketio.parser import JSON_PARSER, PacketDecoder
+from .address import Address
 from .backoff import Backoff
 from .handlers import BACKLOG, BacklogLog, tell
 from .lease import ReactorLease
@@ -30,7 +30,8 @@ class Manager(Listens):
 
     Handlers may be attached to ``open``, ``error(error)``, ``ping``, ``packet(packet)``, ``upgrade(transport)``,
     ``upgrade_error(error)``, ``close(reason, detail)``, ``reconnect_attempt(number)``, ``reconnect(number)``,
-    ``reconnect_error(error)`` and ``reconnect_failed``; they run one at a time, on a worker.
+    ``reconnect_error(error)`` and ``reconnect_failed``.  They run on a worker, one at a time; ``reconnect_attempt``
+    alone waits for no other handler, but the attempt for it.
 
     :ivar reconnection_attempts: how often to try before giving up; None for ever.
     :ivar options: what it was made with.
@@ -42,8 +43,8 @@ class Manager(Listens):
 
     def __init__(self, url: str, **options: Any) -> None:
         self.url = url
-        self.host = urlsplit(url).netloc.rpartition("@")[2]  # no secrets, for the log
         self.options = ClientOptions.of(options)
+        self.host = Address.of(url, self.options).netloc  # no secrets, for the log
         self.reconnection_attempts = self.options.reconnection_attempts
         self.lease = ReactorLease(self.options.reactor, self.options.max_workers)
         self.memory = Memory.of(self.options)
@@ -146,6 +147,11 @@ class Manager(Listens):
     def is_active(self, socket: ClientSocket) -> bool:
         """Whether ``socket`` wants to be connected."""
         return socket in self._active
+
+    def resign(self, socket: ClientSocket) -> None:
+        """``socket`` does not want to be connected any more, and is going to :meth:`leave`."""
+        with self._lock:
+            self._active.discard(socket)
 
     def leave(self, socket: ClientSocket) -> bool:
         """``socket`` does not want to be connected any more; if it was the last one, the connection is closed.
@@ -279,7 +285,7 @@ class Manager(Listens):
         self._give_up(error)
 
     def _await_attempt(self, number: int, delay: float) -> None:
-        timer = self.lease.call_later(delay, lambda: self._mailbox.put(self._attempt, number))
+        timer = self.lease.call_later(delay, lambda: self.lease.submit(lambda: self._attempt(number)))
         with self._lock:
             current = self._round == number
             if current:
@@ -288,7 +294,10 @@ class Manager(Listens):
             timer.cancel()
 
     def _attempt(self, number: int) -> None:
-        """In the mailbox: run the handlers, which may change ``auth`` or close everything, then try."""
+        """Run the handlers, which may change ``auth`` or close everything, then try.
+
+        On a worker, but not in the mailbox: there a handler may be waiting for this very connection.
+        """
         if self._round != number:
             return
         tell(self._handlers, "reconnect_attempt", (self._backoff.attempts,), self)
@@ -296,7 +305,12 @@ class Manager(Listens):
             if self._round != number:
                 return
             link, _ = self._begin_locked()
-        self._start(link)
+        try:
+            link.open()
+        except Exception as error:  # out of threads, say: there is another attempt to come
+            failure = ConnectionFailed(f"cannot connect: {error}")
+            failure.__cause__ = error
+            self.link_failed(link, failure)
 
     def _give_up(self, error: Exception | None) -> None:
         """Nothing will happen any more by itself."""

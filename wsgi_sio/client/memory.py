@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from http.cookiejar import Cookie, CookieJar
 
 from .options import ClientOptions
-from .tls import make_context
 
 
 @dataclass(slots=True)
@@ -46,7 +45,7 @@ class Memory:
         :raises OSError: a file of theirs cannot be read, or is no certificate.
         """
         if self._context is None:
-            self._context = make_context(self.options)
+            self._context = _make_context(self.options)
         return self._context
 
 
@@ -69,3 +68,22 @@ def _for_every_server(name: str, value: str) -> Cookie:
         comment_url=None,
         rest={},
     )
+
+
+def _make_context(options: ClientOptions) -> ssl.SSLContext:
+    """The context that ``ssl_context``, or ``verify`` and ``cert``, ask for.
+
+    :raises OSError: a file of theirs cannot be read, or is no certificate.
+    """
+    if options.ssl_context is not None:
+        return options.ssl_context
+    context = ssl.create_default_context(cafile=options.verify if isinstance(options.verify, str) else None)
+    context.set_alpn_protocols(["http/1.1"])
+    if options.verify is False:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if isinstance(options.cert, str):
+        context.load_cert_chain(options.cert)
+    elif options.cert is not None:
+        context.load_cert_chain(*options.cert)
+    return context

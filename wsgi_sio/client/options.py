@@ -61,7 +61,7 @@ class ClientOptions:
         that one.
     :param reactor: the reactor to share with others; None makes one.
     :param max_workers: how many handlers may run at once (None: 64 threads or 1000 greenlets).
-    :param max_outbox: bytes that may wait for a server that takes nothing, before sending raises an error.
+    :param max_outbox: bytes that may wait for a server that is slower than we send, before emitting raises an error.
     :param max_message_size: the largest message, or polling answer, accepted from the server, in bytes.
     :raises ValueError: for a value that makes no sense.
     """

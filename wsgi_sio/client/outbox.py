@@ -24,7 +24,7 @@ class Outbox:
     :param notify_later: the same on a worker, for events that had to wait.
     """
 
-    __slots__ = ("_acks", "_buffer", "_joined", "_link", "_lock", "_notify", "_notify_later")
+    __slots__ = ("_acks", "_buffer", "_flushing", "_joined", "_link", "_lock", "_notify", "_notify_later")
 
     def __init__(
         self,
@@ -41,6 +41,7 @@ class Outbox:
         self._lock = make_lock(Rank.SESSION)
         self._joined: Link | None = None  # where we are in the namespace
         self._link: Link | None = None  # the same, once nothing waits any more
+        self._flushing = False
 
     @property
     def ready(self) -> bool:
@@ -50,14 +51,14 @@ class Outbox:
     def send(self, item: Outgoing, *, volatile: bool = False) -> bool:
         """Send an event, or keep it for the next connection; False when it is dropped.
 
-        :raises LocalProtocolError: it is larger than the server takes.
+        :raises LocalProtocolError: it is larger than the server takes, or too much waits for a server that is slower.
         :raises Disconnected: the buffer is full, and its policy is to raise.
         """
         while True:
             link = self._link
             if link is not None:
                 self._notify(item.data)
-                if link.send(item.batch, volatile=volatile):
+                if link.send(item.batch, volatile=volatile, bounded=True):
                     return True
             if volatile:
                 return False
@@ -98,20 +99,27 @@ class Outbox:
         """We are in the namespace: send what waits, then let events go straight to ``link``."""
         with self._lock:
             self._joined = link
+            flushing, self._flushing = self._flushing, True
+        if not flushing:  # who is still about it over the last link will go on over this one
+            self._empty()
+
+    def _empty(self) -> None:
         while True:
             with self._lock:
-                if self._joined is not link:
-                    return
-                items = self._buffer.take_all()
-                if not items:
+                link = self._joined
+                items = [] if link is None else self._buffer.take_all()
+                if link is None or not items:
                     self._link = link
+                    self._flushing = False
                     return
             left = self._flush(link, items)
             if left:
                 with self._lock:
                     # Those whose callers have been told of the loss meanwhile must not go out after all.
                     self._buffer.put_back(item for item in left if item.ack_id is None or item.ack_id in self._acks)
-                return
+                    if self._joined is link:  # the manager will hear of it
+                        self._flushing = False
+                        return
 
     def close(self, link: Link) -> None:
         """``link`` is over: events wait, and the acknowledgements of those that have gone out are lost."""

@@ -27,6 +27,7 @@ class Sender:
 
     :param mailbox: where callbacks run.
     :param notify: told of each event that goes out, with its name and arguments.
+    :param hopeless: whether there is no connection, and none to come by itself.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Sender:
         nsp: str,
         mailbox: SerialQueue,
         notify: Callable[[list[Any]], None],
+        hopeless: Callable[[], bool],
         *,
         retries: int | None,
         ack_timeout: float | None,
@@ -43,6 +45,7 @@ class Sender:
         self._manager = manager
         self._nsp = nsp
         self._mailbox = mailbox
+        self._hopeless = hopeless
         self._ack_timeout = ack_timeout
         self._ack_ids = count()
         self._acks = PendingAcks(manager.lease)
@@ -67,7 +70,10 @@ class Sender:
             try:
                 if options.volatile and not sent:
                     raise Disconnected("a volatile event could not go out")
-                return waiter.wait(each if timeout is None and queue is None else timeout)
+                limit = each if timeout is None and queue is None else timeout
+                if limit is None and self._hopeless():
+                    raise Disconnected("not connected, and nobody is connecting: the answer would never come")
+                return waiter.wait(limit)
             finally:
                 if queue is not None:
                     queue.withdraw(waiter)

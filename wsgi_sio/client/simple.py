@@ -103,6 +103,9 @@ class SimpleClient:
             except IndexError:
                 if over:
                     raise Disconnected("the connection is over") from None
+            finally:
+                if over or self._events:  # there may be another receiver
+                    self._news.set()
             left = None if deadline is None else deadline - monotonic()
             if (left is not None and left <= 0) or not self._news.wait(left):
                 raise TimedOut(f"no event came within {timeout:g} s")
@@ -113,7 +116,8 @@ class SimpleClient:
             self._client.disconnect()
 
     def __enter__(self) -> SimpleClient:
-        return self if self._client is not None else self.connect()
+        at_rest = self._client is None or self._client.wait(0)
+        return self.connect() if at_rest and self._url is not None else self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -65,11 +65,15 @@ class ClientSocket(Emits, Listens, ListensToAny):
         self.recovered = False
         self._handlers = HandlerTable()
         self._mailbox = SerialQueue(manager.lease.submit, limit=BACKLOG, owner=BacklogLog(self))
+        self._decided = make_event()  # connected, or it is over
+        self._over = make_event()  # not connected, and nothing will change that by itself
+        self._over.set()
         self._sender = Sender(
             manager,
             self.nsp,
             self._mailbox,
             self._notify,
+            self._over.is_set,
             retries=options.retries if retries is None else retries,
             ack_timeout=options.ack_timeout if ack_timeout is None else ack_timeout,
         )
@@ -79,11 +83,9 @@ class ClientSocket(Emits, Listens, ListensToAny):
         self._connected = False
         self._early: list[tuple[Packet, int]] = []  # events that came before the answer to CONNECT
         self.wishes = 0  # how often the application has wished to connect; for the manager
-        self._left: Link | None = None  # where this side has left: what has come from there is not handled any more
+        self._stay = 0  # counts the times that the server has let us in
+        self._left = 0  # the last stay that this side has ended: what has come until then is not handled any more
         self._failure: Exception | None = None  # why there is no connection
-        self._decided = make_event()  # connected, or it is over
-        self._over = make_event()  # not connected, and nothing will change that by itself
-        self._over.set()
         self._when_over: tuple[Callable[[], object], ...] = ()
 
     def __repr__(self) -> str:
@@ -156,11 +158,12 @@ class ClientSocket(Emits, Listens, ListensToAny):
 
     def _disconnect(self) -> bool:
         """See :meth:`disconnect`; whether it closes the connection."""
+        self.io.resign(self)  # before all: an answer to CONNECT that is on its way is declined from now on
         with self._lock:
             link = self._link if self._connected else None
+            self._left = self._stay
             if link is not None:
                 self._detach_locked()
-                self._left = link
         if link is not None:
             link.send_packet(Packet(DISCONNECT, self.nsp))
         last = self.io.leave(self)
@@ -285,6 +288,7 @@ class ClientSocket(Emits, Listens, ListensToAny):
                 self.id = data["sid"]
                 self.recovered = self._recovery.connected(pid if isinstance(pid, str) else None)
                 self._connected = True
+                self._stay += 1
                 self._failure = None
                 self._over.clear()
             else:
@@ -295,10 +299,13 @@ class ClientSocket(Emits, Listens, ListensToAny):
         for packet, size in early:
             self._take(link, packet, size)
         self._sender.open(link)
-        self._mailbox.put(tell, self._handlers, "connect", (), self)
+        self._mailbox.put(self._run_connect, self._stay)
         with self._lock:
-            if self._connected:
+            here = self._connected
+            if here:
                 self._decided.set()
+        if not here:  # it has left meanwhile, and could not close what was not open yet
+            self._sender.close(link)
 
     # Leaving the manager comes before the handlers, which may connect again.
 
@@ -354,7 +361,7 @@ class ClientSocket(Emits, Listens, ListensToAny):
         for callback in self._when_over:
             callback()
 
-    # -- events (_take on an I/O thread, _run_event in the mailbox) ---------------------------------------------
+    # -- events (_take on an I/O thread, _run_… in the mailbox) ---------------------------------------------
 
     def _take(self, link: Link, packet: Packet, size: int) -> None:
         if not packet.data:
@@ -362,10 +369,14 @@ class ClientSocket(Emits, Listens, ListensToAny):
         spare = self._recovery.received(packet.data) if packet.id is None else 0
         beside = runs_beside(self._handlers, packet.data[0])
         queue = self._mailbox.run_beside if beside else self._mailbox.put
-        queue(self._run_event, link, packet, spare, cost=size)
+        queue(self._run_event, self._stay, link, packet, spare, cost=size)
 
-    def _run_event(self, link: Link, packet: Packet, spare: int) -> None:
-        if self._left is link:
+    def _run_connect(self, stay: int) -> None:
+        if stay > self._left:
+            tell(self._handlers, "connect", (), self)
+
+    def _run_event(self, stay: int, link: Link, packet: Packet, spare: int) -> None:
+        if stay <= self._left:
             return
         data = packet.data
         if self._incoming:
@@ -375,6 +386,6 @@ class ClientSocket(Emits, Listens, ListensToAny):
             return
         args = [] if result is None else list(result) if isinstance(result, tuple) else [result]
         try:
-            link.send_packet(Packet(ACK, self.nsp, args, packet.id))
+            link.send_packet(Packet(ACK, self.nsp, args, packet.id), bounded=True)
         except Exception:
             logger.exception("what the handler of %r returned cannot be sent", data[0])

@@ -25,13 +25,14 @@ class WaitingPackets:
     def __bool__(self) -> bool:
         return bool(self._packets)
 
-    def add(self, packets: list[Packet]) -> None:
+    def add(self, packets: list[Packet], bounded: bool) -> None:
         """Append ``packets`` together.
 
-        :raises LocalProtocolError: too much waits already; nothing has been appended.
+        :param bounded: not if too much waits already.
+        :raises LocalProtocolError: that is so; nothing has been appended.
         """
-        if self._size >= self._limit:
-            raise LocalProtocolError(f"the server takes nothing, and max_outbox={self._limit} bytes wait for it")
+        if bounded and self._size >= self._limit:
+            raise LocalProtocolError(f"the server is slower than we send: max_outbox={self._limit} bytes wait for it")
         self._packets += packets
         for packet in packets:
             self._size += packet.size + _OVERHEAD
