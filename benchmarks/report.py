@@ -35,7 +35,7 @@ def summary(scenarios: Sequence[Scenario], titles: Mapping[str, str], samples: S
             cells.append(_summarize(mine, lambda sample: sample.cpu_each) + ("" if _is_clean(mine) else " ✗"))
         rows.append([title, *cells])
     heads = [f"{scenario.name}, µs/{scenario.unit}" for scenario in scenarios]
-    return "### CPU time of the server\n\n" + _table(["", *heads], rows)
+    return "### CPU time of the server\n\n" + format_table(["", *heads], rows)
 
 
 def scenario_table(scenario: Scenario, titles: Mapping[str, str], samples: Sequence[Sample]) -> str:
@@ -56,7 +56,7 @@ def scenario_table(scenario: Scenario, titles: Mapping[str, str], samples: Seque
         if mine:
             figures = [_summarize(mine, column) for column in columns.values()]
             rows.append([title, *figures, _verdict(mine)])
-    return f"### {scenario.title}\n\n" + _table(["", *columns, "all answered once"], rows)
+    return f"### {scenario.title}\n\n" + format_table(["", *columns, "all answered once"], rows)
 
 
 def _select(samples: Iterable[Sample], scenario: Scenario, server: str) -> list[Sample]:
@@ -80,15 +80,16 @@ def _summarize(samples: Iterable[Sample], column: Callable[[Sample], float | Non
     figures = [figure for sample in samples if not sample.error and (figure := column(sample)) is not None]
     if not figures:
         return _NOTHING
-    low, high = _format(min(figures)), _format(max(figures))
-    return _format(median(figures)) + (f" ({low} to {high})" if low != high else "")
+    low, high = format_figure(min(figures)), format_figure(max(figures))
+    return format_figure(median(figures)) + (f" ({low} to {high})" if low != high else "")
 
 
-def _format(figure: float) -> str:
+def format_figure(figure: float) -> str:
     """Three digits, or all in front of the point."""
     return f"{figure:,.0f}" if abs(figure) >= 100 or figure == int(figure) else f"{figure:.1f}"
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def format_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Markdown; the first column is text, the others are figures."""
     lines = [heads, ["---", *["--:"] * (len(heads) - 1)], *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

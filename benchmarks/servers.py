@@ -49,7 +49,8 @@ class ServerKind:
     prepare: Callable[[Cache], Ready]
 
 
-def _gunicorn(python: str, app: str, options: list[str], fd: int) -> list[str]:
+def gunicorn_command(python: str, app: str, options: list[str], fd: int) -> list[str]:
+    """The command line that serves ``app`` on a descriptor, with one worker."""
     shared = ["--workers=1", "--worker-connections=10000", "--graceful-timeout=0", "--log-level=critical"]
     return [python, "-m", "gunicorn", f"--bind=fd://{fd}", *shared, *options, app]
 
@@ -68,7 +69,7 @@ def _prepare_ours(cache: Cache, worker: str) -> Ready:
     def command(fd: int, websockets: int, pollers: int) -> list[str]:
         # Neither a waiting GET nor a WebSocket holds one of gunicorn's threads.
         options = _worker(worker, threads=8)
-        return _gunicorn(sys.executable, "benchmarks.apps.ours:app", options, fd)
+        return gunicorn_command(sys.executable, "benchmarks.apps.ours:app", options, fd)
 
     return Ready(command, {name: versions[name] for name in needed})
 
@@ -79,7 +80,7 @@ def _prepare_python_socketio(cache: Cache, worker: str) -> Ready:
     def command(fd: int, websockets: int, pollers: int) -> list[str]:
         # A waiting GET holds one of gunicorn's threads, and so does a WebSocket.
         options = _worker(worker, threads=8 + pollers + websockets)
-        return _gunicorn(str(python), "benchmarks.apps.pysio:app", options, fd)
+        return gunicorn_command(str(python), "benchmarks.apps.pysio:app", options, fd)
 
     return Ready(command, versions, {"ASYNC_MODE": "gevent" if worker == "gevent" else "threading"})
 

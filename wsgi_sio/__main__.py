@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from wsgi_sio import connect
 from wsgi_sio.client_files import ClientUnavailable, find_client, install_client
 
 
@@ -125,6 +126,7 @@ def run_migrate(options: argparse.Namespace) -> int:
 
 
 COMMANDS = {
+    "connect": Command("Connect to a server and print its events as they come", connect.add_arguments, connect.run),
     "migrate": Command("List what code uses of Flask-SocketIO and python-socketio", add_migrate_arguments, run_migrate),
 }
 
