@@ -2,5 +2,6 @@
 
 Reading order: ``scenarios`` (what is measured, and how one round goes), ``load`` and ``polling`` (the clients, which
 check every answer), ``servers`` and ``install`` (what is measured against what), ``measure`` (CPU and memory of a
-server), ``report`` (the tables).  ``rooms`` stands alone: ``python -m benchmarks.rooms``.
+server), ``report`` (the tables).  ``rooms`` and
+``client`` stand alone: ``python -m benchmarks.rooms``, ``python -m benchmarks.client``.
 """

@@ -18,8 +18,8 @@ PACKAGE = ROOT / "wsgi_sio"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 PURE = ("websocket", "engineio.packet", "engineio.packet_v3", "socketio.packet", "socketio.jsoncodec")
-TOP = ("wsgi", "serving", "flask", "django", "testing", "admin", "client_files", "connect", "demo", "gunicorn", "migrate",
-       "__main__", "__init__")  # fmt: skip
+TOP = ("wsgi", "serving", "flask", "django", "testing", "admin", "client_files", "connect", "demo", "gunicorn",
+       "migrate", "__main__", "__init__")  # fmt: skip
 
 # Which parts of the package each part may import, from the bottom upwards; its own modules always.
 ALLOWED: dict[str, tuple[str, ...]] = {
@@ -69,8 +69,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "django": ("django",),
     "redis": ("adapters.redis", "adapters.redis_streams"),
     "msgpack": ("adapters.redis", "adapters.redis_streams", "adapters.messages", "socketio.packet_msgpack"),
-    "requests": ("client.http",),
-    "urllib3": ("client.http",),  # below requests
+    "urllib3": ("client.http",),
 }
 
 IO_OF_THE_STANDARD_LIBRARY = {"socket", "_socket", "select", "selectors", "threading", "_thread", "ssl", "time",

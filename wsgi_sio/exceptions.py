@@ -9,6 +9,8 @@
     ├── Disconnected            the other side went away before it could answer
     ├── ConnectionFailed        the client could not reach the server (also a ConnectionError)
     └── OutOfContext            a Flask-style helper was called outside a handler
+
+None shadows a builtin.
 """
 
 from __future__ import annotations

@@ -315,10 +315,10 @@ def test_failed_openings_leave_nothing(serve: ServeLocally, client: Connect) -> 
     eventually(lambda: open_descriptors() <= files, "the descriptors to be closed")
 
 
-def test_websocket_does_without_requests_and_polling_says_what_to_install() -> None:
+def test_websocket_does_without_urllib3_and_polling_says_what_to_install() -> None:
     code = """
 import sys
-sys.modules["requests"] = None
+sys.modules["urllib3"] = None
 from wsgi_sio.client.engine import EngineClient
 from wsgi_sio.client.options import ClientOptions
 from wsgi_sio.runtime import create_reactor

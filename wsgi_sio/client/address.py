@@ -60,18 +60,24 @@ class Address:
         return "https" if self.secure else "http"
 
     def url(self, transport: str, sid: str) -> str:
-        """The URL of one request, in HTTP's scheme."""
-        return f"{self.scheme}://{self.netloc}{self.target(transport, sid)}"
+        """The URL of a transport's requests, in HTTP's scheme; not unique yet."""
+        return f"{self.scheme}://{self.netloc}{self._target(transport, sid)}"
 
     def target(self, transport: str, sid: str) -> str:
         """The path and query of one request; ``sid`` is empty before the handshake."""
+        return self.unique(self._target(transport, sid), transport)
+
+    def unique(self, url: str, transport: str) -> str:
+        """``url`` for one request: no cache shall answer it."""
         options = self.options
+        wanted = transport == "polling" if options.timestamp_requests is None else options.timestamp_requests
+        return f"{url}&{options.timestamp_param}={secrets.token_urlsafe(6)}" if wanted else url
+
+    def _target(self, transport: str, sid: str) -> str:
         query = {**self.query, "EIO": "4", "transport": transport}
         if sid:
             query["sid"] = sid
-        if options.timestamp_requests or (options.timestamp_requests is None and transport == "polling"):
-            query[options.timestamp_param] = secrets.token_urlsafe(6)
-        path = quote(options.path.rstrip("/"), safe="/%:@!$&'()*+,;=~")
+        path = quote(self.options.path.rstrip("/"), safe="/%:@!$&'()*+,;=~")
         return f"{path}/?{urlencode(query)}"
 
     def headers(self) -> dict[str, str]:

@@ -52,7 +52,7 @@ class EngineClient:
     :ivar upgraded: whether it has gone from polling to WebSocket.
     :raises ValueError: for a URL of another kind.
     :raises OSError: ``verify`` or ``cert`` cannot be read.
-    :raises ImportError: polling is among the transports and the requests library is missing.
+    :raises ImportError: polling is among the transports and the urllib3 library is missing.
     """
 
     def __init__(

@@ -1,26 +1,34 @@
-"""HTTP for long-polling, by requests: keep-alive, cookies, TLS, proxies; the only module that imports it."""
+"""HTTP for long-polling, by urllib3: keep-alive, TLS, proxies; the only module that imports it."""
 
 from __future__ import annotations
 
 import socket
-import ssl
+import urllib.request
 from collections.abc import Callable
+from email.message import Message
+from http.client import HTTPException
 from time import monotonic
 from typing import Any, cast
 
 try:
-    import requests
-    from requests.adapters import HTTPAdapter
+    from urllib3 import (
+        BaseHTTPResponse,
+        PoolManager,
+        ProxyManager,
+        Timeout,
+        make_headers,
+    )
     from urllib3.connection import HTTPConnection, HTTPSConnection
     from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-    from urllib3.exceptions import NewConnectionError
+    from urllib3.exceptions import HTTPError, NewConnectionError
+    from urllib3.util import parse_url
 except ImportError as error:
     raise ImportError(
-        "long-polling needs the requests library: pip install 'wsgi_sio[client]', or use transports=['websocket']"
+        "long-polling needs the urllib3 library: pip install 'wsgi_sio[client]', or use transports=['websocket']"
     ) from error
 
 from ..exceptions import ConnectionFailed
-from .address import Address
+from .address import Address, basic_authorization
 from .memory import Memory
 from .wires import Wires, connect_tcp
 
@@ -38,32 +46,33 @@ class HTTPSession:
     def __init__(self, address: Address, memory: Memory) -> None:
         options = address.options
         self._limit = options.max_message_size
-        self._timeout = (options.timeout, options.request_timeout)
+        self._timeout = Timeout(connect=options.timeout, read=options.request_timeout)
+        self._address = address
+        self._memory = memory
         self._wires = Wires()
-        self._session = session = requests.Session()
-        session.trust_env = False  # the address knows the proxies, and nobody shall read ~/.netrc for each request
-        session.cookies = memory.cookies  # type: ignore[assignment]  # any jar will do
-        session.headers.update(address.headers())
-        proxy = address.proxy()
-        if proxy is not None:
-            session.proxies = {address.scheme: proxy}
-        context = memory.tls_context() if address.secure else None
-        session.verify = context is None or context.verify_mode != ssl.CERT_NONE
-        session.mount(f"{address.scheme}://", _Adapter(context, self._wires))
+        self._headers = {
+            **make_headers(keep_alive=True, accept_encoding=True),
+            "Accept": "*/*",
+            **address.headers(),
+        }
+        self._pools: PoolManager | None = None
+        self._open: Callable[..., BaseHTTPResponse] | None = None
+        self._omit = 0  # how much of a URL is not told to ``open``
 
     def get(self, url: str) -> str:
         """Return the answer to a GET, which may take as long as the server likes.
 
         :raises ConnectionFailed: there was none, or not the right one.
         """
-        return self._request("poll", url, None).decode("utf-8", "replace")
+        return self._request("poll", "GET", url, None, self._headers).decode("utf-8", "replace")
 
     def post(self, url: str, body: bytes) -> None:
         """POST a payload.
 
         :raises ConnectionFailed: it has not been accepted, as far as is known.
         """
-        self._request("post", url, body)
+        headers = {**self._headers, "Content-Type": "text/plain;charset=UTF-8"}
+        self._request("post", "POST", url, body, headers)
 
     def cut(self) -> None:
         """End whatever blocks, now and later; from any thread."""
@@ -71,48 +80,106 @@ class HTTPSession:
 
     def close(self) -> None:
         """Let idle connections go."""
-        self._session.close()
+        if self._pools is not None:
+            self._pools.clear()
 
-    def _request(self, what: str, url: str, body: bytes | None) -> bytes:
+    def _request(
+        self,
+        what: str,
+        method: str,
+        url: str,
+        body: bytes | None,
+        headers: dict[str, str],
+    ) -> bytes:
         try:
-            with self._session.request(
-                "GET" if body is None else "POST",
-                url,
-                data=body,
-                headers=None if body is None else {"Content-Type": "text/plain;charset=UTF-8"},
+            opener = self._open or self._make_opener()  # the first request is alone
+            response = opener(
+                method,
+                url[self._omit :],
+                body=body,
+                headers=self._with_cookies(headers, url),
                 timeout=self._timeout,
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                if response.status_code == 200:
-                    return _read(response, self._limit)
-                raise _refusal(what, response)
+                redirect=False,
+                retries=False,
+                preload_content=False,
+            )
+            try:
+                answer = self._take(what, response, url)
+            except BaseException:
+                response.close()
+                raise
+            response.release_conn()
         except ConnectionFailed:
             raise
-        except (requests.RequestException, OSError, ValueError) as error:
+        except (HTTPError, HTTPException, OSError, ValueError) as error:
             raise ConnectionFailed(f"polling error: {what}: {_innermost(error)}") from error
+        return answer
+
+    def _take(self, what: str, response: BaseHTTPResponse, url: str) -> bytes:
+        if "Set-Cookie" in response.headers:
+            self._memory.cookies.extract_cookies(cast(Any, _Answer(response)), urllib.request.Request(url))
+        if response.status != 200:
+            raise _refusal(what, response)
+        size = response.length_remaining
+        if size and size <= min(self._limit, _CHUNK) and "Content-Encoding" not in response.headers:
+            return response.read()  # the usual case, by one call
+        body = bytearray()
+        while chunk := response.read(_CHUNK, decode_content=True):
+            body += chunk
+            if len(body) > self._limit:
+                raise ConnectionFailed(f"polling error: the answer is over max_message_size={self._limit} bytes")
+        return bytes(body)
+
+    def _with_cookies(self, headers: dict[str, str], url: str) -> dict[str, str]:
+        cookies = self._memory.cookie_header(url) if len(self._memory.cookies) else None
+        return headers if cookies is None else {"Cookie": cookies, **headers}
+
+    def _make_opener(self) -> Callable[..., BaseHTTPResponse]:
+        address, proxy = self._address, self._address.proxy()
+        options: dict[str, Any] = {"num_pools": 1, "maxsize": 2}
+        if address.secure:
+            options["ssl_context"] = self._memory.tls_context()
+        if proxy is None:
+            pools = PoolManager(**options)
+        else:
+            user, _, password = (parse_url(proxy).auth or "").partition(":")
+            authorization = basic_authorization(user or None, password)
+            headers = {} if authorization is None else {"Proxy-Authorization": authorization}
+            pools = ProxyManager(proxy, proxy_headers=headers, **options)
+        classes: Any = {
+            "http": _pool_maker(HTTPConnectionPool, _Connection, self._wires),
+            "https": _pool_maker(HTTPSConnectionPool, _TLSConnection, self._wires),
+        }
+        pools.pool_classes_by_scheme = classes
+        self._pools = pools
+        self._open = pools.urlopen
+        if proxy is None:  # then the pool of our only server is enough
+            origin = f"{address.scheme}://{address.netloc}"
+            self._open = pools.connection_from_url(origin).urlopen
+            self._omit = len(origin)
+        return self._open
 
 
-def _read(response: requests.Response, limit: int) -> bytes:
-    """The body, as long as it is within ``limit``."""
-    body = bytearray()
-    for chunk in response.iter_content(_CHUNK):
-        body += chunk
-        if len(body) > limit:
-            raise ConnectionFailed(f"polling error: the answer is over max_message_size={limit} bytes")
-    return bytes(body)
+class _Answer:
+    """A response as the cookie jar wants it."""
+
+    def __init__(self, response: BaseHTTPResponse) -> None:
+        self._headers = Message()
+        for cookie in response.headers.getlist("Set-Cookie"):
+            self._headers["Set-Cookie"] = cookie
+
+    def info(self) -> Message:
+        return self._headers
 
 
-def _refusal(what: str, response: requests.Response) -> ConnectionFailed:
+def _refusal(what: str, response: BaseHTTPResponse) -> ConnectionFailed:
     text = b""
     try:
-        for chunk in response.iter_content(4096):
+        while len(text) < _MAX_REFUSAL and (chunk := response.read(4096, decode_content=True)):
             text += chunk
-            if len(text) > _MAX_REFUSAL:
-                break
-    except requests.RequestException:
+    except HTTPError:
         pass  # the refusal counts, with what there is of its text
-    status = response.status_code
+    status = response.status
     location = response.headers.get("Location")
     hint = f", which redirects to {location!r}" if location else ""
     return ConnectionFailed(
@@ -132,33 +199,6 @@ def _innermost(error: BaseException) -> BaseException:
 
 
 # -- connections that can be cut ------------------------------------------------------------------------------------
-
-
-class _Adapter(HTTPAdapter):
-    """Uses our TLS context as it is, and tells ``wires`` of each connection."""
-
-    def __init__(self, context: ssl.SSLContext | None, wires: Wires) -> None:
-        self._context = context
-        self._pools = {
-            "http": _pool_maker(HTTPConnectionPool, _Connection, wires),
-            "https": _pool_maker(HTTPSConnectionPool, _TLSConnection, wires),
-        }
-        super().__init__(pool_connections=1, pool_maxsize=2)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **{**kwargs, **self._tls()})
-        self.poolmanager.pool_classes_by_scheme = self._pools
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, **{**kwargs, **self._tls()})
-        manager.pool_classes_by_scheme = self._pools
-        return manager
-
-    def cert_verify(self, *args: Any) -> None:
-        """The context knows whom to trust, and is not to be taught others."""
-
-    def _tls(self) -> dict[str, Any]:
-        return {} if self._context is None else {"ssl_context": self._context}
 
 
 class _Tracked:

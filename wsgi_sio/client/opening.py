@@ -135,7 +135,7 @@ class PollingAttempt:
     __slots__ = ("_engine", "_opening", "_transport")
 
     def __init__(self, engine: EngineClient, opening: Opening) -> None:
-        from .polling import PollingTransport  # needs requests, which WebSocket can do without
+        from .polling import PollingTransport  # needs urllib3, which WebSocket can do without
 
         self._engine = engine
         self._opening = opening

@@ -29,7 +29,19 @@ class PollingTransport:
     :ivar paused: whether it is to stop after its present request.
     """
 
-    __slots__ = ("_engine", "_given", "_http", "_posts", "_stopped", "_wake", "idle", "paused", "polls")
+    __slots__ = (
+        "_engine",
+        "_given",
+        "_http",
+        "_posts",
+        "_session_url",
+        "_sid",
+        "_stopped",
+        "_wake",
+        "idle",
+        "paused",
+        "polls",
+    )
 
     name = "polling"
 
@@ -39,6 +51,8 @@ class PollingTransport:
         self.polls = True
         self._engine = engine
         self._http = HTTPSession(engine.address, engine.memory)
+        self._sid = engine.id
+        self._session_url = engine.address.url(self.name, engine.id)  # of this id
         self._given: list[Packet] | None = None
         self._posts = False
         self._stopped = False
@@ -52,7 +66,7 @@ class PollingTransport:
 
         :raises ConnectionFailed: there was none.
         """
-        return decode_payload(self._http.get(self._engine.address.url(self.name, self._engine.id)))
+        return decode_payload(self._http.get(self._url()))
 
     def poll(self) -> None:
         """GET until the end, or until it is paused."""
@@ -111,7 +125,15 @@ class PollingTransport:
             return
 
     def _post(self, body: bytes) -> None:
-        self._http.post(self._engine.address.url(self.name, self._engine.id), body)
+        self._http.post(self._url(), body)
+
+    def _url(self) -> str:
+        """Where the next request goes."""
+        engine = self._engine
+        if self._sid != engine.id:
+            self._sid = engine.id
+            self._session_url = engine.address.url(self.name, engine.id)
+        return engine.address.unique(self._session_url, self.name)
 
     # -- the end ------------------------------------------------------------------------------------------------
 
