@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import signal
+
 from tests.support.node import node_modules
 from tests.support.world import WORLD
 
 __all__ = ["node_modules"]
+
+
+def pytest_configure() -> None:
+    # A shell starts what runs in its background deaf to Ctrl-C, and programs under test would inherit that.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:
