@@ -15,6 +15,7 @@ SMALL, LARGE = 1000, 10000
 LIMIT = 3.0  # quadratic would be 10
 
 
+@pytest.mark.slow
 def test_the_tables_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--sizes", "10,30"]) == 0
     output = capsys.readouterr().out

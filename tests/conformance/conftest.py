@@ -35,7 +35,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         kinds = [kind for kind in kinds if kind not in POLLING_ONLY]
     if metafunc.definition.get_closest_marker("unbuffered"):
         kinds = [kind for kind in kinds if kind not in BUFFERING]
-    metafunc.parametrize("kind", kinds, scope="module")
+    everyday, *others = kinds  # one server is enough for every day
+    slow = [pytest.param(kind, marks=pytest.mark.slow) for kind in others]
+    metafunc.parametrize("kind", [everyday, *slow], scope="module")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -22,8 +22,8 @@ EVERYDAY, AT_LEISURE = {
     "gevent": ("gunicorn-gevent", "pywsgi"),
 }[WORLD]
 KINDS = (EVERYDAY, pytest.param(AT_LEISURE, marks=pytest.mark.slow))
-QUICK = ("chat", "whiteboard", "connect_four", "from_python_socketio")
-SLOW = ("dashboard", "progress", "upload", "flask_with_login")
+QUICK = ("chat", "whiteboard")
+SLOW = ("connect_four", "from_python_socketio", "dashboard", "progress", "upload", "flask_with_login")
 
 
 @pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from time import monotonic
 from typing import Any
 
 from ..client import Manager
 from ..client.client import split_url
 from ..exceptions import LocalProtocolError, SocketIOError
-from ..runtime import make_event
+from ..runtime import Event, make_event
 from .hints import explain, one_line
 from .language import HELP, Command, Emission, NotUnderstood, read_line
 from .screen import Screen, complain, show, show_event
+
+_SLICE = 0.5
 
 
 class Failed(Exception):
@@ -24,6 +27,15 @@ class Failed(Exception):
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+
+def await_event(event: Event, seconds: float | None) -> bool:
+    """Wait for ``event`` (seconds; None: for ever), in slices: a wait misses the Ctrl-C of the instant before."""
+    until = None if seconds is None else monotonic() + seconds
+    while until is None or monotonic() < until:
+        if event.wait(_SLICE if until is None else max(0.0, min(_SLICE, until - monotonic()))):
+            return True
+    return event.is_set()
 
 
 class Session:
@@ -78,7 +90,7 @@ class Session:
         for emission in emissions:
             self._screen.tell("sent", show_event(emission.event, emission.args))
             self._emit(emission)
-        over = self._ended.wait(seconds)
+        over = await_event(self._ended, seconds)
         return 1 if over and not self._client.active else 0
 
     def run_script(self, lines: Iterable[str]) -> int:
@@ -131,7 +143,7 @@ class Session:
             self._left = True
             self._client.disconnect()
         elif command.name == "wait":
-            self._ended.wait(command.seconds)
+            await_event(self._ended, command.seconds)
         elif command.name == "help":
             self._screen.write(HELP)
         return command.name != "quit"
@@ -210,5 +222,5 @@ class Answer:
 
     def wait(self) -> str:
         """Block until then; why there is none, or nothing."""
-        self._decided.wait()
+        await_event(self._decided, None)
         return self._problem
