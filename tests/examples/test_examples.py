@@ -69,4 +69,7 @@ def test_the_code_before_it_was_moved(browser: Browser) -> None:
     """The same page, and script, with python-socketio: the example says the truth about it."""
     require(find_spec("socketio"), "python-socketio")
     with run_program(EXAMPLES / "from_python_socketio" / "before.py") as server:
-        browser.run("from_python_socketio", server.url)
+        try:
+            browser.run("from_python_socketio", server.url)
+        except pytest.fail.Exception:  # the peer now and then writes HTTP into the WebSocket that it ends
+            browser.run("from_python_socketio", server.url)
