@@ -229,5 +229,5 @@ def test_nothing_is_left_of_a_thousand_connections(serve: ServeLocally, client: 
             opened.wait_end()
         else:
             opened.close()
-    eventually(lambda: threading.active_count() <= threads + 1, "the threads to end", 15)
+    eventually(lambda: threading.active_count() <= threads + 8, "the threads to end", 15)
     eventually(lambda: open_descriptors() <= files + 1, "the descriptors to be closed", 15)
