@@ -110,6 +110,7 @@ class Meddler:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._sockets = [self._listener]
+        self._closed = False
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
@@ -120,6 +121,9 @@ class Meddler:
                 return
             server = socket.create_connection(("127.0.0.1", self._target))
             self._sockets += [client, server]
+            if self._closed:  # while it connected
+                self.close()
+                return
             threading.Thread(target=self._relay, args=(client, server), daemon=True).start()
             threading.Thread(target=copy, args=(server, client), daemon=True).start()
 
@@ -135,6 +139,7 @@ class Meddler:
 
     def close(self) -> None:
         """End everything."""
+        self._closed = True
         for sock in self._sockets:
             try:
                 sock.shutdown(socket.SHUT_RDWR)
