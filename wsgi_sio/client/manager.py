@@ -15,12 +15,12 @@ from ..runtime import Rank, SerialQueue, Timer, make_lock
 from ..socketio.handlers import HandlerTable, Listens
 from ..socketio.packet import Packet
 from ..socketio.parser import JSON_PARSER, PacketDecoder
-from .address import Address
 from .backoff import Backoff
+from .engineio.address import Address
+from .engineio.memory import Memory
 from .handlers import BACKLOG, BacklogLog, tell
 from .lease import ReactorLease
 from .link import Link
-from .memory import Memory
 from .options import Auth, ClientOptions
 from .socket import ClientSocket
 
@@ -280,9 +280,10 @@ class Manager(Listens):
         if wanted and not used_up:
             self._await_attempt(number, delay)
             return
-        if wanted:
-            self.tell("reconnect_failed")
-        self._give_up(error)
+        with self.lease:
+            self._give_up(error)
+            if wanted:
+                self.tell("reconnect_failed")  # behind it: the handlers may connect again
 
     def _await_attempt(self, number: int, delay: float) -> None:
         timer = self.lease.call_later(delay, lambda: self.lease.submit(lambda: self._attempt(number)))

@@ -17,6 +17,7 @@ from ..runtime import Rank, SerialQueue, make_event, make_lock
 from ..socketio.handlers import NO_ACK, HandlerTable, Listens
 from ..socketio.listeners import ListensToAny
 from ..socketio.packet import ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Packet
+from .decision import Decision
 from .emitting import PLAIN, EmitOptions, Emits
 from .handlers import BACKLOG, BacklogLog, dispatch, runs_beside, tell
 from .link import Link
@@ -65,7 +66,7 @@ class ClientSocket(Emits, Listens, ListensToAny):
         self.recovered = False
         self._handlers = HandlerTable()
         self._mailbox = SerialQueue(manager.lease.submit, limit=BACKLOG, owner=BacklogLog(self))
-        self._decided = make_event()  # connected, or it is over
+        self._decision = Decision()
         self._over = make_event()  # not connected, and nothing will change that by itself
         self._over.set()
         self._sender = Sender(
@@ -85,7 +86,6 @@ class ClientSocket(Emits, Listens, ListensToAny):
         self.wishes = 0  # how often the application has wished to connect; for the manager
         self._stay = 0  # counts the times that the server has let us in
         self._left = 0  # the last stay that this side has ended: what has come until then is not handled any more
-        self._failure: Exception | None = None  # why there is no connection
         self._when_over: tuple[Callable[[], object], ...] = ()
 
     def __repr__(self) -> str:
@@ -131,16 +131,17 @@ class ClientSocket(Emits, Listens, ListensToAny):
         return self
 
     def _wait_connected(self, timeout: float | None) -> None:
+        decision = self._decision
         try:
-            decided = self._decided.wait(timeout)
+            decided = decision.made.wait(timeout)
         except BaseException:  # the user has lost patience
             self.disconnect()
             raise
         if not decided:
             self.disconnect()
             raise TimedOut(f"not connected within {timeout:g} s")
-        if self._failure is not None:
-            raise self._failure
+        if decision.failure is not None:
+            raise decision.failure
 
     def open(self: Self, wait: bool = True, timeout: float | None = None) -> Self:
         """The same as :meth:`connect`."""
@@ -238,9 +239,9 @@ class ClientSocket(Emits, Listens, ListensToAny):
         with self._lock:
             self.wishes += 1
             if not self._connected:
-                self._failure = None
                 self._over.clear()
-                self._decided.clear()
+                if self._decision.made.is_set():
+                    self._decision = Decision()
 
     def give_up(self, error: Exception | None, wishes: int) -> None:
         """The manager will not try again; ``wishes`` were made when it decided that."""
@@ -289,7 +290,6 @@ class ClientSocket(Emits, Listens, ListensToAny):
                 self.recovered = self._recovery.connected(pid if isinstance(pid, str) else None)
                 self._connected = True
                 self._stay += 1
-                self._failure = None
                 self._over.clear()
             else:
                 self._link = None
@@ -303,7 +303,7 @@ class ClientSocket(Emits, Listens, ListensToAny):
         with self._lock:
             here = self._connected
             if here:
-                self._decided.set()
+                self._decision.make(None)
         if not here:  # it has left meanwhile, and could not close what was not open yet
             self._sender.close(link)
 
@@ -354,9 +354,8 @@ class ClientSocket(Emits, Listens, ListensToAny):
         with self._lock:
             if wishes not in (None, self.wishes) or self._connected:
                 return
-            self._failure = failure
             self._over.set()
-            self._decided.set()
+            self._decision.make(failure)
         self._sender.release_blocked(failure)
         for callback in self._when_over:
             callback()
