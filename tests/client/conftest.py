@@ -16,8 +16,8 @@ from tests.client import wire as wire_module
 from tests.client.wire import Clients, WireServer, read_head
 from tests.support.inprocess import DEADLINE, eventually
 from wsgi_sio import WSGIApp
-from wsgi_sio.client.engine import EngineClient
-from wsgi_sio.client.memory import Memory
+from wsgi_sio.client.engineio.engine import EngineClient
+from wsgi_sio.client.engineio.memory import Memory
 from wsgi_sio.client.options import ClientOptions
 from wsgi_sio.engineio import MESSAGE, EngineConfig, EngineServer, Packet, Session
 from wsgi_sio.exceptions import ConnectionFailed

@@ -9,7 +9,7 @@ from ..exceptions import ConnectionFailed, SocketIOError
 from ..runtime import Rank, make_lock
 from ..socketio.packet import Packet
 from ..socketio.parser import PacketDecoder
-from .engine import EngineClient
+from .engineio.engine import EngineClient
 
 if TYPE_CHECKING:
     from .manager import Manager

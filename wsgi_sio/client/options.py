@@ -50,8 +50,8 @@ class ClientOptions:
     :param send_buffer_policy: what becomes of one too many: ``raise``, ``drop_oldest`` or ``drop_newest``.
     :param timestamp_requests: whether to make each URL unique; None: over polling only.
     :param timestamp_param: the name of the parameter that does.
-    :param proxies: proxy URLs by scheme, ``{"http": …, "https": …}``, before those of the environment; WebSocket goes
-        through them by CONNECT.
+    :param proxies: URLs of proxies (``http://…``) by the scheme of the server's, ``{"http": …, "https": …}``, before
+        those of the environment; WebSocket goes through them by CONNECT.
     :param verify: check the server's certificate: True, False, or the path of the authorities to trust.
     :param cert: the client's certificate: a path, or those of the certificate and its key.
     :param ssl_context: does all of that instead.

@@ -14,7 +14,7 @@ import pytest
 from tests.client.conftest import TRANSPORTS, Connect, ServeLocally, answer, echo
 from tests.support.inprocess import DEADLINE, eventually
 from tests.support.servers import SERVERS, start_server
-from wsgi_sio.client.watchdog import Watchdog, sleepless_clock
+from wsgi_sio.client.engineio.watchdog import Watchdog, sleepless_clock
 from wsgi_sio.engineio import MESSAGE, Packet
 from wsgi_sio.runtime import Reactor
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..runtime import Rank, Reactor, make_lock
+from ...runtime import Rank, Reactor, make_lock
 
 
 class Living:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..engineio.packet import PING, UPGRADE, Packet
-from ..exceptions import ConnectionFailed
-from ..runtime import Timer
+from ...engineio.packet import PING, UPGRADE, Packet
+from ...exceptions import ConnectionFailed
+from ...runtime import Timer
 from .websocket import ClientWebSocket, connect_websocket
 from .wires import Wires
 

@@ -7,7 +7,7 @@ import urllib.request
 from dataclasses import dataclass
 from http.cookiejar import Cookie, CookieJar
 
-from .options import ClientOptions
+from ..options import ClientOptions
 
 
 @dataclass(slots=True)

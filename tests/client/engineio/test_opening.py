@@ -15,7 +15,7 @@ import pytest
 
 from tests.client.conftest import TRANSPORTS, Connect, ScriptedServer, ServeLocally, answer, echo
 from tests.support.inprocess import DEADLINE, eventually, open_descriptors
-from wsgi_sio.client.memory import Memory
+from wsgi_sio.client.engineio.memory import Memory
 from wsgi_sio.client.options import ClientOptions
 from wsgi_sio.exceptions import LocalProtocolError
 
@@ -59,6 +59,14 @@ def test_every_request_carries_query_headers_path_and_cookies(serve: ServeLocall
     stamps = [parse_qs(environ["QUERY_STRING"]).get("t") for environ in server.requests]
     polled = [stamp[0] for stamp in stamps if stamp is not None]
     assert len(set(polled)) == len(polled)
+
+
+def test_headers_of_ours_can_be_replaced_in_any_case(serve: ServeLocally, client: Connect) -> None:
+    server = serve(echo)
+    headers = {"host": "elsewhere.example", "USER-AGENT": "Mine/1"}
+    client(server.url, extra_headers=headers).open().upgraded().close()
+    assert {environ["HTTP_HOST"] for environ in server.requests} == {"elsewhere.example"}
+    assert {environ["HTTP_USER_AGENT"] for environ in server.requests} == {"Mine/1"}
 
 
 def test_the_servers_cookies_come_back_and_outlive_the_connection(serve: ServeLocally, client: Connect) -> None:
@@ -319,7 +327,7 @@ def test_websocket_does_without_urllib3_and_polling_says_what_to_install() -> No
     code = """
 import sys
 sys.modules["urllib3"] = None
-from wsgi_sio.client.engine import EngineClient
+from wsgi_sio.client.engineio.engine import EngineClient
 from wsgi_sio.client.options import ClientOptions
 from wsgi_sio.runtime import create_reactor
 reactor = create_reactor()

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.client.conftest import TRANSPORTS, Connect, ScriptedServer, ServeLocally, answer, echo
-from tests.client.test_engine_opening import OPEN
+from tests.client.engineio.test_opening import OPEN
 from tests.support.inprocess import DEADLINE, at_once, eventually
-from wsgi_sio.client.polling import split_payload
+from wsgi_sio.client.engineio.polling import split_payload
 from wsgi_sio.engineio import MESSAGE, Packet
 from wsgi_sio.exceptions import LocalProtocolError
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ..engineio.packet import NOOP, Packet, to_utf8
-from ..engineio.takeover import ClientSocket
-from ..engineio.websocket import Owner, WebSocketTransport
-from ..websocket.frames import BINARY, PONG, TEXT, encode_frame
+from ...engineio.packet import NOOP, Packet, to_utf8
+from ...engineio.takeover import ClientSocket
+from ...engineio.websocket import Owner, WebSocketTransport
+from ...websocket.frames import BINARY, PONG, TEXT, encode_frame
 from .handshake import open_websocket
 from .wires import Wires
 

@@ -11,15 +11,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from ..engineio.packet import PONG, Packet, to_utf8
-from ..exceptions import ConnectionFailed, LocalProtocolError
-from ..runtime import Rank, Reactor, Timer, make_lock
+from ...engineio.packet import PONG, Packet, to_utf8
+from ...exceptions import ConnectionFailed, LocalProtocolError
+from ...runtime import Rank, Reactor, Timer, make_lock
+from ..options import ClientOptions
 from .address import Address
 from .events import EngineEvents
 from .living import Living
 from .memory import Memory
 from .opening import Handshake, Opening
-from .options import ClientOptions
 from .strand import Strand
 from .upgrade import Upgrade
 from .waiting import WaitingPackets

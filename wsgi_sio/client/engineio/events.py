@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ..exceptions import ConnectionFailed
+from ...exceptions import ConnectionFailed
 
 
 class EngineEvents(Protocol):

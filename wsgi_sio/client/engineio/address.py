@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
-from .options import ClientOptions
+from ..options import ClientOptions
 
 _SECURE = {"http": False, "ws": False, "https": True, "wss": True}
 _PORTS = {False: 80, True: 443}
@@ -49,7 +49,7 @@ class Address:
             host=parts.hostname,
             port=port,
             netloc=host if port == _PORTS[secure] else f"{host}:{port}",
-            authorization=basic_authorization(parts.username, parts.password),
+            authorization=_basic_authorization(parts.username, parts.password),
             options=options,
             query={**dict(parse_qsl(parts.query, keep_blank_values=True)), **options.query},
         )
@@ -81,20 +81,46 @@ class Address:
         return f"{path}/?{urlencode(query)}"
 
     def headers(self) -> dict[str, str]:
-        """What every request carries."""
-        headers = {"User-Agent": "wsgi_sio"}
+        """What every request carries; ``extra_headers`` may replace anything, in any case."""
+        headers = {"Host": self.netloc, "User-Agent": "wsgi_sio"}
         if self.authorization is not None:
             headers["Authorization"] = self.authorization
-        return {**headers, **self.options.extra_headers}
+        names = {name.lower(): name for name in headers}
+        return headers | {names.get(name.lower(), name): value for name, value in self.options.extra_headers.items()}
 
-    def proxy(self) -> str | None:
-        """The URL of the proxy to go through: the options' or, failing that, the environment's."""
+    def proxy(self) -> Proxy | None:
+        """The proxy to go through: the options' or, failing that, the environment's.
+
+        :raises ValueError: it is no http:// URL.
+        """
         chosen = _choose(self.options.proxies, self.scheme, self.host)
         if chosen is None and not urllib.request.proxy_bypass(f"{self.host}:{self.port}"):
             chosen = _choose(urllib.request.getproxies(), self.scheme, self.host)
-        if not chosen:
-            return None
-        return chosen if "://" in chosen else f"http://{chosen}"
+        return Proxy.of(chosen) if chosen else None
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """An HTTP proxy.
+
+    :ivar host: without brackets.
+    :ivar authorization: the Proxy-Authorization header that its URL asks for.
+    """
+
+    host: str
+    port: int
+    authorization: str | None
+
+    @classmethod
+    def of(cls, url: str) -> Proxy:
+        """Take its URL apart.
+
+        :raises ValueError: it is no http:// URL.
+        """
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        if parts.scheme != "http" or not parts.hostname:
+            raise ValueError(f"a proxy's URL must be http://host[:port], not {parts.scheme}://")
+        return cls(parts.hostname, parts.port or 80, _basic_authorization(parts.username, parts.password))
 
 
 def _choose(proxies: Mapping[str, str], scheme: str, host: str) -> str | None:
@@ -105,7 +131,7 @@ def _choose(proxies: Mapping[str, str], scheme: str, host: str) -> str | None:
     return None
 
 
-def basic_authorization(user: str | None, password: str | None) -> str | None:
+def _basic_authorization(user: str | None, password: str | None) -> str | None:
     """The header for a URL's user and password, None where it has none."""
     if user is None:
         return None

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from ..runtime import Rank, make_lock
+from ...runtime import Rank, make_lock
 
 logger = logging.getLogger("wsgi_sio.client")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..engineio.packet import Packet
-from ..exceptions import LocalProtocolError
+from ...engineio.packet import Packet
+from ...exceptions import LocalProtocolError
 
 # What a packet weighs beside its payload (bytes), so that a million tiny ones are not for free.
 _OVERHEAD = 256

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.client.conftest import TRANSPORTS, Connect, ServeLocally, answer, echo
-from tests.client.test_engine_opening import OPEN
-from tests.client.test_engine_upgrade import Meddler
+from tests.client.engineio.test_opening import OPEN
+from tests.client.engineio.test_upgrade import Meddler
 from tests.support.inprocess import DEADLINE, at_once, eventually, open_descriptors
 from wsgi_sio.engineio import MESSAGE, Packet
 from wsgi_sio.exceptions import ConnectionFailed
@@ -70,7 +70,7 @@ def test_polling_says_goodbye(scripted: Any, client: Connect) -> None:
 
 
 @each_transport
-@pytest.mark.parametrize("how", ["close", "abort"])
+@pytest.mark.parametrize("how", [pytest.param("close", marks=pytest.mark.slow), "abort"])
 def test_a_server_that_takes_nothing_cannot_delay_the_end(
     scripted: Any, serve: ServeLocally, client: Connect, transport: str, how: str
 ) -> None:

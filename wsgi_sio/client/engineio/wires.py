@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
-from time import monotonic
-from typing import Any, Protocol
+from typing import Protocol
 from weakref import WeakSet
 
-from ..runtime import Rank, make_lock
+from ...runtime import Rank, make_lock
 
 
 class Descriptor(Protocol):
@@ -67,40 +66,3 @@ def shut_down(sock: Descriptor) -> None:
             same.shutdown(socket.SHUT_RDWR)
         except OSError:
             return  # not connected, or no longer
-
-
-def connect_tcp(host: str, port: int, wires: Wires, deadline: float | None) -> socket.socket:
-    """Connect to the first of the host's addresses that answers; only the look-up of its name cannot be cut.
-
-    :param deadline: on the monotonic clock; None for as long as the system tries.
-    :raises OSError: there is none.
-    """
-    failure: OSError = OSError(f"{host} has no address")
-    for family, kind, protocol, _, where in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-        sock = socket.socket(family, kind, protocol)
-        try:
-            wires.add(sock)
-            limit(sock, deadline)
-            sock.connect(where)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError as error:
-            sock.close()
-            failure = error
-        except BaseException:  # a greenlet that is killed
-            sock.close()
-            raise
-        else:
-            return sock
-    raise failure
-
-
-def limit(sock: Any, deadline: float | None) -> None:
-    """Let the next call on ``sock`` take no longer than until ``deadline``.
-
-    :raises TimeoutError: that is over.
-    """
-    if deadline is not None:
-        left = deadline - monotonic()
-        if left <= 0:
-            raise TimeoutError("timed out")
-        sock.settimeout(left)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..engineio.packet import CLOSE, SEPARATOR, Packet, PacketError, decode_payload, to_utf8
-from ..exceptions import ConnectionFailed
+from ...engineio.packet import CLOSE, SEPARATOR, Packet, PacketError, decode_payload, to_utf8
+from ...exceptions import ConnectionFailed
 from .http import HTTPSession
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from ..runtime import Reactor, Timer
+from ...runtime import Reactor, Timer
 
 # On Linux the monotonic clock stands still while the machine sleeps, on macOS only Python's own choice of it does.
 _CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))

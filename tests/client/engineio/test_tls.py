@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.client.conftest import TRANSPORTS, Connect, ServeLocally, echo
-from tests.client.test_engine_upgrade import copy
+from tests.client.engineio.test_upgrade import copy
 from tests.support.inprocess import open_descriptors
 from tests.support.require import require
 
@@ -216,16 +216,21 @@ def test_no_proxy(serve: ServeLocally, client: Connect, proxy: Proxy, monkeypatc
     assert proxy.heads == []
 
 
-@pytest.mark.parametrize("url", ["socks5://127.0.0.1:1", "https://127.0.0.1:1", "http://127.0.0.1:1"])
-def test_a_proxy_that_cannot_be_used(serve: ServeLocally, client: Connect, url: str) -> None:
+@each_transport
+@pytest.mark.parametrize("url", ["socks5://127.0.0.1:1", "https://127.0.0.1:1", "http://127.0.0.1:1", "http://:x"])
+def test_a_proxy_that_cannot_be_used(serve: ServeLocally, client: Connect, transport: str, url: str) -> None:
     server = serve(echo)
-    error = client(server.url, transports="websocket", proxies={"http": url}).fail()
-    assert "proxy" in str(error) or "refused" in str(error)
+    error = client(server.url, transports=transport, proxies={"http": url}).fail()
+    assert "a proxy's URL must be http://host[:port]" in str(error) or "refused" in str(error)
 
 
-def test_a_proxy_that_refuses_the_tunnel(serve: ServeLocally, client: Connect) -> None:
+@pytest.mark.parametrize(("transport", "secure"), [("websocket", False), ("websocket", True), ("polling", True)])
+def test_a_proxy_that_refuses_the_tunnel(
+    serve: ServeLocally, client: Connect, server_side: ssl.SSLContext, transport: str, secure: bool
+) -> None:
     proxy = Proxy("407 Proxy Authentication Required")
-    server = serve(echo)
-    error = client(server.url, transports="websocket", proxies={"http": proxy.url}).fail()
+    server = serve(echo, context=server_side if secure else None)
+    options = {"https" if secure else "http": proxy.url}
+    error = client(server.url, transports=transport, proxies=options).fail()
     assert "407 Proxy Authentication Required" in str(error)
     proxy.close()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.client.conftest import TRANSPORTS, Connect
+from tests.live.kinds import first_everyday
 from tests.support.inprocess import DEADLINE, eventually
 from tests.support.node import start_node
 from tests.support.servers import SERVERS, start_server
@@ -73,7 +74,7 @@ def test_python_engineio(python_engineio: str, client: Connect, transports: Any)
 
 
 @each_way
-@pytest.mark.parametrize("kind", SERVERS)
+@pytest.mark.parametrize("kind", first_everyday(SERVERS))
 def test_our_server_under_real_servers(client: Connect, kind: str, transports: Any) -> None:
     with start_server(kind, "tests.apps.protocol_engineio:app") as server:
         if kind == "waitress" and transports == "websocket":

@@ -7,9 +7,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..engineio.packet import OPEN, decode_packet
-from ..exceptions import ConnectionFailed
-from ..runtime import Timer
+from ...engineio.packet import OPEN, decode_packet
+from ...exceptions import ConnectionFailed
+from ...runtime import Timer
 from .websocket import ClientWebSocket, connect_websocket
 from .wires import Wires
 
