@@ -11,6 +11,7 @@ from benchmarks.install import Unavailable
 from tests.support.require import require
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.title)
 def test_every_client_can_be_measured(kind: object) -> None:
     require(find_spec("gunicorn"), "gunicorn")

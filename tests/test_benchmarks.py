@@ -31,6 +31,7 @@ SMALL = (
 OURS = [kind for kind in KINDS if kind.name.startswith("ours")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", OURS, ids=lambda kind: kind.name)
 def test_our_server_answers_everything_exactly_once(kind: ServerKind, tmp_path: Path) -> None:
     """The smallest run of every scenario, through to the report."""

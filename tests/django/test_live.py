@@ -92,7 +92,10 @@ KINDS += [] if WORLD == "gevent" else ["runserver"]
 
 
 @pytest.mark.usefixtures("node_modules")
-@pytest.mark.parametrize("transports", ["polling", "websocket", "polling,websocket"])
+@pytest.mark.parametrize(
+    "transports",
+    [*(pytest.param(only, marks=pytest.mark.slow) for only in ("polling", "websocket")), "polling,websocket"],
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_logged_in_voter(database: Path, kind: str, transports: str) -> None:
     from django.contrib.auth.models import User

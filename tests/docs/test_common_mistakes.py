@@ -170,6 +170,7 @@ def test_no_secret_key(terminals: Terminals) -> None:
     check(terminals, "secret")
 
 
+@pytest.mark.slow
 def test_a_handler_that_blocks_gevent(terminals: Terminals) -> None:
     terminals.serve("python blocking.py")
     with SimpleClient(terminals.url) as client:

@@ -363,6 +363,7 @@ def race(websocket: WebSocket, session: Any, number: int) -> None:
     at_once(2, act)
 
 
+@pytest.mark.slow
 def test_no_answer_to_a_probe_follows_a_close_frame(make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The session ends between the arrival of the probe and its answer: its client has left by polling meanwhile."""
     engine = make_engine()

@@ -22,11 +22,11 @@ EVERYDAY, AT_LEISURE = {
     "gevent": ("gunicorn-gevent", "pywsgi"),
 }[WORLD]
 KINDS = (EVERYDAY, pytest.param(AT_LEISURE, marks=pytest.mark.slow))
-QUICK = ("chat", "whiteboard")
-SLOW = ("connect_four", "from_python_socketio", "dashboard", "progress", "upload", "flask_with_login")
+QUICK = "chat"
+OTHERS = ("whiteboard", "connect_four", "from_python_socketio", "dashboard", "progress", "upload", "flask_with_login")
 
 
-@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
+@pytest.mark.parametrize("name", [QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_example(browser: Browser, name: str, kind: str, tmp_path: Path) -> None:
     """It works in the browser, whose console stays clean, and the server logs no error."""
@@ -37,7 +37,8 @@ def test_an_example(browser: Browser, name: str, kind: str, tmp_path: Path) -> N
         assert_clean(server)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", (EVERYDAY, AT_LEISURE))
 def test_django_polls(browser: Browser, kind: str, tmp_path: Path) -> None:
     """Likewise, by ``manage.py``."""
     folder = EXAMPLES / "django_polls"

@@ -195,7 +195,7 @@ def test_stop_ends_the_reloader_too() -> None:
         assert program.ended(10) == 0
 
 
-@pytest.mark.parametrize("by", ["files", "context"])
+@pytest.mark.parametrize("by", ["files", pytest.param("context", marks=pytest.mark.slow)])
 def test_tls(by: str, tmp_path: Path) -> None:
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     made = subprocess.run(

@@ -111,6 +111,7 @@ def test_the_ends_are_spread_over_the_time_given() -> None:
         assert_clean(server)
 
 
+@pytest.mark.slow
 def test_the_spread_fits_into_gunicorns_time() -> None:
     """However long a drain is wanted, the worker ends by itself before it would be killed."""
     with serve({"seconds": 60}, {"graceful_timeout": 3}) as server:
@@ -173,6 +174,7 @@ def test_an_impatient_end_is_not_spread(in_a_drain: bool) -> None:
         assert server.log().count(LEFT) == len(peers)
 
 
+@pytest.mark.slow
 def test_a_worker_that_has_served_its_requests_drains_too() -> None:
     """gunicorn's ``max_requests`` restarts workers without any signal, and they too would wait for polls."""
     with serve({"seconds": 0.2}, {"max_requests": 12}) as server, Peer(server).join() as peer:

@@ -46,6 +46,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[RunningServer]:
 
 
 @pytest.mark.parametrize("server", first_everyday(WEBSOCKET_KINDS), indirect=True)
+@pytest.mark.slow
 def test_silent_websockets(server: RunningServer) -> None:
     """All end with "ping timeout" in time; sockets, threads and memory are free again."""
     files, threads = server.fd_count(), server.thread_count()
@@ -88,6 +89,7 @@ def test_silent_polling_clients(server: RunningServer) -> None:
 
 
 @pytest.mark.parametrize("server", first_everyday(WEBSOCKET_SERVERS), indirect=True)
+@pytest.mark.slow
 def test_a_client_process_that_is_stopped(server: RunningServer) -> None:
     """While it answers it stays; once its process is stopped, it is gone within one interval and one time-out."""
     url = f"ws://127.0.0.1:{server.port}/socket.io/?EIO=4&transport=websocket"

@@ -90,6 +90,7 @@ class UpgradingClient:
         self.got.append(number)
 
 
+@pytest.mark.slow
 def test_fifty_upgrades_under_traffic(server: RunningServer, endpoint: Endpoint) -> None:
     """Every numbered event arrives exactly once and in order, both ways."""
 
@@ -111,7 +112,7 @@ DEATHS = {"reset": Peer.reset, "fin": Peer.half_close, "close": Peer.leave, "sil
 
 
 @pytest.mark.parametrize("probed", [False, True], ids=["before the probe", "after the probe"])
-@pytest.mark.parametrize("death", DEATHS)
+@pytest.mark.parametrize("death", ["reset", "fin", "close", pytest.param("silence", marks=pytest.mark.slow)])
 def test_network_lost_during_the_upgrade(server: RunningServer, endpoint: Endpoint, probed: bool, death: str) -> None:
     """The session goes on over polling with nothing lost, and a second attempt succeeds."""
     session = endpoint.open_polling()

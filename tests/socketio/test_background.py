@@ -262,7 +262,7 @@ def test_sleep_lets_others_run(serve: Serve) -> None:
 
 @pytest.mark.parametrize(
     "mode",
-    ["all", "callback", pytest.param("room", marks=pytest.mark.slow), pytest.param("each", marks=pytest.mark.slow)],
+    ["all", *(pytest.param(mode, marks=pytest.mark.slow) for mode in ("callback", "room", "each"))],
 )
 def test_a_signal_handler_emits_while_its_own_thread_does(mode: str) -> None:
     """It may interrupt us anywhere, even inside a lock: nothing hangs, is lost, damaged or overtaken.

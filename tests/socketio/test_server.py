@@ -48,6 +48,7 @@ def test_of_makes_each_namespace_once_even_from_many_threads() -> None:
     assert io.of("/") is io.sockets
 
 
+@pytest.mark.slow
 def test_a_client_that_has_left_is_forgotten_altogether(serve: Serve) -> None:
     """Session, Socket and Connection are garbage soon after the end, however it came; handlers' closures too."""
     io = Server()
