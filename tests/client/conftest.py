@@ -183,7 +183,7 @@ class Recorder:
 
     def send(self, *messages: str | bytes) -> None:
         """Send messages together."""
-        assert self.engine.send([Packet(MESSAGE, message) for message in messages])
+        assert self.engine.send([Packet(MESSAGE, message) for message in messages]), f"it is over: {self.told}"
 
     def expect(self, *messages: str | bytes, timeout: float = DEADLINE) -> None:
         """Wait for just these messages, since the last time."""

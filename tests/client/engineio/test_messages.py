@@ -13,7 +13,7 @@ from tests.client.engineio.test_opening import OPEN
 from tests.support.inprocess import DEADLINE, at_once, eventually
 from wsgi_sio.client.engineio.polling import split_payload
 from wsgi_sio.engineio import MESSAGE, Packet
-from wsgi_sio.exceptions import LocalProtocolError
+from wsgi_sio.exceptions import ConnectionFailed, LocalProtocolError
 
 each_transport = pytest.mark.parametrize("transport", TRANSPORTS)
 
@@ -79,6 +79,29 @@ def test_a_flood_of_small_messages_is_split_over_posts(serve: ServeLocally, clie
     assert server.received == messages
     sizes = [int(request["CONTENT_LENGTH"]) for request in server.requests if request["REQUEST_METHOD"] == "POST"]
     assert max(sizes) <= 1000 and len(sizes) < 140  # as full as they may be
+
+
+def test_answers_without_a_body_are_fine(scripted: Any, client: Connect) -> None:
+    """The status of a POST's answer is what counts, and a refusal need not say more than that."""
+    posted, refused = threading.Event(), threading.Event()
+
+    def script(connection: socket.socket, head: str) -> None:
+        if "sid=" not in head:
+            connection.sendall(answer(OPEN))
+        elif head.startswith("POST"):
+            posted.set()
+            connection.sendall(answer(""))
+        else:
+            refused.wait(DEADLINE)
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+    opened = client(scripted(script).url, transports="polling").open()
+    opened.send("one")
+    assert posted.wait(DEADLINE)
+    opened.send("two")
+    refused.set()
+    reason, error = opened.wait_end()
+    assert reason == "transport error" and isinstance(error, ConnectionFailed) and error.description == 400
 
 
 def test_no_post_has_more_than_16_packets() -> None:

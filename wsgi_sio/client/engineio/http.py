@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import urllib.request
+from contextlib import closing
 from email.message import Message
 from functools import cached_property
 from http.client import HTTPException
@@ -72,7 +73,7 @@ class HTTPSession:
         try:
             connection = self._idle_connection() or self._connect()
             try:
-                with self._exchange(connection, method, url, body) as response:
+                with closing(self._exchange(connection, method, url, body)) as response:
                     answer = self._take(what, response, url)
             except BaseException:
                 connection.close()
