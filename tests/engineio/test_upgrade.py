@@ -207,7 +207,7 @@ def test_a_session_that_is_closed_while_its_upgrade_begins(make_engine: MakeEngi
         def fileno(self) -> int:
             self.looks += 1
             if self.looks == 3:
-                Background(session.close).result()
+                Background(lambda: session.close(abort=True)).result()
             return self._wrapped.fileno()
 
     client, server = socket.socketpair()
@@ -217,8 +217,7 @@ def test_a_session_that_is_closed_while_its_upgrade_begins(make_engine: MakeEngi
         websocket = engine.websocket(polling.sid, pair=(client, server), extra={"gunicorn.socket": closing})
     except Refused:
         return
-    if session.open:
-        session.close()
+    session.close(abort=True)
     websocket.wait_closed(2)
     eventually(lambda: engine.reasons == ["forced close"], "on_close")
 
@@ -363,6 +362,43 @@ def race(websocket: WebSocket, session: Any, number: int) -> None:
     at_once(2, act)
 
 
+@pytest.mark.parametrize("queued", [0, 1, 100])
+def test_a_client_that_switches_while_the_session_closes_gets_all_that_was_sent(
+    make_engine: MakeEngine, queued: int
+) -> None:
+    """It waits for its GET, and then sends ``5`` without another: what is queued has no other way to it."""
+    engine = make_engine()
+    polling, session = engine.over_polling()
+    waiting = polling.start_get()
+    websocket = engine.websocket(polling.sid, buffers=4096)
+    websocket.send("2probe")
+    assert websocket.receive() == "3probe"
+    session.send_message("in the GET")
+    assert waiting.result().body == b"4in the GET"
+    for number in range(queued):
+        session.send_message(f"{number} {'x' * 1000}")
+    session.close()
+    websocket.send("5")
+    assert [websocket.receive() for _ in range(queued)] == [f"4{number} {'x' * 1000}" for number in range(queued)]
+    websocket.wait_closed(2)
+    assert engine.reasons == ["forced close"]
+    eventually(lambda: not engine.engine.sessions, "the end of the session")
+
+
+def test_a_client_that_fetches_the_end_by_polling_ends_its_upgrade(make_engine: MakeEngine) -> None:
+    engine = make_engine()
+    polling, session = engine.over_polling()
+    websocket = engine.websocket(polling.sid)
+    websocket.send("2probe")
+    assert websocket.receive() == "3probe"
+    session.send_message("last")
+    session.close()
+    assert polling.get().body == b"4last"
+    websocket.send("4nonsense")  # the candidate breaks: what is left comes by polling all the same
+    websocket.wait_closed(2)
+    assert polling.get().body == b"6\x1e1"
+
+
 @pytest.mark.slow
 def test_no_answer_to_a_probe_follows_a_close_frame(make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The session ends between the arrival of the probe and its answer: its client has left by polling meanwhile."""
@@ -372,7 +408,7 @@ def test_no_answer_to_a_probe_follows_a_close_frame(make_engine: MakeEngine, mon
     write_alone = WebSocketTransport.write_alone
 
     def close_and_write(self: WebSocketTransport, packet: Packet) -> None:
-        session.close()
+        session.close(abort=True)
         write_alone(self, packet)
 
     monkeypatch.setattr(WebSocketTransport, "write_alone", close_and_write)

@@ -308,19 +308,19 @@ class Session:
             self.report_too_large("the connection is closed")
         if readable is not None:
             readable.set()
-        upgrade = self.upgrade
-        if upgrade is not None:
-            upgrade.cancel()
         if claimed:
             transport.finish(code)
         elif abort:
             transport.abort(code)
-        else:  # the client has a while to take what was sent before
-            self._linger = self._server.reactor.call_later(transport.linger, transport.abort)
+        else:  # the client has a while to take what was sent before; an upgrade goes on, for it may be how
+            self._linger = self._server.reactor.call_later(transport.linger, self._give_up)
         if transport.name == "websocket":  # no request will ask for it
             self._server.forget(self)
         self._tell(self.on_close, reason)
         return True
+
+    def _give_up(self) -> None:
+        self.transport.abort()  # the present one: an upgrade may have changed it
 
     def report_too_large(self, consequence: str) -> None:
         """Tell the log that the client has sent more than is taken."""
@@ -340,6 +340,9 @@ class Session:
             linger, self._linger = self._linger, None
             if linger is not None:
                 linger.cancel()
+            upgrade = self.upgrade
+            if upgrade is not None:
+                upgrade.cancel()
 
     def _tell(self, callback: Callable[..., Any], *args: Any) -> None:
         try:
@@ -366,17 +369,18 @@ class Session:
         return current
 
     def switch(self, upgrade: Upgrade, transport: Transport) -> bool:
-        """Make ``transport`` the session's, with nothing lost, doubled or reordered.
+        """Make ``transport`` the session's, with nothing lost, doubled or reordered, even when it is closing.
 
         :return: False when the session, or the upgrade, is over.
         """
         with self.lock:
-            if self._state != OPEN or self.upgrade is not upgrade:
+            if self._state == CLOSED or self.upgrade is not upgrade:
                 return False
             self.transport.idle = False
             self.transport = transport
             self.upgrade = None
-            transport.idle = not self._outbox
+            closing = self._state == CLOSING
+            transport.idle = not self._outbox and not closing
             batch, self._outbox = self._outbox, []
             self._outbox_size = 0
             paused = self.paused
@@ -384,6 +388,8 @@ class Session:
             transport.pause()
         if batch:
             transport.write(batch)
+        elif closing:
+            transport.finish()
         return True
 
 

@@ -98,6 +98,54 @@ def test_a_ping_during_the_upgrade_is_answered(serve: ServeLocally, client: Conn
     assert server.reasons == []
 
 
+def test_a_server_that_closes_meanwhile_is_heard_to_its_last_word(serve: ServeLocally, client: Connect) -> None:
+    """Wherever in the upgrade the end falls, what was sent before it arrives, and at once."""
+    ends: list[Background] = []
+
+    def end(session: Session) -> None:
+        time.sleep(len(ends) % 25 * 0.0004)  # another instant of the upgrade each time
+        session.send_message("last")
+        session.send_message("words")
+        session.close()
+
+    server = serve(lambda session: ends.append(Background(end, session)))
+    for _ in range(50):
+        opened = client(server.url).open()
+        began = time.monotonic()
+        assert opened.wait_end()[0] == "transport close"
+        assert time.monotonic() - began < 1.5  # that is less than a close frame overheard would take
+        assert opened.messages == ["last", "words"]
+    assert {*server.reasons} == {"forced close"}
+
+
+@pytest.mark.parametrize("what", ["the end", "a message"])
+def test_what_comes_with_the_switch_is_heard(
+    serve: ServeLocally, client: Connect, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """The candidate's reader tells it to the upgrade, whose the candidate was when it looked."""
+    opened = client(serve(echo).url)
+    engine = opened.engine
+    switch = engine.switch_locked
+    late: list[Background] = []
+
+    def switch_while_it_reads(candidate: Any) -> Any:
+        upgrade: Any = engine.upgrade
+        if what == "the end":
+            late.append(Background(lambda: upgrade.close("transport close", abort=True, code=1001)))
+        else:
+            late.append(Background(upgrade.receive, "4early"))
+        return switch(candidate)
+
+    monkeypatch.setattr(engine, "switch_locked", switch_while_it_reads)
+    opened.open()
+    eventually(lambda: late, "the switch")
+    late[0].result()
+    if what == "the end":
+        assert opened.wait_end(1.5) == ("transport close", 1001)
+    else:
+        opened.expect("early")
+
+
 # -- failures: the session goes on over polling ------------------------------------------------------------------------
 
 

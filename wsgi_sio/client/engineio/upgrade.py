@@ -45,8 +45,7 @@ class Upgrade:
         """Begin; never blocks."""
         engine = self._engine
         if engine.options.timeout is not None:
-            timeout = ConnectionFailed("probe error: timeout")
-            self._timer = engine.reactor.call_later(engine.options.timeout, lambda: self.fail(timeout))
+            self._timer = engine.reactor.call_later(engine.options.timeout, self._took_too_long)
         if self.phase == OVER:  # closed already
             self._stop_timer()
             return
@@ -76,13 +75,21 @@ class Upgrade:
         if data == _PROBED and self.phase == PROBING:
             self._engine.memory.websocket_worked = True
             self._pause()
-        else:
-            self.fail(ConnectionFailed(f"probe error: the server sent {data[:20]!r}"))
+        elif not self.fail(ConnectionFailed(f"probe error: the server sent {data[:20]!r}")) and self._switched():
+            self._engine.receive(data)
 
     def close(self, reason: str, *, abort: bool = False, code: int | None = None) -> bool:
         """The candidate has broken."""
-        self.fail(ConnectionFailed(f"probe error: {reason}"), code)
+        if not self.fail(ConnectionFailed(f"probe error: {reason}"), code) and self._switched():
+            self._engine.close(reason, abort=abort, code=code)
         return True
+
+    def _took_too_long(self) -> None:
+        self.fail(ConnectionFailed("probe error: timeout"))
+
+    def _switched(self) -> bool:
+        """Whether the candidate has become the engine's while it was bringing something."""
+        return self._candidate is not None and self._candidate.owner is not self
 
     # -- the switch ---------------------------------------------------------------------------------------------
 
@@ -112,19 +119,22 @@ class Upgrade:
                 return
             assert candidate is not None
             self.phase = OVER
+            candidate.owner = engine
             batch = engine.switch_locked(candidate)
-        candidate.owner = engine
         self._stop_timer()
         engine.switched()
         candidate.write([Packet(UPGRADE), *batch])
         self._polling.stop()
 
-    def fail(self, error: ConnectionFailed | None, code: int | None = None) -> None:
-        """Give the candidate up, unless the switch has been made; None: the engine itself is ending."""
+    def fail(self, error: ConnectionFailed | None, code: int | None = None) -> bool:
+        """Give the candidate up, unless the switch has been made; None: the engine itself is ending.
+
+        :return: whether this call did.
+        """
         engine = self._engine
         with engine.lock:
             if self.phase == OVER:
-                return
+                return False
             paused = self.phase == PAUSING
             self.phase = OVER
             engine.upgrade = None
@@ -143,6 +153,7 @@ class Upgrade:
             polling.carry_on()
         if error is not None:
             engine.upgrade_failed(error)
+        return True
 
     def hurry(self) -> None:
         """Wait no longer for the server to close a candidate that has been given up."""
