@@ -6,13 +6,13 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import Any
 
 import pytest
 from werkzeug.serving import make_server
 
 from tests.client import wire as wire_module
+from tests.client.listener import Listener
 from tests.client.wire import Clients, WireServer, read_head
 from tests.support.inprocess import DEADLINE, eventually
 from wsgi_sio import WSGIApp
@@ -235,7 +235,7 @@ def client(reactor: Reactor) -> Iterator[Connect]:
         assert recorder.engine.state == "new" or recorder.engine.join(DEADLINE), f"something is left: {recorder.told}"
 
 
-class ScriptedServer:
+class ScriptedServer(Listener):
     """Calls ``script(connection, head)`` for each HTTP request; the script answers, or whatever it likes to do.
 
     A connection ends when its script raises, or returns True.
@@ -243,34 +243,16 @@ class ScriptedServer:
 
     def __init__(self, script: Callable[[socket.socket, str], object]) -> None:
         self._script = script
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._connections: list[socket.socket] = []
         self.heads: list[str] = []
-        self.port = self._listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__()
 
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                connection, _ = self._listener.accept()
-                self._connections.append(connection)
-                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        with suppress(OSError, EOFError), connection:
+    def serve(self, client: socket.socket) -> None:
+        with client:
             over: object = False
             while not over:
-                head = read_head(connection)
+                head = read_head(client)
                 self.heads.append(head)
-                over = self._script(connection, head)
-
-    def close(self) -> None:
-        """End everything."""
-        for sock in (self._listener, *self._connections):
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-            sock.close()
+                over = self._script(client, head)
 
 
 @pytest.fixture

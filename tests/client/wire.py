@@ -243,15 +243,20 @@ class Clients:
             client.io.close()
 
 
-def read_head(connection: socket.socket) -> str:
-    """One request's head, and its body left out."""
+def receive_head(connection: socket.socket) -> str:
+    """One request's head, its body still to be read."""
     data = b""
     while not data.endswith(b"\r\n\r\n"):
         byte = connection.recv(1)
         if not byte:
             raise EOFError
         data += byte
-    head = data.decode("latin-1")
+    return data.decode("latin-1")
+
+
+def read_head(connection: socket.socket) -> str:
+    """One request's head, and its body left out."""
+    head = receive_head(connection)
     for line in head.splitlines():
         name, _, value = line.partition(":")
         if name.lower() == "content-length":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import struct
 import threading
 import time
 from functools import partial
@@ -160,10 +159,7 @@ def test_the_wire_breaks(serve: ServeLocally, client: Connect, transport: str, h
     opened = client(relay.url, transports=transport).open()
     opened.send("x")
     opened.expect("x")
-    for sock in relay._sockets[1:]:
-        if how == "reset":
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    relay.close()
+    relay.close(reset=how == "reset")
     reason, detail = opened.wait_end()
     assert reason == ("transport error" if transport == "polling" else "transport close")
     assert transport == "websocket" or isinstance(detail, ConnectionFailed)

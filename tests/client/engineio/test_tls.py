@@ -6,7 +6,6 @@ import shutil
 import socket
 import ssl
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ from typing import Any
 import pytest
 
 from tests.client.conftest import TRANSPORTS, Connect, ServeLocally, echo
-from tests.client.engineio.test_upgrade import copy
+from tests.client.listener import Relay
+from tests.client.wire import receive_head
 from tests.support.inprocess import open_descriptors
 from tests.support.require import require
 
@@ -118,54 +118,24 @@ def test_nothing_is_left_of_connections_over_tls(
 # -- proxies ----------------------------------------------------------------------------------------------------------
 
 
-class Proxy:
+class Proxy(Relay):
     """An HTTP proxy: CONNECT, and plain requests passed on as they are."""
 
     def __init__(self, status: str = "200 Connection established") -> None:
         self.heads: list[str] = []
         self._status = status
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._sockets = [self._listener]
-        self.port = self._listener.getsockname()[1]
+        super().__init__()
         self.url = f"http://user:pass@127.0.0.1:{self.port}"
-        threading.Thread(target=self._accept, daemon=True).start()
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            self._sockets.append(client)
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        head = ""
-        while not head.endswith("\r\n\r\n"):
-            byte = client.recv(1)
-            if not byte:
-                return
-            head += byte.decode("latin-1")
+    def serve(self, client: socket.socket) -> None:
+        head = receive_head(client)
         self.heads.append(head)
         method, target, _ = head.split(" ", 2)
         host, _, port = target.removeprefix("http://").split("/")[0].partition(":")
-        server = socket.create_connection((host, int(port)))
-        self._sockets.append(server)
+        server = self.keep(socket.create_connection((host, int(port))))
         if method == "CONNECT":
             client.sendall(f"HTTP/1.1 {self._status}\r\nX-Proxy: yes\r\n\r\n".encode())
-        else:
-            server.sendall(head.encode("latin-1"))
-        threading.Thread(target=copy, args=(server, client), daemon=True).start()
-        copy(client, server)
-
-    def close(self) -> None:
-        """End everything."""
-        for sock in self._sockets:
-            try:
-                sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass  # over already
-            sock.close()
+        self.join(client, server, b"" if method == "CONNECT" else head.encode("latin-1"))
 
 
 @pytest.fixture

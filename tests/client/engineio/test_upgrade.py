@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.client.conftest import Connect, LocalServer, ServeLocally, echo
+from tests.client.listener import Relay
 from tests.support.inprocess import DEADLINE, Background, eventually
 from tests.support.servers import SERVERS, start_server
 from wsgi_sio.engineio import Session
@@ -149,61 +150,19 @@ def test_what_comes_with_the_switch_is_heard(
 # -- failures: the session goes on over polling ------------------------------------------------------------------------
 
 
-class Meddler:
-    """A TCP relay in front of a server that does something to WebSocket connections."""
+class Meddler(Relay):
+    """A relay in front of a server that does something to WebSocket connections."""
 
     def __init__(self, port: int, meddle: Callable[[bytes, socket.socket, socket.socket], object]) -> None:
         self._meddle = meddle
         self._target = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._sockets = [self._listener]
-        self._closed = False
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__()
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            server = socket.create_connection(("127.0.0.1", self._target))
-            self._sockets += [client, server]
-            if self._closed:  # while it connected
-                self.close()
-                return
-            threading.Thread(target=self._relay, args=(client, server), daemon=True).start()
-            threading.Thread(target=copy, args=(server, client), daemon=True).start()
-
-    def _relay(self, client: socket.socket, server: socket.socket) -> None:
-        try:
-            first = client.recv(65536)
-            if b"transport=websocket" in first and self._meddle(first, client, server):
-                return
-            server.sendall(first)
-        except OSError:
-            return
-        copy(client, server)
-
-    def close(self) -> None:
-        """End everything."""
-        self._closed = True
-        for sock in self._sockets:
-            try:
-                sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass  # over already
-            sock.close()
-
-
-def copy(source: socket.socket, target: socket.socket) -> None:
-    """Relay bytes until either side ends."""
-    try:
-        while data := source.recv(65536):
-            target.sendall(data)
-        target.shutdown(socket.SHUT_WR)
-    except OSError:
-        return
+    def serve(self, client: socket.socket) -> None:
+        server = self.keep(socket.create_connection(("127.0.0.1", self._target)))
+        first = client.recv(65536)
+        if not (b"transport=websocket" in first and self._meddle(first, client, server)):
+            self.join(client, server, first)
 
 
 ACCEPT = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
