@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import shutil
 import socket
 import ssl
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from tests.support.require import require
 from tests.support.world import WORLD
 from wsgi_sio.engineio import Session
 from wsgi_sio.engineio.server import Hijacked
+from wsgi_sio.engineio.takeover import shut_down_tcp
 
 
 def echo(session: Session) -> None:
@@ -180,8 +183,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def over_tls(engine: Any, certificate: Path) -> tuple[WebSocket, Any, Background]:
-    """A WebSocket inside TLS: the client, the server's own socket, and the WSGI call that holds it."""
+def tls_pair(certificate: Path) -> tuple[ssl.SSLSocket, ssl.SSLSocket]:
+    """Both ends of a TLS connection, the client's first."""
     client, server = tcp_pair()
     server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server_side.load_cert_chain(certificate)
@@ -189,9 +192,27 @@ def over_tls(engine: Any, certificate: Path) -> tuple[WebSocket, Any, Background
     client_side.check_hostname = False
     client_side.verify_mode = ssl.CERT_NONE
     accepting = Background(lambda: server_side.wrap_socket(server, server_side=True))
-    client = client_side.wrap_socket(client)
+    return client_side.wrap_socket(client), accepting.result()
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_tcp_is_shut_down_under_who_reads(certificate: Path, secure: bool) -> None:
+    ours, theirs = tls_pair(certificate) if secure else socket.socketpair()
+    reading = Background(ours.recv, 1)
+    time.sleep(0.05)
+    shut_down_tcp(ours, socket.SHUT_RDWR)
+    assert reading.result() == b""
+    theirs.close()
+    ours.close()
+    with pytest.raises(OSError) as caught:
+        shut_down_tcp(ours, socket.SHUT_RDWR)
+    assert caught.value.errno == errno.EBADF
+
+
+def over_tls(engine: Any, certificate: Path) -> tuple[WebSocket, Any, Background]:
+    """A WebSocket inside TLS: the client, the server's own socket, and the WSGI call that holds it."""
+    client, tls = tls_pair(certificate)
     engine._sockets.append(client)
-    tls = accepting.result()
 
     def call() -> None:
         environ = {**engine.environ("GET", UPGRADE, transport="websocket"), "gunicorn.socket": tls}

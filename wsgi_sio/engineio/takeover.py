@@ -16,6 +16,7 @@ TLS inside the process cannot be moved: the connection is used where it is and t
 from __future__ import annotations
 
 import _socket
+import errno
 import os
 import socket
 import ssl
@@ -187,6 +188,19 @@ def peer_left(environ: Environ) -> bool:
         return True
 
 
+def shut_down_tcp(sock: Any, how: int) -> None:
+    """Shut TCP down under a socket of any kind: the own method of a TLS socket would give up reading as well.
+
+    In one step, where a descriptor asked for first could be another connection's when it is used.
+
+    :raises OSError: it is closed, or has not been connected.
+    """
+    inner = getattr(sock, "_sock", sock)  # gevent's wraps one, or a dummy when it is closed
+    if not isinstance(inner, _socket.socket):
+        raise OSError(errno.EBADF, "the socket is closed")
+    _socket.socket.shutdown(inner, how)
+
+
 class TLSSocket:
     """A TLS connection: non-blocking, one thread in OpenSSL at a time.
 
@@ -219,12 +233,7 @@ class TLSSocket:
                 raise BlockingIOError from None
 
     def shutdown(self, how: int) -> None:
-        # Of TCP: the TLS object itself would give up reading as well.
-        tcp = _socket.socket(fileno=os.dup(self.fileno()))
-        try:
-            tcp.shutdown(how)
-        finally:
-            tcp.close()
+        shut_down_tcp(self._sock, how)
 
     def close(self) -> None:
         self._sock.close()

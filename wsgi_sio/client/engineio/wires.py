@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from typing import Protocol
 from weakref import WeakSet
 
+from ...engineio.takeover import shut_down_tcp
 from ...runtime import Rank, make_lock
 
 
@@ -53,16 +53,8 @@ class Wires:
 
 
 def shut_down(sock: Descriptor) -> None:
-    """End both directions of TCP; who reads or writes, in whatever thread, returns.
-
-    Not by the socket's own method, which would take a TLS layer from under its reader.
-    """
+    """End both directions of TCP; who reads or writes, in whatever thread, returns."""
     try:
-        fd = os.dup(sock.fileno())
+        shut_down_tcp(sock, socket.SHUT_RDWR)
     except OSError:
-        return  # closed already
-    with socket.socket(fileno=fd) as same:
-        try:
-            same.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return  # not connected, or no longer
+        pass  # closed already, not connected, or no longer
