@@ -100,7 +100,7 @@ def test_a_ping_during_the_upgrade_is_answered(serve: ServeLocally, client: Conn
 
 
 def test_a_server_that_closes_meanwhile_is_heard_to_its_last_word(serve: ServeLocally, client: Connect) -> None:
-    """Wherever in the upgrade the end falls, what was sent before it arrives, and at once."""
+    """Wherever in the upgrade the end falls, what was sent before it arrives, and so does the end itself."""
     ends: list[Background] = []
 
     def end(session: Session) -> None:
@@ -112,9 +112,8 @@ def test_a_server_that_closes_meanwhile_is_heard_to_its_last_word(serve: ServeLo
     server = serve(lambda session: ends.append(Background(end, session)))
     for _ in range(50):
         opened = client(server.url).open()
-        began = time.monotonic()
-        assert opened.wait_end()[0] == "transport close"
-        assert time.monotonic() - began < 1.5  # that is less than a close frame overheard would take
+        reason, detail = opened.wait_end()
+        assert reason == "transport close" and detail is not None  # not for the end of TCP, two seconds later
         assert opened.messages == ["last", "words"]
     assert {*server.reasons} == {"forced close"}
 
@@ -142,7 +141,7 @@ def test_what_comes_with_the_switch_is_heard(
     eventually(lambda: late, "the switch")
     late[0].result()
     if what == "the end":
-        assert opened.wait_end(1.5) == ("transport close", 1001)
+        assert opened.wait_end() == ("transport close", 1001)
     else:
         opened.expect("early")
 
