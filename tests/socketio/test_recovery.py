@@ -81,6 +81,16 @@ def gone(io: Server, visitor: Visitor) -> None:
     eventually(lambda: visitor.sid not in io.sockets.sockets, "the end of the old connection")
 
 
+def lost(io: Server, process: InProcess) -> Visitor:
+    """A visitor who knows one event, and whose connection is lost."""
+    visitor = Visitor(process)
+    io.emit("x")
+    visitor.receive()
+    visitor.lose()
+    gone(io, visitor)
+    return visitor
+
+
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_id_rooms_data_and_missed_events_come_back(serve: Serve, io: Server, transport: str) -> None:
     """Missed: to everybody, to a room of its own, to itself; not: to other rooms, to rooms with it left out."""
@@ -179,11 +189,7 @@ def socket_with(io: Server, sid: str) -> Socket:
 @pytest.mark.parametrize("offset", [None, "nonsense", "ffff"])
 def test_a_client_with_a_wrong_offset_is_somebody_new(serve: Serve, io: Server, offset: str | None) -> None:
     process = serve(io)
-    visitor = Visitor(process)
-    io.emit("x")
-    visitor.receive()
-    visitor.lose()
-    gone(io, visitor)
+    visitor = lost(io, process)
     known = visitor.auth.pop("offset")
     if offset is not None:
         visitor.auth["offset"] = known.rpartition(".")[0] + "." + offset
@@ -193,11 +199,7 @@ def test_a_client_with_a_wrong_offset_is_somebody_new(serve: Serve, io: Server, 
 def test_a_session_is_never_shared(serve: Serve, io: Server) -> None:
     """A second client with the same private id can only be a copy of the first, or the first that came again."""
     process = serve(io)
-    visitor = Visitor(process)
-    io.emit("x")
-    visitor.receive()
-    visitor.lose()
-    gone(io, visitor)
+    visitor = lost(io, process)
     assert visitor.back()
     twin = process.client()
     twin.send(Packet(CONNECT, "/", visitor.auth))
@@ -209,11 +211,7 @@ def test_a_session_is_never_shared(serve: Serve, io: Server) -> None:
 @pytest.mark.parametrize("repetition", range(5))
 def test_of_two_clients_at_once_one_gets_the_session(serve: Serve, io: Server, repetition: int) -> None:
     process = serve(io)
-    visitor = Visitor(process)
-    io.emit("x")
-    visitor.receive()
-    visitor.lose()
-    gone(io, visitor)
+    visitor = lost(io, process)
     twins = [process.client(), process.client()]
     at_once(2, lambda number: twins[number].send(Packet(CONNECT, "/", visitor.auth)))
     sids = {sid_of(twin) for twin in twins} - {None}
@@ -270,11 +268,7 @@ def test_an_end_that_nobody_wanted_is_kept(serve: Serve, io: Server, how: str) -
 def test_sessions_and_events_are_forgotten_after_a_while(serve: Serve) -> None:
     io = Server(connection_state_recovery={"max_disconnection_duration": 0.05})
     process = serve(io)
-    visitor = Visitor(process)
-    io.emit("x")
-    visitor.receive()
-    visitor.lose()
-    gone(io, visitor)
+    visitor = lost(io, process)
     io.sleep(0.1)
     assert not visitor.back()
     io.emit("y")
@@ -284,11 +278,7 @@ def test_sessions_and_events_are_forgotten_after_a_while(serve: Serve) -> None:
 def test_events_are_kept_up_to_a_size(serve: Serve) -> None:
     io = Server(connection_state_recovery={"max_stored": 1000})
     process = serve(io)
-    visitor = Visitor(process)
-    io.emit("x")
-    visitor.receive()
-    visitor.lose()
-    gone(io, visitor)
+    visitor = lost(io, process)
     for _ in range(50):
         io.emit("large", "x" * 100)
     assert not visitor.back()
@@ -301,11 +291,7 @@ def test_middlewares_of_connecting_are_skipped_if_wanted(serve: Serve, skip: boo
     calls: list[bool] = []
     io.use(lambda socket: calls.append(socket.recovered))
     process = serve(io)
-    visitor = Visitor(process)
-    io.emit("x")
-    visitor.receive()
-    visitor.lose()
-    gone(io, visitor)
+    visitor = lost(io, process)
     assert visitor.back()
     assert calls == ([False] if skip else [False, True])
 
@@ -319,11 +305,7 @@ def test_a_middleware_may_refuse_a_client_that_is_back(serve: Serve) -> None:
             raise ConnectRefused("no way back")
 
     process = serve(io)
-    visitor = Visitor(process)
-    io.emit("x")
-    visitor.receive()
-    visitor.lose()
-    gone(io, visitor)
+    visitor = lost(io, process)
     client = process.client()
     client.send(Packet(CONNECT, "/", visitor.auth))
     packet = client.receive()
