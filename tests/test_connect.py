@@ -110,6 +110,22 @@ def test_without_success_the_status_is_1(server: RunningServer, arguments: list[
 
 
 @pytest.mark.parametrize(
+    ("transport", "status", "message"),
+    [(None, 1, "pip install 'wsgi_sio[client]'; or do without it"), ("websocket", 0, "")],
+)
+def test_without_urllib3_there_is_websocket(
+    server: RunningServer, transport: str | None, status: int, message: str
+) -> None:
+    """What the README's first command installs."""
+    arguments = ["connect", server.url, "--listen", "0", *(["--transport", transport] if transport else [])]
+    program = "import sys; sys.modules['urllib3'] = None; from wsgi_sio.__main__ import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], cwd=ROOT, env=ENVIRON, capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == status and message in done.stderr and done.stderr.count("\n") == status
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--emit", "chat", "hello"], 'not JSON: hello (a string needs quotes: "hello")'),

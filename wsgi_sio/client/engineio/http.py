@@ -15,7 +15,8 @@ try:
     from urllib3.exceptions import HTTPError
 except ImportError as error:
     raise ImportError(
-        "long-polling needs the urllib3 library: pip install 'wsgi_sio[client]', or use transports=['websocket']"
+        "long-polling needs the urllib3 library: pip install 'wsgi_sio[client]'; or do without it:"
+        " transports=['websocket'] (connect: --transport websocket)"
     ) from error
 
 from ...exceptions import ConnectionFailed
