@@ -366,6 +366,17 @@ def test_what_comes_is_printed_above_what_is_being_typed(server: RunningServer) 
         assert terminal.process.wait(DEADLINE) == 130
 
 
+def test_the_prompt_is_drawn_in_one_piece(server: RunningServer) -> None:
+    """Whatever comes while it is drawn."""
+    with Terminal(server.url, "--transport", "websocket") as terminal:
+        terminal.expect("/help for help\r\n")
+        terminal.type("tick 300 0.001\n")
+        for _ in range(100):
+            terminal.type("\n")
+            time.sleep(0.003)  # some prompts for each event, some events for each prompt
+        assert not re.search(">(?! )", terminal.expect("(?s).*< ticked")[0])
+
+
 def test_colours_are_for_terminals_that_want_them(server: RunningServer) -> None:
     with Terminal(server.url) as terminal:
         terminal.expect("\x1b\\[33mconnected to")

@@ -37,6 +37,7 @@ def test_termination_with_a_parked_poll() -> None:
     with serve(ASYNC_WORKER, {"graceful_timeout": 1}) as server:
         session = Endpoint(server.url, "/socket.io").open_polling()
         poll = session.start_get()
+        fetch(server, "/")  # comes behind it: it waits in the worker now, not in the listener's backlog
         os.kill(server.pid, signal.SIGTERM)
         server.process.wait(5)
         poll.abort()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, TextIO
@@ -13,6 +14,9 @@ from typing import Any, TextIO
 _LONGEST_LINE = 1000
 _LONGEST_STRING = 300
 _LONGEST_BYTES = 8
+
+# How long the prompt may take to be drawn (seconds), should its end not be told.
+_DRAWING = 0.2
 
 _CLEAR_LINE = "\r\x1b[K"
 _RESET = "\x1b[0m"
@@ -34,6 +38,8 @@ class Screen:
         self._output = output
         self._on_broken = on_broken
         self._typed: Callable[[], str] | None = None  # while the user is at the prompt: what has been typed
+        self._quiet = threading.Lock()  # held while a line is written, or the prompt drawn
+        self._drawing = False
         terminal = output.isatty() and os.environ.get("TERM") != "dumb"
         self._colours = _COLOURS if terminal and not os.environ.get("NO_COLOR") else {}
 
@@ -48,6 +54,7 @@ class Screen:
 
     def write(self, text: str) -> None:
         """Print ``text`` as it is."""
+        held = self._quiet.acquire(timeout=_DRAWING)
         typed = self._typed
         line = f"{text}\n" if typed is None else f"{_CLEAR_LINE}{text}\n{PROMPT}{typed()}"
         try:
@@ -56,6 +63,9 @@ class Screen:
         except BrokenPipeError:  # the interpreter would complain once more in the end
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._output.fileno())
             self._on_broken()
+        finally:
+            if held:
+                self._quiet.release()
 
     def ask(self) -> str:
         """Let the user type a line; what is printed meanwhile appears above it.
@@ -67,14 +77,26 @@ class Screen:
         except ImportError:  # on Windows: what is printed breaks into what is being typed
             return input(PROMPT)
 
-        def prompted() -> None:
-            self._typed = readline.get_line_buffer
+        def draw() -> None:
+            self._quiet.acquire()
+            self._drawing = True
 
-        readline.set_pre_input_hook(prompted)
+        def drawn() -> None:
+            self._typed = readline.get_line_buffer
+            self._end_drawing()
+
+        readline.set_startup_hook(draw)
+        readline.set_pre_input_hook(drawn)
         try:
             return input(PROMPT)
         finally:
             self._typed = None
+            self._end_drawing()
+
+    def _end_drawing(self) -> None:
+        if self._drawing:
+            self._drawing = False
+            self._quiet.release()
 
     def _coloured(self, kind: str, text: str) -> str:
         colour = self._colours.get(kind)
