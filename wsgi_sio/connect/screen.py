@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any, TextIO
+
+from ..runtime import Rank, make_lock
 
 # How much of a line, of a string in it, and of bytes, is shown (characters, characters, bytes).
 _LONGEST_LINE = 1000
 _LONGEST_STRING = 300
 _LONGEST_BYTES = 8
-
-# How long the prompt may take to be drawn (seconds), should its end not be told.
-_DRAWING = 0.2
 
 _CLEAR_LINE = "\r\x1b[K"
 _RESET = "\x1b[0m"
@@ -38,8 +37,7 @@ class Screen:
         self._output = output
         self._on_broken = on_broken
         self._typed: Callable[[], str] | None = None  # while the user is at the prompt: what has been typed
-        self._quiet = threading.Lock()  # held while a line is written, or the prompt drawn
-        self._drawing = False
+        self._quiet = make_lock(Rank.LEAF)  # held while a line is written, or the prompt drawn
         terminal = output.isatty() and os.environ.get("TERM") != "dumb"
         self._colours = _COLOURS if terminal and not os.environ.get("NO_COLOR") else {}
 
@@ -54,18 +52,16 @@ class Screen:
 
     def write(self, text: str) -> None:
         """Print ``text`` as it is."""
-        held = self._quiet.acquire(timeout=_DRAWING)
-        typed = self._typed
-        line = f"{text}\n" if typed is None else f"{_CLEAR_LINE}{text}\n{PROMPT}{typed()}"
-        try:
-            self._output.write(line)
-            self._output.flush()
-        except BrokenPipeError:  # the interpreter would complain once more in the end
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._output.fileno())
-            self._on_broken()
-        finally:
-            if held:
-                self._quiet.release()
+        with self._quiet:
+            typed = self._typed
+            line = f"{text}\n" if typed is None else f"{_CLEAR_LINE}{text}\n{PROMPT}{typed()}"
+            try:
+                self._output.write(line)
+                self._output.flush()
+                return
+            except BrokenPipeError:  # the interpreter would complain once more in the end
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._output.fileno())
+        self._on_broken()
 
     def ask(self) -> str:
         """Let the user type a line; what is printed meanwhile appears above it.
@@ -77,26 +73,20 @@ class Screen:
         except ImportError:  # on Windows: what is printed breaks into what is being typed
             return input(PROMPT)
 
-        def draw() -> None:
-            self._quiet.acquire()
-            self._drawing = True
+        drawing = ExitStack()
 
         def drawn() -> None:
             self._typed = readline.get_line_buffer
-            self._end_drawing()
+            drawing.close()
 
-        readline.set_startup_hook(draw)
+        if "libedit" not in (readline.__doc__ or ""):  # which need not tell when it has drawn
+            readline.set_startup_hook(lambda: drawing.enter_context(self._quiet))
         readline.set_pre_input_hook(drawn)
-        try:
-            return input(PROMPT)
-        finally:
-            self._typed = None
-            self._end_drawing()
-
-    def _end_drawing(self) -> None:
-        if self._drawing:
-            self._drawing = False
-            self._quiet.release()
+        with drawing:
+            try:
+                return input(PROMPT)
+            finally:
+                self._typed = None
 
     def _coloured(self, kind: str, text: str) -> str:
         colour = self._colours.get(kind)
