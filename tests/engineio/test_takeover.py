@@ -199,7 +199,7 @@ def tls_pair(certificate: Path) -> tuple[ssl.SSLSocket, ssl.SSLSocket]:
 def test_tcp_is_shut_down_under_who_reads(certificate: Path, secure: bool) -> None:
     ours, theirs = tls_pair(certificate) if secure else socket.socketpair()
     reading = Background(ours.recv, 1)
-    time.sleep(0.05)
+    time.sleep(0.05)  # it blocks by then, as a rule; before that, the end must be seen all the same
     shut_down_tcp(ours, socket.SHUT_RDWR)
     assert reading.result() == b""
     theirs.close()
