@@ -10,13 +10,16 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ..runtime import Event, Rank, Reactor, create_reactor, make_lock, threads_are_greenlets
+from .bodies import BodyWatch
 from .config import EngineConfig, Environ
+from .framed import Base64Session
 from .handshake import compose_accept
 from .heartbeat import Heartbeat
 from .origin import OriginPolicy
 from .packet import OPEN, Packet
 from .parked import Hijacked
 from .polling import PollingTransport
+from .reports import no_descriptors
 from .request import (
     BAD_REQUEST,
     FORBIDDEN,
@@ -46,6 +49,7 @@ class _Serving(NamedTuple):
     pid: int
     reactor: Reactor
     heartbeat: Heartbeat
+    bodies: BodyWatch
 
 
 class EngineServer:
@@ -89,7 +93,8 @@ class EngineServer:
                     reactor = create_reactor(max_workers=config.max_workers)
                     reactor.tell_when_stuck()
                     heartbeat = Heartbeat(reactor, config.ping_interval, config.ping_timeout)
-                    serving = self._serving = _Serving(os.getpid(), reactor, heartbeat)
+                    bodies = BodyWatch(reactor, config.http_request_body_timeout)
+                    serving = self._serving = _Serving(os.getpid(), reactor, heartbeat, bodies)
                     self.sessions = {}
         return serving
 
@@ -138,13 +143,13 @@ class EngineServer:
         if request.method == "GET":
             return transport.get(request, cors)
         if request.method == "POST":
-            return transport.post(request, self.config.max_http_buffer_size)
+            return transport.post(request, self.config.max_http_buffer_size, cors)
         return Response(500)
 
     # -- a new session ------------------------------------------------------------------------------------------
 
     def _new_session(self, request: EngineRequest) -> Session:
-        kind = SessionV3 if request.protocol == 3 else Session
+        kind = SessionV3 if request.protocol == 3 else Base64Session if request.query.get("b64") else Session
         return kind(self, secrets.token_urlsafe(15), _keep(request.environ))
 
     def _open_polling(self, request: EngineRequest) -> Response:
@@ -152,7 +157,9 @@ class EngineServer:
         session = self._new_session(request)
         hold = config.ping_interval + config.ping_timeout
         kind = PollingTransportV3 if session.protocol == 3 else PollingTransport
-        session.transport = transport = kind(session, self.reactor, hold, config.http_compression)
+        serving = self._in_this_process()
+        transport = kind(session, serving.reactor, serving.bodies, hold, config.http_compression)
+        session.transport = transport
         upgradable = config.allow_upgrades and "websocket" in config.transports and can_take(request.environ)
         self._admit(session)
         with session.lock:
@@ -166,7 +173,12 @@ class EngineServer:
         session = self._new_session(request)
         transport, early, held = self._accept(session, request, cors)
         session.transport = transport
-        self._admit(session)  # what it sends already waits in the outbox, since the transport is not idle yet
+        try:
+            self._admit(session)  # what it sends already waits in the outbox, since the transport is not idle yet
+        except BaseException:
+            session.close("transport error", abort=True)
+            transport.finish()
+            raise
         transport.write([self._open_packet(session, [])])
         transport.start(early)
         return Hijacked(held)
@@ -202,7 +214,7 @@ class EngineServer:
             if session.begin_upgrade(upgrade):
                 upgrade.start(early, self.config.upgrade_timeout)
                 return Hijacked(held)
-        candidate.finish()  # over, upgraded already, or being upgraded: the session is not affected
+        candidate.turn_away()  # over, upgraded already, or being upgraded: the session is not affected
         return Hijacked(held)
 
     def _accept(
@@ -216,8 +228,15 @@ class EngineServer:
                 "WebSocket is not available on this server",
             )
         accept = compose_accept(request.environ, cors)
-        taken = take(request.environ, self.reactor)
-        transport = WebSocketTransport(session, taken.sock, self.reactor, self.config.max_http_buffer_size)
+        try:
+            taken = take(request.environ, self.reactor)
+        except OSError as error:
+            raise EngineError(BAD_REQUEST, no_descriptors(error)[1]) from None
+        try:
+            transport = WebSocketTransport(session, taken.sock, self.reactor, self.config.max_http_buffer_size)
+        except OSError:  # the connection cannot go back
+            taken.sock.close()
+            raise
         transport.send_accept(accept)
         return transport, taken.early, taken.held
 
