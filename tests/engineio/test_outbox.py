@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.engineio.conftest import Engine, MakeEngine
-from tests.support.inprocess import SEPARATOR, Background, WebSocket, eventually
+from tests.support.inprocess import DEADLINE, SEPARATOR, Background, WebSocket, eventually
+from tests.support.world import WORLD
 from wsgi_sio.engineio import MESSAGE, Packet, Session
 
 CHUNK = "x" * 100_000
@@ -174,3 +175,15 @@ def test_a_ping_goes_before_what_waits(make_engine: MakeEngine) -> None:
     session.send_message("first")
     session.ping()
     assert polling.get().body.decode() == SEPARATOR.join(["2", "4first"])
+
+
+@pytest.mark.skipif(WORLD == "gevent", reason="there handlers run in the main thread")
+def test_the_main_thread_is_not_held_back(make_engine: MakeEngine) -> None:
+    """It may be in a signal handler, which has interrupted anything."""
+    engine = make_engine(max_outbox=LIMIT)
+    slow, session = slow_websocket(engine)
+    began = time.monotonic()
+    download(session, 100)
+    assert time.monotonic() - began < DEADLINE
+    assert engine.reasons == ["transport error"]
+    slow.close()

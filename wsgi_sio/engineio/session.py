@@ -174,7 +174,7 @@ class Session:
 
     def _fall_behind(self, patient: bool) -> None:
         """Too much waits for the client: it is given up, unless who has sent that is held back, and can be."""
-        if not (patient and self._server.reactor.may_wait()):
+        if not (patient and self._server.reactor.may_be_held_back()):
             self._give_up_on(*slow_client(self.config))
 
     def _give_up_on(self, kind: str, text: str) -> None:
@@ -184,15 +184,15 @@ class Session:
     def wait_for_room(self) -> None:
         """Hold back who is about to send to this client alone, while that is far behind but goes on taking data.
 
-        A client that takes nothing for ``ping_timeout`` seconds is given up. I/O threads are not held back, and neither
-        is anybody while less than half of ``max_outbox`` bytes wait.
+        A client that takes nothing for ``ping_timeout`` seconds is given up. Nobody is held back while less than half
+        of ``max_outbox`` bytes wait, nor on an I/O thread or in a signal handler.
         """
         if self._outbox.crowded:
             self._wait_for_room()
 
     def _wait_for_room(self) -> None:
         reactor, patience = self._server.reactor, self.config.ping_timeout
-        if not reactor.may_wait():
+        if not reactor.may_be_held_back():
             return
         turn = reactor.event()
         with self.lock:

@@ -114,6 +114,11 @@ class Reactor(ABC):
     def may_wait(self) -> bool:
         """Whether the caller may block: not in the middle of reading or writing, in a timer, or in gevent's hub."""
 
+    def may_be_held_back(self) -> bool:
+        """Whether a caller that has not asked to wait may be made to: likewise, but it must be no signal handler, which
+        may have interrupted anything."""
+        return self.may_wait()
+
     @abstractmethod
     def tell_when_stuck(self) -> None:
         """Log, from now on, when handlers keep all others from running; for a server."""

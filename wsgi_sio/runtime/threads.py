@@ -123,6 +123,9 @@ class ThreadReactor(Reactor):
         local = self._local
         return local.batch is None and not local.keeps_time
 
+    def may_be_held_back(self) -> bool:
+        return self.may_wait() and threading.current_thread() is not threading.main_thread()
+
     def close(self) -> None:
         with self._lock:
             again, self._closed = self._closed, True
