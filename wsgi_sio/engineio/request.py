@@ -13,6 +13,7 @@ from http.client import responses
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
+from ..logtext import quote
 from .config import EngineConfig, Environ
 
 if TYPE_CHECKING:
@@ -181,13 +182,13 @@ def verify(
     """
     transport = request.query.get("transport", "")
     if transport not in config.transports:
-        raise EngineError(UNKNOWN_TRANSPORT, f"transport {transport!r} is not one of transports={config.transports}")
+        raise EngineError(UNKNOWN_TRANSPORT, f"transport {quote(transport)} is not one of transports={config.transports}")
     if request.origin and any(ord(char) < 32 or ord(char) == 127 for char in request.origin):
         raise EngineError(BAD_REQUEST, "the Origin header holds control characters")
     if request.sid is not None:
         return _verify_member(request, transport, find_session)
     if request.method != "GET":
-        raise EngineError(BAD_HANDSHAKE_METHOD, f"a handshake is a GET, not a {request.method}")
+        raise EngineError(BAD_HANDSHAKE_METHOD, f"a handshake is a GET, not a {quote(request.method)}")
     if transport == "websocket" and not request.upgrade:
         raise EngineError(
             BAD_REQUEST,
@@ -197,7 +198,7 @@ def verify(
     if request.protocol == 3 and not config.allow_eio3:
         raise EngineError(
             UNSUPPORTED_PROTOCOL_VERSION,
-            f"the client speaks Engine.IO protocol {request.query.get('EIO', 3)}; clients of Socket.IO v2 speak 3 and"
+            f"the client speaks Engine.IO protocol {quote(request.query.get('EIO', '3'))}; clients of Socket.IO v2 speak 3 and"
             " need allow_eio3=True, newer ones speak 4",
         )
     return None

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from ..logtext import one_line, quote
 from ..runtime import Event, Rank, Reactor, create_reactor, make_lock, threads_are_greenlets
 from .config import EngineConfig, Environ
 from .handshake import compose_accept
@@ -245,7 +246,7 @@ class EngineServer:
         """Log what was refused and how to allow it: the first time at WARNING, then at DEBUG."""
         first = kind not in self._reported
         self._reported.add(kind)
-        logger.log(logging.WARNING if first else logging.DEBUG, "refused (%s): %s", kind, text)
+        logger.log(logging.WARNING if first else logging.DEBUG, "refused (%s): %s", kind, one_line(text))
 
 
 def _refuse_unpatched_gevent(environ: Environ) -> None:
@@ -261,8 +262,8 @@ def _origin_advice(request: EngineRequest) -> str:
     if request.origin is None:
         return "a page of another site polls by JSONP; that needs cors_allowed_origins='*'"
     return (
-        f"the page is from {request.origin!r} and the server is {host!r}; to allow it set"
-        f" cors_allowed_origins={request.origin!r} (behind a proxy, let it pass the Host header on)"
+        f"the page is from {quote(request.origin)} and the server is {quote(host)}; to allow it set"
+        f" cors_allowed_origins={quote(request.origin)} (behind a proxy, let it pass the Host header on)"
     )
 
 
