@@ -27,8 +27,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "logtext": (),
     "websocket": (),
     "runtime": (),
-    "client_files": (),
-    "engineio": ("websocket", "runtime", "logtext"),
+    "content_coding": (),
+    "client_files": ("content_coding",),
+    "engineio": ("websocket", "runtime", "content_coding", "logtext"),
     "adapters": (
         "socketio.packet",
         "socketio.jsoncodec",

@@ -72,7 +72,7 @@ class HandshakePolicy:
 
         :raises EngineError: it may not.
         """
-        self._verify_origin(as_request(environ))
+        self._verify_origin(as_request({**environ, "HTTP_ORIGIN": origin}))  # it may be known by the Referer
         return True
 
     def _verify_origin(self, request: WSGIRequest) -> None:

@@ -47,20 +47,22 @@ class EngineError(Exception):
 
     :param code: 0 to 5, the reference's error codes.
     :param context: for the log: what was wrong and which setting changes it.
+    :param headers: what the answer has besides.
     """
 
-    def __init__(self, code: int, context: str, message: str | None = None) -> None:
+    def __init__(self, code: int, context: str, message: str | None = None, headers: Headers | None = None) -> None:
         super().__init__(message or _MESSAGES[code])
         self.code = code
         self.message = message or _MESSAGES[code]
         self.context = context
+        self.headers = headers or []
 
     def response(self, upgrade: bool) -> Response:
         """The HTTP answer; a request to upgrade gets the bare message and always 400."""
         if upgrade:
-            return Response(400, [("Content-Type", "text/html")], self.message.encode())
+            return Response(400, [("Content-Type", "text/html"), *self.headers], self.message.encode())
         body = json.dumps({"code": self.code, "message": self.message}, separators=(",", ":"), ensure_ascii=False)
-        return Response(403 if self.code == FORBIDDEN else 400, [_JSON], body.encode())
+        return Response(403 if self.code == FORBIDDEN else 400, [_JSON, *self.headers], body.encode())
 
 
 class BodyError(Exception):
