@@ -6,9 +6,19 @@ from typing import Any
 
 import pytest
 
-from wsgi_sio.logtext import kinds, one_line, quote
+from wsgi_sio.logtext import hide_session_ids, kinds, one_line, quote
 
-HOSTILE = ["a\nb", "a\r\nb", "\x1b[2Jgone", "a\u2028b\u2029c\x85d", "\x9b31m", "\u202etxt", "\x00\x7f", "\ud800", "a\tb"]
+HOSTILE = [
+    "a\nb",
+    "a\r\nb",
+    "\x1b[2Jgone",
+    "a\u2028b\u2029c\x85d",
+    "\x9b31m",
+    "\u202etxt",
+    "\x00\x7f",
+    "\ud800",
+    "a\tb",
+]
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -39,3 +49,15 @@ def test_long_texts_are_cut_and_their_length_is_told() -> None:
 def test_the_types_of_many_arguments() -> None:
     assert kinds(()) == "" and kinds((1, "a", None)) == "int, str, NoneType"
     assert kinds([[]] * 100_000) == ", ".join(["list"] * 20) + ", ..."
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("GET /socket.io/?EIO=4&sid=s3cr-_et&t=1 HTTP/1.1", "GET /socket.io/?EIO=4&sid=...&t=1 HTTP/1.1"),
+        ('"POST /x?sid=s3cret" 200', '"POST /x?sid=..." 200'),
+        ("GET /?side=1&outside=2", "GET /?side=1&outside=2"),
+    ],
+)
+def test_a_request_is_shown_without_the_session_it_is_of(line: str, shown: str) -> None:
+    assert hide_session_ids(line) == shown

@@ -1,12 +1,13 @@
 """What strangers have written, as a line of the log may show it: escaped, on one line, and short.
 
-A log is read line by line, by people at terminals and by programs: a line break would forge an entry, an escape sequence
-would command the terminal, a megabyte would hide the rest.  The ids of engine sessions and the private ids of recovery
-are secrets, whoever knows one can take the client's place: they are never logged.
+A log is read line by line, by people at terminals and by programs: a line break would forge an entry, an escape
+sequence would command the terminal, a megabyte would hide the rest.  The ids of engine sessions and the private ids of
+recovery are secrets, whoever knows one can take the client's place: they are never logged.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 # How much of one value is shown (characters), and of a whole text that tells of several.
@@ -14,6 +15,8 @@ _VALUE = 100
 _TEXT = 1000
 # How many arguments of an event have their types told.
 _KINDS = 20
+
+_session_id = re.compile(r'(?<=[?&]sid=)[^&\s"]+')
 
 
 def quote(value: object) -> str:
@@ -37,6 +40,11 @@ def one_line(text: str, limit: int = _TEXT) -> str:
     if len(text) <= limit and len(shown) <= 2 * limit:
         return shown
     return f"{shown[:limit]}... ({len(text)} characters)"
+
+
+def hide_session_ids(request: str) -> str:
+    """A request's line, or its URL, without the id of the engine session that it is of."""
+    return _session_id.sub("...", request)
 
 
 def kinds(args: Sequence[object]) -> str:

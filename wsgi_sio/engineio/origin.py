@@ -202,5 +202,5 @@ def _is_same_origin(origin: str, environ: Environ) -> bool:
     own = parse_origin(f"{page.scheme}://{host}")
     if own is None or own.host != page.host:
         return False
-    # Behind a proxy that ends TLS the page is https and this request http, so schemes cannot be compared, nor 80 and 443.
+    # Behind a proxy that ends TLS the page is https and this request http: neither scheme nor 80 and 443 tell anything.
     return own.port == page.port or (scheme != "https" and {own.port, page.port} == {80, 443})

@@ -184,7 +184,9 @@ def verify(
     """
     transport = request.query.get("transport", "")
     if transport not in config.transports:
-        raise EngineError(UNKNOWN_TRANSPORT, f"transport {quote(transport)} is not one of transports={config.transports}")
+        raise EngineError(
+            UNKNOWN_TRANSPORT, f"transport {quote(transport)} is not one of transports={config.transports}"
+        )
     if request.origin and any(ord(char) < 32 or ord(char) == 127 for char in request.origin):
         raise EngineError(BAD_REQUEST, "the Origin header holds control characters")
     if request.sid is not None:
@@ -200,8 +202,8 @@ def verify(
     if request.protocol == 3 and not config.allow_eio3:
         raise EngineError(
             UNSUPPORTED_PROTOCOL_VERSION,
-            f"the client speaks Engine.IO protocol {quote(request.query.get('EIO', '3'))}; clients of Socket.IO v2 speak 3 and"
-            " need allow_eio3=True, newer ones speak 4",
+            f"the client speaks Engine.IO protocol {quote(request.query.get('EIO', '3'))}; clients of Socket.IO v2 speak"
+            " 3 and need allow_eio3=True, newer ones speak 4",
         )
     return None
 

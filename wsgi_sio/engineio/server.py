@@ -157,14 +157,12 @@ class EngineServer:
         if self._closed or not self._reserve(session):
             return Response(503, [("Retry-After", "1")])
         try:
-            return (
-                self._open_websocket(session, request, cors) if websocket else self._open_polling(session, request)
-            )
+            return self._open_websocket(session, request, cors) if websocket else self._open_polling(session, request)
         finally:
             self._opening.discard(session.id)
 
     def _reserve(self, session: Session) -> bool:
-        """Take one of ``max_sessions`` places, if one is free; it is the session's until it has been admitted, or not."""
+        """Take one of ``max_sessions`` places, if one is free; it is the session's while it is being opened."""
         limit = self.config.max_sessions
         with self._lock:
             free = limit is None or len(self.sessions) + len(self._opening) < limit
