@@ -578,6 +578,23 @@ def test_requests_of_present_sessions_are_answered_however_many_there_are(make_e
     assert websocket.receive() == "3probe" and engine.received == ["x"] and session.open
 
 
+def test_who_is_still_on_the_way_in_counts(make_engine: MakeEngine) -> None:
+    engine = make_engine(max_sessions=1)
+    meanwhile: list[int] = []
+
+    class Socket:
+        """The server's, which is looked at while the handshake is answered."""
+
+        recv = send = shutdown = None
+
+        def fileno(self) -> int:
+            meanwhile.append(engine.request("GET", transport="polling").status)
+            return -1
+
+    answer = engine.request("GET", extra={"werkzeug.socket": Socket()}, transport="polling")
+    assert (answer.status, meanwhile) == (200, [503])
+
+
 def test_the_count_is_right_when_many_come_at_once(make_engine: MakeEngine) -> None:
     """Places are taken before anything is made, and given back by handshakes that fail."""
     engine = make_engine(max_sessions=5)

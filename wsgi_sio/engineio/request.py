@@ -200,10 +200,11 @@ def verify(
         )
     _ask_application(request, config)
     if request.protocol == 3 and not config.allow_eio3:
+        spoken = quote(request.query.get("EIO", "3"))
         raise EngineError(
             UNSUPPORTED_PROTOCOL_VERSION,
-            f"the client speaks Engine.IO protocol {quote(request.query.get('EIO', '3'))}; clients of Socket.IO v2 speak"
-            " 3 and need allow_eio3=True, newer ones speak 4",
+            f"the client speaks Engine.IO protocol {spoken}; clients of Socket.IO v2 speak 3 and need allow_eio3=True,"
+            " newer ones speak 4",
         )
     return None
 

@@ -163,6 +163,7 @@ class EngineServer:
 
     def _reserve(self, session: Session) -> bool:
         """Take one of ``max_sessions`` places, if one is free; it is the session's while it is being opened."""
+        self._in_this_process()  # whose table is empty in the beginning
         limit = self.config.max_sessions
         with self._lock:
             free = limit is None or len(self.sessions) + len(self._opening) < limit
