@@ -524,3 +524,20 @@ def test_a_task_that_a_connect_handler_starts_finds_its_client(site: Site) -> No
     received = [events for found in at_once(4, users, timeout=30) for events in found]
     assert [len(events) for events in received] == [1] * 100
     assert len({events[0]["args"][0] for events in received}) == 100
+
+
+def test_what_clients_send_does_not_forge_log_lines(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    evil = "\nCRITICAL forged\x1b[2J\u2028" + "x" * 900_000
+
+    @site.socketio.on("*")
+    def fails(event: str, *args: Any) -> None:
+        raise ValueError
+
+    site.socketio.on_event("few", lambda: None)
+    client, _ = site.joined()
+    with caplog.at_level(logging.DEBUG, "wsgi_sio"):
+        client.emit(evil)
+        client.emit("few", *[1] * 100_000)
+        eventually(lambda: "takes 0 arguments" in caplog.text, "the last line")
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("wsgi_sio")]
+    assert len(lines) == 2 and all(line.isprintable() and len(line) < 600 for line in lines), lines

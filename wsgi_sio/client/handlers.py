@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from ..logtext import quote
 from ..socketio.handlers import CATCH_ALL, NO_ACK, HandlerTable, call
 
 logger = logging.getLogger("wsgi_sio.client")
@@ -40,7 +41,7 @@ def dispatch(table: HandlerTable, data: list[Any], spare: int, who: object) -> A
     try:
         return call(table, handlers, CATCH_ALL if own else event, given, "the server", own=own, spare=spare)
     except Exception:
-        logger.exception("a handler of %r failed for %r", event, who)
+        logger.exception("a handler of %s failed for %r", quote(event), who)
         return NO_ACK
 
 

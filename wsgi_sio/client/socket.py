@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..exceptions import ConnectRefused, Disconnected, RemoteProtocolError, TimedOut
+from ..logtext import quote
 from ..runtime import Rank, SerialQueue, make_event, make_lock
 from ..socketio.handlers import NO_ACK, HandlerTable, Listens
 from ..socketio.listeners import ListensToAny
@@ -89,7 +90,7 @@ class ClientSocket(Emits, Listens, ListensToAny):
         self._when_over: tuple[Callable[[], object], ...] = ()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.nsp!r} of {self.io.host}>"
+        return f"<{type(self).__name__} {quote(self.nsp)} of {self.io.host}>"
 
     @property
     def connected(self) -> bool:
@@ -387,4 +388,4 @@ class ClientSocket(Emits, Listens, ListensToAny):
         try:
             link.send_packet(Packet(ACK, self.nsp, args, packet.id), bounded=True)
         except Exception:
-            logger.exception("what the handler of %r returned cannot be sent", data[0])
+            logger.exception("what the handler of %s returned cannot be sent", quote(data[0]))

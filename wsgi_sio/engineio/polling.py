@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Iterator
 
+from ..content_coding import encode, negotiate
 from ..runtime import Reactor
 from .bodies import BodyWatch
 from .packet import CLOSE, NOOP, Packet, PacketError, encode_payload, packets_of, to_utf8
@@ -161,13 +160,10 @@ class PollingTransport:
         headers: Headers = [("Content-Type", content_type), NO_STORE]
         threshold = self._threshold
         if threshold is not None and len(body) >= threshold and any(packet.compress for packet in packets):
-            accepted = request.environ.get("HTTP_ACCEPT_ENCODING", "")
-            if "gzip" in accepted:
-                body = gzip.compress(body, compresslevel=1, mtime=0)
-                headers.append(("Content-Encoding", "gzip"))
-            elif "deflate" in accepted:
-                body = zlib.compress(body, 1)
-                headers.append(("Content-Encoding", "deflate"))
+            coding = negotiate(request.environ.get("HTTP_ACCEPT_ENCODING", ""))
+            if coding != "identity":
+                body = encode(body, coding, level=1)
+                headers.append(("Content-Encoding", coding))
         return Response(200, headers, body)
 
     def _encode(self, request: EngineRequest, packets: list[Packet]) -> tuple[bytes, str]:

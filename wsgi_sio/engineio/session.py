@@ -394,7 +394,7 @@ class Session:
         try:
             callback(*args)
         except Exception:
-            logger.exception("a callback of session %s failed", self.id)
+            logger.exception("a callback of a session failed")
 
     # -- changing the transport ---------------------------------------------------------------------------------
 

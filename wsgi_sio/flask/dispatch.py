@@ -180,7 +180,7 @@ class Dispatcher:
 
     def _guarded(self, handler: EventHandler, socket: Socket, args: tuple[Any, ...]) -> Any:
         try:
-            result = handler(args, f"client {socket.id}")
+            result = handler(args, f"client {socket.conn.log_id(socket)}")
             if isinstance(result, Response):  # such as the redirection of login_required
                 raise HTTPException(response=result)
             return result

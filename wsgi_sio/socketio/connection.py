@@ -6,6 +6,7 @@ import secrets
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..engineio.session import Session
+from ..logtext import quote
 from ..runtime import Rank, Timer, make_lock
 from .packet import CONNECT, CONNECT_ERROR, DecodeError, Packet
 from .socket import Socket
@@ -92,15 +93,15 @@ class Connection:
             if kind == CONNECT:
                 self._connect(packet)
             else:
-                self._violation(f"a packet for namespace {packet.nsp!r}, which the client has not joined")
+                self._violation(f"a packet for namespace {quote(packet.nsp)}, which the client has not joined")
         elif kind == CONNECT or kind == CONNECT_ERROR:
-            self._violation(f"a packet of type {kind} for namespace {packet.nsp!r}, which the client has joined")
+            self._violation(f"a packet of type {kind} for namespace {quote(packet.nsp)}, which the client has joined")
         else:
             socket.receive(packet, cost)
 
     def _connect(self, packet: Packet) -> None:
         if packet.nsp in self._pending or len(self._pending) + len(self._sockets) >= _MAX_NAMESPACES:
-            self._violation(f"another CONNECT for {packet.nsp!r}, or for more than {_MAX_NAMESPACES} namespaces")
+            self._violation(f"another CONNECT for {quote(packet.nsp)}, or for more than {_MAX_NAMESPACES} namespaces")
             return
         namespace = self._server.enter_namespace(packet.nsp)
         if namespace is not None:
@@ -162,6 +163,10 @@ class Connection:
     def new_socket_id(self, nsp: str) -> str:
         """The id of a socket in the namespace ``nsp``; not the engine session's, which is a secret."""
         return secrets.token_urlsafe(15)
+
+    def log_id(self, socket: Socket) -> str:
+        """How the log tells ``socket`` from others."""
+        return socket.id
 
     def greeting(self, socket: Socket) -> dict[str, str] | None:
         """What answers the CONNECT of ``socket``."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..adapters.base import Adapter, Room
 from ..exceptions import ConnectRefused
+from ..logtext import quote
 from .broadcast import BroadcastOperator, Broadcasts
 from .handlers import CATCH_ALL, LIFE_CYCLE, NO_ACK, HandlerTable, Listens, call
 from .handshake import Handshake
@@ -76,7 +77,7 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
         return self.server.make_adapter(self)
 
     def __repr__(self) -> str:
-        return f"<Namespace {self.name!r}>"
+        return f"<Namespace {quote(self.name)}>"
 
     # -- set-up -------------------------------------------------------------------------------------------------
 
@@ -244,7 +245,7 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
             if others:
                 result = call(self._handlers, others, CATCH_ALL, (socket, event, *args), socket, own=2)
         except Exception as error:
-            logger.exception("a handler of %r failed for %r", event, socket)
+            logger.exception("a handler of %s failed for %r", quote(event), socket)
             return self._ask_error_handler(socket, error, event, args)
         return result
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..logtext import quote
 from .acks import BlockingAck, BroadcastAcks, CallbackAck
 from .handlers import check_event
 from .sends import Sends
@@ -127,7 +128,7 @@ class RemoteSocket(RemoteOperator):
         self.data: dict[str, Any] = values.get("data", {})
 
     def __repr__(self) -> str:
-        return f"<RemoteSocket {self.id} of {self.nsp.name!r}>"
+        return f"<RemoteSocket {self.id} of {quote(self.nsp.name)}>"
 
     def join(self, room: Room | Iterable[Room]) -> None:
         """Make it join a room, or several."""

@@ -17,6 +17,7 @@ from ..engineio import EngineConfig, EngineServer, Session
 from ..engineio.config import refuse_unknown_options
 from ..engineio.packet import MESSAGE
 from ..engineio.packet import Packet as EnginePacket
+from ..logtext import quote
 from ..runtime import Event, Rank, Reactor, Task, make_lock
 from .broadcast import BroadcastOperator, Broadcasts
 from .connection import Connection
@@ -191,7 +192,7 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
                     if namespace is not None:
                         return namespace
             except Exception:
-                logger.exception("whether %r is a namespace could not be told, or it could not be made", name)
+                logger.exception("whether %s is a namespace could not be told, or it could not be made", quote(name))
         return None
 
     def leave_namespace(self, namespace: Namespace) -> None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..adapters.base import BroadcastOptions, Room
+from ..logtext import quote
 from ..runtime import Rank, SerialQueue, make_lock
 from .acks import BlockingAck, CallbackAck, Waiter
 from .broadcast import BroadcastOperator, Targets, as_rooms
@@ -81,7 +82,7 @@ class Socket(Targets, Sends, Listens, ListensToAny):
         self._mailbox = SerialQueue(server.reactor.submit, limit=server.max_mailbox, owner=conn)
 
     def __repr__(self) -> str:
-        return f"<Socket {self.id} of {self.nsp.name!r}>"
+        return f"<Socket {self.conn.log_id(self)} of {quote(self.nsp.name)}>"
 
     @property
     def connected(self) -> bool:
@@ -314,7 +315,7 @@ class Socket(Targets, Sends, Listens, ListensToAny):
             try:
                 self.conn.acknowledge(Packet(ACK, self.nsp.name, args, packet.id))
             except (TypeError, ValueError):
-                logger.exception("what the handler of %r returned cannot be sent to %r", data[0], self)
+                logger.exception("what the handler of %s returned cannot be sent to %r", quote(data[0]), self)
 
     def _passes(self, data: list[Any]) -> bool:
         """Run the middlewares over an event; False when one has refused it."""
