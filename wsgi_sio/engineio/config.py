@@ -61,6 +61,8 @@ class EngineConfig:
         for name in ("ping_interval", "ping_timeout", "upgrade_timeout", "max_http_buffer_size", "max_outbox"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be greater than 0, not {getattr(self, name)!r}")
+        if self.max_workers is not None and not self.max_workers > 0:
+            raise ValueError(f"max_workers must be greater than 0, or None, not {self.max_workers!r}")
         transports = (self.transports,) if isinstance(self.transports, str) else tuple(self.transports)
         unknown = [name for name in transports if name not in TRANSPORTS]
         if unknown or not transports:
