@@ -260,9 +260,12 @@ def _origin_advice(request: EngineRequest) -> str:
     host = request.environ.get("HTTP_HOST", "")
     if request.origin is None:
         return "a page of another site polls by JSONP; that needs cors_allowed_origins='*'"
+    hint = "behind a proxy, let it pass the Host header on"
+    if "HTTP_X_FORWARDED_HOST" in request.environ and "werkzeug.proxy_fix.orig" not in request.environ:
+        hint += "; its X-Forwarded-Host counts if ProxyFix stands outside of Socket.IO: set it after SocketIO(app)"
     return (
         f"the page is from {request.origin!r} and the server is {host!r}; to allow it set"
-        f" cors_allowed_origins={request.origin!r} (behind a proxy, let it pass the Host header on)"
+        f" cors_allowed_origins={request.origin!r} ({hint})"
     )
 
 
