@@ -130,6 +130,15 @@ def test_which_namespaces_there_are(site: Site) -> None:
         assert client.connect_error(name) == {"message": "Invalid namespace"}
 
 
+def test_no_namespace_without_handlers_if_none_is_named(site: Site) -> None:
+    site.socketio.on_event("x", lambda: None, namespace="/handled")
+    site.attach(namespaces=[])
+    client = site.client("/handled")
+    assert client.is_connected("/handled")
+    client.connect("/")
+    assert client.connect_error("/") == {"message": "Invalid namespace"}
+
+
 def test_all_namespaces_if_asked(site: Site) -> None:
     site.socketio.on_event("x", lambda: flask.request.namespace, namespace="*")  # type: ignore[attr-defined]
     site.attach(namespaces="*")
@@ -148,13 +157,16 @@ def test_connect_handlers_take_auth_and_refuse(site: Site) -> None:
             raise ConnectionRefusedError("no liars", {"code": 7})
         if auth["name"] == "late":
             raise builtins.ConnectionRefusedError("too late")
+        if auth["name"] == "unlucky":
+            raise builtins.ConnectionRefusedError(111, "Connection refused: 10.0.0.5:5432")  # by the database, say
         return auth["name"] != "nobody"
 
     client = site.wire()
     for auth, error in (
         (None, {"message": "who are you"}),
         ({"name": "liar"}, {"message": "no liars", "data": {"code": 7}}),
-        ({"name": "late"}, {"message": "too late"}),
+        ({"name": "late"}, {"message": "Connection refused by server"}),  # as of the peer: only ours carries words
+        ({"name": "unlucky"}, {"message": "Internal error"}),
         ({"name": "nobody"}, {"message": "Connection refused"}),
     ):
         client.send(Packet(CONNECT, "/", auth))
@@ -180,8 +192,8 @@ def test_an_error_in_a_connect_handler_is_its_own(site: Site, caplog: pytest.Log
 
     client = site.wire()
     client.send(Packet(CONNECT, "/", {"a": 1}))
-    assert "says a function inside" in client.receive().data["message"]
-    assert calls == [{"a": 1}]
+    assert client.receive().data == {"message": "Internal error"}
+    assert calls == [{"a": 1}] and "says a function inside" in caplog.text
 
 
 def wrapping(func: Callable[..., Any]) -> Callable[..., Any]:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.socketio.conftest import Serve
 from tests.support.inprocess import DEADLINE, Background, Client, InProcess, at_once, event_packet, eventually
-from wsgi_sio import AckTimeout, Disconnected, LocalProtocolError, Server, Socket
+from wsgi_sio import AckTimeout, ConnectRefused, Disconnected, LocalProtocolError, Server, Socket
 from wsgi_sio.socketio.packet import ACK, Packet
 
 
@@ -269,7 +269,7 @@ def test_a_refused_client_answers_nobody(serve: Serve) -> None:
     def middleware(socket: Socket) -> None:
         asking.append(Background(lambda: socket.emit_with_ack("q")))
         asked.wait(DEADLINE)
-        raise ValueError("not you")
+        raise ConnectRefused("not you")
 
     client = serve(io).client()
     client.wire.send("40")

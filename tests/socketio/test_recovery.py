@@ -95,6 +95,22 @@ def lost(io: Server, process: InProcess) -> Visitor:
     return visitor
 
 
+@pytest.mark.parametrize("room", [0, "", 7, b""], ids=repr)
+def test_what_was_missed_in_rooms_of_any_name_comes_back_and_no_more(serve: Serve, io: Server, room: Any) -> None:
+    visitor = Visitor(serve(io))
+    socket_of(io, visitor).join(room)
+    io.emit("x")
+    visitor.receive()
+    visitor.lose()
+    gone(io, visitor)
+    io.to(room).emit("to mine")
+    io.to([]).emit("to nobody")
+    io.to(1).emit("to others")
+    io.except_(room).emit("to the rest")
+    assert visitor.back() and visitor.names == ["x", "to mine"]
+    assert socket_of(io, visitor).rooms == {visitor.sid, room}
+
+
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_id_rooms_data_and_missed_events_come_back(serve: Serve, io: Server, transport: str) -> None:
     """Missed: to everybody, to a room of its own, to itself; not: to other rooms, to rooms with it left out."""

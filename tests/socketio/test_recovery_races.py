@@ -274,7 +274,7 @@ def test_who_cannot_be_looked_up_is_refused_and_not_left_waiting(serve: Serve) -
     client = serve(io).client()
     client.send(Packet(CONNECT, "/", {"pid": "x", "offset": "y"}))
     packet = client.receive()
-    assert packet.type == CONNECT_ERROR and packet.data == {"message": "the store is not there"}
+    assert packet.type == CONNECT_ERROR and packet.data == {"message": "Internal error"}
     eventually(lambda: nobody_is_left(io), "an empty namespace")
 
 

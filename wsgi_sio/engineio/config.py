@@ -81,6 +81,8 @@ class EngineConfig:
         limit = self.max_sessions
         if limit is not None and (not isinstance(limit, int) or limit < 1):
             raise ValueError(f"max_sessions must be 1 or more, or None for no limit, not {limit!r}")
+        if self.max_workers is not None and not self.max_workers > 0:
+            raise ValueError(f"max_workers must be greater than 0, or None, not {self.max_workers!r}")
         transports = (self.transports,) if isinstance(self.transports, str) else tuple(self.transports)
         unknown = [name for name in transports if name not in TRANSPORTS]
         if unknown or not transports:

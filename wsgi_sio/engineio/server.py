@@ -312,9 +312,12 @@ def _origin_advice(request: EngineRequest) -> str:
             " origin has to be in cors_allowed_origins; where browsers send neither header, jsonp_without_origin=True"
             " or cors_allowed_origins='*' let any page poll, and read the answers"
         )
+    hint = "behind a proxy, let it pass the Host header on"
+    if "HTTP_X_FORWARDED_HOST" in request.environ and "werkzeug.proxy_fix.orig" not in request.environ:
+        hint += "; its X-Forwarded-Host counts if ProxyFix stands outside of Socket.IO: set it after SocketIO(app)"
     return (
         f"the page is from {quote(request.origin)} and the server is {quote(host)}; to allow it set"
-        f" cors_allowed_origins={quote(request.origin)} (behind a proxy, let it pass the Host header on)"
+        f" cors_allowed_origins={quote(request.origin)} ({hint})"
     )
 
 

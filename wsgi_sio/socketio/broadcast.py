@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..adapters.base import EVERYBODY, BroadcastOptions, Room
+from ..adapters.base import EVERYBODY, NOBODY, BroadcastOptions, Room
 from ..exceptions import LocalProtocolError
 from .acks import BroadcastAcks, as_job, gather
 from .handlers import check_event
@@ -20,8 +20,15 @@ if TYPE_CHECKING:
 
 
 def as_rooms(rooms: Room | Iterable[Room]) -> frozenset[Room]:
-    """One room or several."""
-    return frozenset([rooms] if isinstance(rooms, str) else rooms)
+    """One room, several, or (an empty iterable) none.
+
+    :raises TypeError: None, which names no room, or a value that cannot be hashed.
+    """
+    if isinstance(rooms, (str, bytes)):
+        return frozenset([rooms])
+    if rooms is None:
+        raise TypeError("None is not a room; an empty list names none")
+    return frozenset(rooms if isinstance(rooms, Iterable) else [rooms])
 
 
 class Targets:
@@ -33,9 +40,12 @@ class Targets:
         raise NotImplementedError
 
     def to(self, room: Room | Iterable[Room]) -> BroadcastOperator:
-        """Those in ``room`` (or any of several), in addition to the rooms named before; a socket's id is a room."""
+        """Those in ``room`` (or any of several), in addition to the rooms named before; a socket's id is a room.
+
+        An empty list adds nobody: if no room is named before or after, nobody is meant.
+        """
         operator = self._operator()
-        return operator._with(rooms=operator.options.rooms | as_rooms(room))
+        return operator._with(rooms=((operator.options.rooms - NOBODY) | as_rooms(room)) or NOBODY)
 
     in_ = to
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -84,8 +84,8 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
     def use(self, middleware: AnyMiddleware) -> AnyMiddleware:
         """Run ``middleware(socket)`` for each client that connects, before its ``connect`` handlers.
 
-        What it raises refuses the client: a :class:`ConnectRefused` with its message and data, anything else is
-        logged and refuses with its text.
+        What it raises refuses the client: a :class:`ConnectRefused` with its message and data; anything else is
+        logged, and the client is told no more than "Internal error".
         """
         self._middlewares = (*self._middlewares, middleware)
         return middleware
@@ -124,11 +124,11 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
         """All sockets of the namespace."""
         return self._operator().fetch_sockets()
 
-    def sockets_join(self, room: Room | list[Room]) -> None:
+    def sockets_join(self, room: Room | Iterable[Room]) -> None:
         """Make all sockets join a room, or several."""
         self._operator().sockets_join(room)
 
-    def sockets_leave(self, room: Room | list[Room]) -> None:
+    def sockets_leave(self, room: Room | Iterable[Room]) -> None:
         """Make all sockets leave a room, or several."""
         self._operator().sockets_leave(room)
 
@@ -171,7 +171,7 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
             return
         except BaseException as error:
             logger.exception("connecting %r failed, so it is refused", socket)
-            socket.refuse({"message": str(error)})
+            socket.refuse({"message": "Internal error"})  # what was meant for the client comes as ConnectRefused
             if not isinstance(error, Exception):
                 raise  # the end of the worker is none of the client's business
             return

@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, overload
 
 from ..adapters import Adapter, MemoryAdapter, Room
@@ -87,7 +87,7 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
         self.client_files = None if client_files is None else ClientFiles(client_files)
         self.parser = parser
         self.recovery = RecoveryConfig.of(connection_state_recovery)
-        self.make_adapter = adapter or self._default_adapter()
+        self.make_adapter = self._default_adapter() if adapter is None else adapter
         self._encoder = parser.Encoder(json)
         self.engine = EngineServer(EngineConfig(path=path, **engine_options), self._on_session)
         self._lock = make_lock(Rank.REGISTRY)
@@ -238,11 +238,11 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
         """All sockets of the namespace ``/``."""
         return self._main.fetch_sockets()
 
-    def sockets_join(self, room: Room | list[Room]) -> None:
+    def sockets_join(self, room: Room | Iterable[Room]) -> None:
         """Make all sockets of ``/`` join a room, or several."""
         self._main.sockets_join(room)
 
-    def sockets_leave(self, room: Room | list[Room]) -> None:
+    def sockets_leave(self, room: Room | Iterable[Room]) -> None:
         """Make all sockets of ``/`` leave a room, or several."""
         self._main.sockets_leave(room)
 

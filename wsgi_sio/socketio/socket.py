@@ -222,7 +222,10 @@ class Socket(Targets, Sends, Listens, ListensToAny):
     # -- rooms --------------------------------------------------------------------------------------------------
 
     def join(self, room: Room | Iterable[Room]) -> None:
-        """Join a room, or several; nothing happens when the client has gone."""
+        """Join a room, or several; nothing happens when the client has gone.
+
+        :param room: any hashable value but None is one, 0 and "" too; an iterable but a string or bytes is several.
+        """
         self.nsp.adapter.add_all(self.id, as_rooms(room))
 
     def leave(self, room: Room) -> None:
