@@ -12,7 +12,7 @@ import flask
 from ..runtime import Task
 from ..socketio.server import Server
 from ..socketio.socket import Socket
-from .current import DISPATCHER_KEY, SOCKET_KEY, current_dispatcher
+from .current import DISPATCHER_KEY, SOCKET_KEY, current_dispatcher, current_environ
 from .dispatch import Dispatcher, ErrorHandler, Events
 from .errors import Reason
 from .handlers import EventHandler
@@ -210,7 +210,7 @@ class SocketIO:
         :raises LocalProtocolError: the event's name is reserved.
         :raises TypeError: an argument is not JSON and not bytes.
         """
-        environ = flask.request.environ if flask.has_request_context() else {}
+        environ = current_environ()
         current: Socket | None = environ.get(SOCKET_KEY)
         skipped = [*as_clients(skip_sid), *([current.id] if current is not None and not include_self else [])]
         if callback is not None and current is not None:

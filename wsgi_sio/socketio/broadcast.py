@@ -45,7 +45,8 @@ class Targets:
         An empty list adds nobody: if no room is named before or after, nobody is meant.
         """
         operator = self._operator()
-        return operator._with(rooms=((operator.options.rooms - NOBODY) | as_rooms(room)) or NOBODY)
+        named, rooms = operator.options.rooms, as_rooms(room)
+        return operator._with(rooms=(rooms if named is NOBODY else named | rooms) or NOBODY)
 
     in_ = to
 
