@@ -6,6 +6,7 @@ import builtins
 import functools
 import logging
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import flask
@@ -524,3 +525,19 @@ def test_a_task_that_a_connect_handler_starts_finds_its_client(site: Site) -> No
     received = [events for found in at_once(4, users, timeout=30) for events in found]
     assert [len(events) for events in received] == [1] * 100
     assert len({events[0]["args"][0] for events in received}) == 100
+
+
+def test_a_handler_finds_no_context_variable_of_another_clients(site: Site) -> None:
+    tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
+
+    @site.socketio.on("log in")
+    def log_in(name: str) -> str:
+        before = tenant.get()
+        tenant.set(name)
+        return before
+
+    site.attach(max_workers=1)
+    ann, _ = site.joined()
+    bob, _ = site.joined()
+    for client, name in ((ann, "ann"), (bob, "bob"), (ann, "ann")):
+        assert client.call("log in", name) == ["nobody"]

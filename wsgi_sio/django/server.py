@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
 from typing import TYPE_CHECKING, Any, cast, overload
 
-from django.core.cache import close_caches
+from django.core.cache import caches, close_caches
+from django.core.cache.backends.base import BaseCache
 from django.db import close_old_connections, connections, reset_queries
 
 from ..runtime import Task
@@ -46,6 +48,21 @@ class _Event:
 
 
 _event: ContextVar[_Event] = ContextVar("wsgi_sio.django.event")
+
+
+class _Caches(threading.local):
+    """The caches of a worker: in each event's fresh context Django would make them anew, connections included."""
+
+    def __init__(self) -> None:
+        self._settings: object = None
+        self._made: dict[str, BaseCache] = {}
+
+    def use(self) -> None:
+        """Let the event have those of the one before."""
+        if self._settings is not caches.settings:  # the first event, or a test has overridden them
+            self._settings, self._made = caches.settings, {alias: caches[alias] for alias in caches}
+        for alias, cache in self._made.items():
+            caches[alias] = cache
 
 
 def _tidy(*steps: Callable[[], object]) -> None:
@@ -138,6 +155,7 @@ class Server(core_server.Server):
 
     def __init__(self, **options: Any) -> None:
         self.requests = Requests()
+        self._caches = _Caches()
         super().__init__(**options)
 
     @overload
@@ -166,7 +184,7 @@ class Server(core_server.Server):
         """
         event = _Event()
         token = _event.set(event)
-        _tidy(reset_queries, close_old_connections)
+        _tidy(self._caches.use, reset_queries, close_old_connections)
         try:
             yield
         finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from contextvars import Context
 from typing import Any
 
 import gevent
@@ -147,7 +148,7 @@ class GreenletReactor(Reactor):
             job: Job = self._hub.switch()
             while not self._closed:
                 try:
-                    job()
+                    Context().run(job)
                 except (Exception, gevent.Timeout):  # a time-out that the handler has let escape
                     logger.exception("a job failed")
                 stood_in = len(self._workers) - len(self._idle) > self._places.count  # for one that waited

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextvars import Context
 from typing import Any, Protocol
 
 # For how many waiting jobs others may run in their place, as a multiple of ``max_workers``.
@@ -89,7 +90,7 @@ class Reactor(ABC):
 
     @abstractmethod
     def submit(self, job: Callable[[], None]) -> None:
-        """Run ``job``, which may block, on a pooled worker."""
+        """Run ``job``, which may block, on a pooled worker, with no context variable set."""
 
     @abstractmethod
     def event(self) -> Event:
@@ -134,9 +135,11 @@ class Reactor(ABC):
         """
 
     def spawn(self, target: Callable[..., object], *args: Any, **kwargs: Any) -> Task:
-        """Run a long task of its own thread or greenlet."""
-        # gevent's monkey patch turns this very class into a greenlet.
-        thread = threading.Thread(target=target, args=args, kwargs=kwargs, daemon=True, name="wsgi_sio-task")
+        """Run a long task of its own thread or greenlet, with no context variable set."""
+        # A thread could inherit its starter's, as it does in free-threaded builds of Python.
+        thread = threading.Thread(
+            target=Context().run, args=(target, *args), kwargs=kwargs, daemon=True, name="wsgi_sio-task"
+        )
         thread.start()
         return thread
 

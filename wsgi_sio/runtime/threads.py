@@ -15,6 +15,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextvars import Context
 from time import monotonic
 
 from .clock import QueuedTimer, TimerQueue
@@ -233,7 +234,7 @@ class ThreadReactor(Reactor):
         if rested:
             self._wake_clock()
         try:
-            job()
+            Context().run(job)
         except (Exception, SystemExit):  # a handler may try to end its thread, but the thread is not its own
             logger.exception("a job failed")
         finally:
