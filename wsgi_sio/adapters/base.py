@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..runtime import FAILURES
 from ..socketio.packet import Packet
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class Adapter(ABC):
             for listener in self._listeners.get(event, ()):
                 try:
                     listener(*args)
-                except Exception:
+                except FAILURES:
                     logger.exception("a listener to %r failed", event)
 
     @abstractmethod

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
 from typing import TYPE_CHECKING, Any, cast, overload
 
+from asgiref.local import Local
 from django.core.cache import caches, close_caches
 from django.core.cache.backends.base import BaseCache
 from django.db import close_old_connections, connections, reset_queries
@@ -50,18 +50,18 @@ class _Event:
 _event: ContextVar[_Event] = ContextVar("wsgi_sio.django.event")
 
 
-class _Caches(threading.local):
+class _Caches:
     """The caches of a worker: in each event's fresh context Django would make them anew, connections included."""
 
     def __init__(self) -> None:
-        self._settings: object = None
-        self._made: dict[str, BaseCache] = {}
+        self._worker = Local(thread_critical=True)
 
     def use(self) -> None:
         """Let the event have those of the one before."""
-        if self._settings is not caches.settings:  # the first event, or a test has overridden them
-            self._settings, self._made = caches.settings, {alias: caches[alias] for alias in caches}
-        for alias, cache in self._made.items():
+        if getattr(self._worker, "settings", None) is not caches.settings:  # the first event, or a test's override
+            self._worker.settings, self._worker.made = caches.settings, {alias: caches[alias] for alias in caches}
+        made: dict[str, BaseCache] = self._worker.made
+        for alias, cache in made.items():
             caches[alias] = cache
 
 

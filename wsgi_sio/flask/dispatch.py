@@ -15,6 +15,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
 from ..exceptions import ConnectRefused
+from ..runtime import FAILURES
 from ..socketio.handlers import NO_ACK
 from ..socketio.namespace import Namespace as CoreNamespace
 from ..socketio.server import Server
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("wsgi_sio.flask")
 
-ErrorHandler = Callable[[Exception], Any]
+ErrorHandler = Callable[[Any], Any]
 
 ANY = "*"
 
@@ -186,12 +187,12 @@ class Dispatcher:
             return result
         except ConnectRefused:
             raise
-        except Exception as error:
+        except FAILURES as error:
             try:
                 on_error = self._error_handler(socket.nsp.name)
                 if on_error is not None:
                     return on_error(error)
-            except Exception as another:
+            except FAILURES as another:
                 _note(socket, another)
                 raise
             if handler.event == "connect" and isinstance(error, builtins.ConnectionRefusedError):
@@ -220,9 +221,9 @@ def _refuse(handler: EventHandler, error: HTTPException | WrongArguments) -> Any
     return NO_ACK
 
 
-def _note(socket: Socket, error: Exception) -> None:
+def _note(socket: Socket, error: BaseException) -> None:
     """Let a test client raise what its event has led to; a response that was returned is not an error."""
-    raised: list[Exception] | None = socket.handshake.environ.get(RAISED_KEY)
+    raised: list[BaseException] | None = socket.handshake.environ.get(RAISED_KEY)
     if raised is not None and getattr(error, "response", None) is None:
         raised.append(error)
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 import sys
 import threading
 
+from .failures import FAILURES
 from .locks import Rank, make_lock
 from .mailbox import MailboxOwner, SerialQueue
 from .reactor import Event, Reactor, Task, Timer, Watch, Watched
 
 __all__ = [
+    "FAILURES",
     "Event",
     "MailboxOwner",
     "Rank",

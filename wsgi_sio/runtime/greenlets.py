@@ -7,6 +7,7 @@ it through a thread-safe callback, so its emits go out at once too.
 from __future__ import annotations
 
 import logging
+import signal
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
@@ -16,10 +17,11 @@ import gevent
 import gevent.event
 import gevent.monkey
 from gevent.hub import get_hub
-from greenlet import getcurrent, greenlet
+from greenlet import GreenletExit, getcurrent, greenlet
 
+from .failures import FAILURES
 from .hub_watch import HubWatch
-from .reactor import Event, Places, Reactor, Task, Timer, Watched
+from .reactor import Event, Places, Reactor, Task, Timer, Watched, run_task
 
 logger = logging.getLogger("wsgi_sio.runtime")
 
@@ -149,7 +151,12 @@ class GreenletReactor(Reactor):
             while not self._closed:
                 try:
                     Context().run(job)
-                except (Exception, gevent.Timeout):  # a time-out that the handler has let escape
+                except GreenletExit:  # somebody has killed the worker
+                    logger.exception("a job was killed")
+                    return
+                except BaseException as error:
+                    if _is_ctrl_c(error):
+                        raise
                     logger.exception("a job failed")
                 stood_in = len(self._workers) - len(self._idle) > self._places.count  # for one that waited
                 if self._backlog and not stood_in:
@@ -160,12 +167,20 @@ class GreenletReactor(Reactor):
                     job = self._hub.switch()
         finally:
             self._workers.discard(me)
+            if self._backlog and not self._closed:
+                self._loop.run_callback(self._catch_up)
             if self._closed and not self._workers:
                 self._all_gone.set()
 
 
 def _nothing() -> None:
     """The job that wakes an idle worker so that it ends."""
+
+
+def _is_ctrl_c(error: BaseException) -> bool:
+    """Whether ``error`` means the program: Python raises it wherever the main thread is, unless somebody else cares."""
+    by_signal = get_hub().main_hub and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return by_signal and isinstance(error, KeyboardInterrupt)
 
 
 class GreenletWatch:
@@ -217,7 +232,7 @@ class GreenletWatch:
             return
         try:
             callback()
-        except Exception:
+        except FAILURES:
             logger.exception("a connection's callback failed")
 
     def _stop(self, release: Callable[[], None]) -> None:
@@ -241,7 +256,11 @@ class HubTask:
 
     def _run(self, target: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         try:
-            target(*args, **kwargs)
+            run_task(target, args, kwargs)
+        except KeyboardInterrupt as error:
+            if _is_ctrl_c(error):
+                raise
+            logger.exception("a background task failed")
         finally:
             self._over.set()
 
@@ -276,5 +295,5 @@ class HubTimer:
         if callback is not None and not self._reactor._closed:
             try:
                 callback()
-            except Exception:
+            except FAILURES:
                 logger.exception("a timer failed")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any, Protocol
 
+from .failures import FAILURES
 from .locks import Rank, make_lock
 
 logger = logging.getLogger("wsgi_sio.runtime")
@@ -104,7 +105,7 @@ class SerialQueue:
                 cost, job, args = self._jobs.popleft()
             try:
                 Context().run(job, *args)
-            except Exception:
+            except FAILURES:
                 logger.exception("a job in a mailbox failed")
             except BaseException:
                 self._submit(self._drain)  # the worker goes down with this, the queue goes on

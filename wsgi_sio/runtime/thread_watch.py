@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from .failures import FAILURES
 from .locks import Rank, make_lock
 from .pollers import READ, WRITE
 from .reactor import Watched
@@ -79,7 +80,7 @@ class ThreadWatch:
                 self._conn.on_writable()
             if read:
                 self._conn.on_readable()
-        except Exception:
+        except FAILURES:
             logger.exception("a connection's callback failed")
         with self._lock:
             if read:

@@ -19,6 +19,7 @@ from contextvars import Context
 from time import monotonic
 
 from .clock import QueuedTimer, TimerQueue
+from .failures import FAILURES
 from .locks import Alarm, Rank, make_lock
 from .pollers import READ, make_poller
 from .reactor import Event, Places, Reactor, Watched
@@ -235,7 +236,7 @@ class ThreadReactor(Reactor):
             self._wake_clock()
         try:
             Context().run(job)
-        except (Exception, SystemExit):  # a handler may try to end its thread, but the thread is not its own
+        except BaseException:  # a handler may try to end its thread, but the thread is not its own
             logger.exception("a job failed")
         finally:
             with self._lock:
@@ -328,7 +329,7 @@ class ThreadReactor(Reactor):
         for callback in self._timers.take_due(monotonic()):
             try:
                 callback()
-            except Exception:
+            except FAILURES:
                 logger.exception("a timer failed")
 
     def _clock_sleep(self) -> float | None:

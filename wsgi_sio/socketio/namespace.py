@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..adapters.base import Adapter, Room
 from ..exceptions import ConnectRefused
+from ..runtime import FAILURES
 from .broadcast import BroadcastOperator, Broadcasts
 from .handlers import CATCH_ALL, LIFE_CYCLE, NO_ACK, HandlerTable, Listens, call
 from .handshake import Handshake
@@ -171,7 +172,7 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
         except BaseException as error:
             logger.exception("connecting %r failed, so it is refused", socket)
             socket.refuse({"message": str(error)})
-            if not isinstance(error, Exception):
+            if not isinstance(error, FAILURES):
                 raise  # the end of the worker is none of the client's business
             return
         if restored is None:  # before it is connected: what it is sent from then on goes through the adapter
@@ -215,14 +216,14 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
         if handlers:
             try:
                 call(self._handlers, handlers, event, (socket, *args), socket)
-            except Exception:
+            except FAILURES:
                 logger.exception("a handler of %r failed for %r", event, socket)
 
     def _run_last(self, event: str, socket: Socket, own: HandlerTable, reason: str) -> None:
         self.run(event, socket, reason)
         try:
             call(own, own.find(event), event, (reason,), socket, own=0)
-        except Exception:
+        except FAILURES:
             logger.exception("a handler of %r failed for %r", event, socket)
 
     def dispatch(self, socket: Socket, own: HandlerTable, data: list[Any]) -> Any:
@@ -243,29 +244,29 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
                 result = returned if result is None else result
             if others:
                 result = call(self._handlers, others, CATCH_ALL, (socket, event, *args), socket, own=2)
-        except Exception as error:
+        except FAILURES as error:
             logger.exception("a handler of %r failed for %r", event, socket)
             return self._ask_error_handler(socket, error, event, args)
         return result
 
-    def _ask_error_handler(self, socket: Socket, error: Exception, event: str, args: list[Any]) -> Any:
+    def _ask_error_handler(self, socket: Socket, error: BaseException, event: str, args: list[Any]) -> Any:
         if self._error_handler is None:
             return NO_ACK
         try:
             result = self._error_handler(socket, error, event, args)
-        except Exception:
+        except FAILURES:
             logger.exception("the handler of errors failed for %r", socket)
             return NO_ACK
         return NO_ACK if result is None else result
 
-    def tell_error(self, socket: Socket, own: HandlerTable, error: Exception) -> None:
+    def tell_error(self, socket: Socket, own: HandlerTable, error: BaseException) -> None:
         """A middleware of ``socket`` has refused an event: run the handlers of ``error``, or log it without any."""
         handlers = own.find("error")
         if not handlers:
             logger.error("a middleware refused an event, and %r has no handler of 'error'", socket, exc_info=error)
         try:
             call(own, handlers, "error", (error,), socket, own=0)
-        except Exception:
+        except FAILURES:
             logger.exception("a handler of 'error' failed for %r", socket)
 
     def runs_concurrently(self, own: HandlerTable, data: list[Any]) -> bool:

@@ -17,7 +17,7 @@ from ..engineio import EngineConfig, EngineServer, Session
 from ..engineio.config import refuse_unknown_options
 from ..engineio.packet import MESSAGE
 from ..engineio.packet import Packet as EnginePacket
-from ..runtime import Event, Rank, Reactor, Task, make_lock
+from ..runtime import FAILURES, Event, Rank, Reactor, Task, make_lock
 from .broadcast import BroadcastOperator, Broadcasts
 from .connection import Connection
 from .dynamic import NamespaceTest, ParentNamespace
@@ -163,7 +163,7 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
                     continue
                 try:
                     handler.func(made)
-                except Exception:
+                except FAILURES:
                     logger.exception("a handler of 'new_namespace' failed for %r", made)
         return namespace
 
@@ -190,7 +190,7 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
                     namespace = self.enter_namespace(name)
                     if namespace is not None:
                         return namespace
-            except Exception:
+            except FAILURES:
                 logger.exception("whether %r is a namespace could not be told, or it could not be made", name)
         return None
 

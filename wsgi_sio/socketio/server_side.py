@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import LocalProtocolError
+from ..runtime import FAILURES
 from .acks import as_job, gather
 from .handlers import NO_ACK, HandlerTable, Listens, call
 
@@ -33,7 +34,7 @@ class ServerSideHandlers(Listens):
         event, *args = data
         try:
             answer = call(self._handlers, self._handlers.find(event), event, tuple(args), "another server", own=0)
-        except Exception:
+        except FAILURES:
             logger.exception("a handler of %r from another server failed", event)
             return None
         return None if answer is NO_ACK else answer

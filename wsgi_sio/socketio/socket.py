@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..adapters.base import BroadcastOptions, Room
-from ..runtime import Rank, SerialQueue, make_lock
+from ..runtime import FAILURES, Rank, SerialQueue, make_lock
 from .acks import BlockingAck, CallbackAck, Waiter
 from .broadcast import BroadcastOperator, Targets, as_rooms
 from .handlers import NO_ACK, HandlerTable, Listens, check_event
@@ -307,7 +307,7 @@ class Socket(Targets, Sends, Listens, ListensToAny):
         try:
             for middleware in self._middlewares:
                 middleware(data)
-        except Exception as error:
+        except FAILURES as error:
             self.nsp.tell_error(self, self._handlers, error)
             return False
         return bool(data)
