@@ -527,6 +527,19 @@ def test_a_task_that_a_connect_handler_starts_finds_its_client(site: Site) -> No
     assert len({events[0]["args"][0] for events in received}) == 100
 
 
+def test_a_handler_whose_client_leaves_instead_of_answering_is_no_error(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    site.socketio.on("ask")(lambda: site.socketio.call("q", to=flask.request.sid))  # type: ignore[attr-defined]
+    client, _ = site.joined()
+    client.emit("ask")
+    client.expect("q")
+    client.close()
+    eventually(lambda: "a handler ended with the connection of" in caplog.text, "the log")
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
 def test_a_handler_finds_no_context_variable_of_another_clients(site: Site) -> None:
     tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
 

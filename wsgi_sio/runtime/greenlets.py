@@ -71,9 +71,11 @@ class GreenletReactor(Reactor):
         return gevent.event.Event()  # type: ignore[return-value]  # its wait() is overloaded, to the same effect
 
     def wait(self, event: Event, timeout: float | None = None) -> bool:
+        if event.is_set():
+            return True
         if not self.may_wait():
             raise RuntimeError("gevent's hub must not wait")
-        if event.is_set() or getcurrent() not in self._workers:
+        if getcurrent() not in self._workers:
             return event.wait(timeout)
         self._places.wait(1)
         if self._backlog:

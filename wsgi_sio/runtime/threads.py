@@ -104,9 +104,11 @@ class ThreadReactor(Reactor):
         return threading.Event()
 
     def wait(self, event: Event, timeout: float | None = None) -> bool:
+        if event.is_set():
+            return True
         if not self.may_wait():
             raise RuntimeError("a thread that reads, writes or keeps the time for all must not wait")
-        if event.is_set() or not self.inside():
+        if not self.inside():
             return event.wait(timeout)
         with self._lock:
             self._places.wait(1)

@@ -8,7 +8,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..adapters.base import Adapter, Room
-from ..exceptions import ConnectRefused
+from ..exceptions import AckTimeout, ConnectRefused, Disconnected
 from ..runtime import FAILURES
 from .broadcast import BroadcastOperator, Broadcasts
 from .handlers import CATCH_ALL, LIFE_CYCLE, NO_ACK, HandlerTable, Listens, call
@@ -170,7 +170,8 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
             socket.refuse({"message": refusal.message, **data})
             return
         except BaseException as error:
-            logger.exception("connecting %r failed, so it is refused", socket)
+            if not _has_left(socket, error):
+                logger.exception("connecting %r failed, so it is refused", socket)
             socket.refuse({"message": str(error)})
             if not isinstance(error, FAILURES):
                 raise  # the end of the worker is none of the client's business
@@ -216,15 +217,17 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
         if handlers:
             try:
                 call(self._handlers, handlers, event, (socket, *args), socket)
-            except FAILURES:
-                logger.exception("a handler of %r failed for %r", event, socket)
+            except FAILURES as error:
+                if not _has_left(socket, error):
+                    logger.exception("a handler of %r failed for %r", event, socket)
 
     def _run_last(self, event: str, socket: Socket, own: HandlerTable, reason: str) -> None:
         self.run(event, socket, reason)
         try:
             call(own, own.find(event), event, (reason,), socket, own=0)
-        except FAILURES:
-            logger.exception("a handler of %r failed for %r", event, socket)
+        except FAILURES as error:
+            if not _has_left(socket, error):
+                logger.exception("a handler of %r failed for %r", event, socket)
 
     def dispatch(self, socket: Socket, own: HandlerTable, data: list[Any]) -> Any:
         """Run the handlers of an event from the client; gives what to acknowledge with, or NO_ACK."""
@@ -245,7 +248,8 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
             if others:
                 result = call(self._handlers, others, CATCH_ALL, (socket, event, *args), socket, own=2)
         except FAILURES as error:
-            logger.exception("a handler of %r failed for %r", event, socket)
+            if not _has_left(socket, error):
+                logger.exception("a handler of %r failed for %r", event, socket)
             return self._ask_error_handler(socket, error, event, args)
         return result
 
@@ -278,3 +282,11 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
         return event in concurrent or (
             CATCH_ALL in concurrent and not self._handlers.find(event) and not own.find(event)
         )
+
+
+def _has_left(socket: Socket, error: BaseException) -> bool:
+    """Whether a handler has failed only because it asked its own client something, and that has left."""
+    left = socket.gone and isinstance(error, (AckTimeout, Disconnected))
+    if left:
+        logger.info("a handler ended with the connection of %r: %s", socket, error)
+    return left

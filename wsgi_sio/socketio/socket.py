@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..adapters.base import BroadcastOptions, Room
 from ..runtime import FAILURES, Rank, SerialQueue, make_lock
-from .acks import BlockingAck, CallbackAck, Waiter
+from .acks import ACK_TIMEOUT, BlockingAck, CallbackAck, Waiter
 from .broadcast import BroadcastOperator, Targets, as_rooms
 from .handlers import NO_ACK, HandlerTable, Listens, check_event
 from .handshake import Handshake
@@ -120,7 +120,7 @@ class Socket(Targets, Sends, Listens, ListensToAny):
     def emit_with_ack(self, event: str, *args: Any, timeout: float | None = None) -> Any:
         """Send an event and block until the client acknowledges it; safe inside any handler.
 
-        :param timeout: seconds; None waits as long as the client is connected.
+        :param timeout: seconds; None: 60.
         :return: None, the one argument, or a tuple of several.
         :raises AckTimeout: none came in time.
         :raises Disconnected: the client has left.
@@ -134,7 +134,7 @@ class Socket(Targets, Sends, Listens, ListensToAny):
         self.conn.session.expect_answer(1)
         try:
             self.deliver([event, *args], batch, False)
-            return waiter.wait(timeout)
+            return waiter.wait(ACK_TIMEOUT if timeout is None else timeout)
         finally:
             self.conn.session.expect_answer(-1)
             self._acks.pop(ack_id, None)
