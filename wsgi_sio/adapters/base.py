@@ -97,6 +97,10 @@ class Adapter(ABC):
         self._listeners[event] = (*self._listeners.get(event, ()), listener)
         return listener
 
+    def take_listeners(self, former: Adapter) -> None:
+        """Call the listeners of ``former``, in whose place this one comes."""
+        self._listeners = former._listeners
+
     def _tell(self, changes: list[RoomChange]) -> None:
         """Call the listeners; the caller has released its lock."""
         for event, *args in changes:

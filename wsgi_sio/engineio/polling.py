@@ -10,7 +10,7 @@ import zlib
 
 from ..runtime import Reactor
 from .packet import CLOSE, NOOP, Packet, PacketError, decode_payload, encode_payload, to_utf8
-from .parked import Hijacked, WaitingGet, make_waiting
+from .parked import Hijacked, ThreadGet, WaitingGet, make_waiting
 from .request import BodyError, EngineRequest, Headers, Response
 from .session import Session
 from .takeover import end_connection
@@ -129,6 +129,11 @@ class PollingTransport:
             claimed, self.idle = self.idle, False
         if claimed:
             self.write([NOOP_PACKET])
+
+    def after_fork(self) -> None:
+        """In a forked child: a GET that waits is the parent's to answer, be there a greenlet that would do it here."""
+        if isinstance(self._waiting, ThreadGet):
+            self._waiting.after_fork()
 
     # -- POST ---------------------------------------------------------------------------------------------------
 

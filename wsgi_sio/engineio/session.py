@@ -322,6 +322,13 @@ class Session:
     def _give_up(self) -> None:
         self.transport.abort()  # the present one: an upgrade may have changed it
 
+    def after_fork(self) -> None:
+        """In a forked child: be over, without a word to the client, which is the parent's, or to the application."""
+        self.lock = make_lock(Rank.SESSION)
+        self._state = CLOSED
+        self._outbox = []
+        self.on_message = self.on_close = _ignore
+
     def report_too_large(self, consequence: str) -> None:
         """Tell the log that the client has sent more than is taken."""
         limit = self._server.config.max_http_buffer_size

@@ -20,6 +20,7 @@ from gevent.hub import get_hub
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from .failures import FAILURES
+from .forks import disown, tell_in_child
 from .hub_watch import HubWatch
 from .reactor import Event, Places, Reactor, Task, Timer, Watched, run_task
 
@@ -45,11 +46,14 @@ class GreenletReactor(Reactor):
         self._backlog: deque[Job] = deque()
         self._hub_watch: HubWatch | None = None
         self._closed = False
+        self._watches: set[GreenletWatch] = set()
+        tell_in_child(self)
 
     # -- the interface ------------------------------------------------------------------------------------------
 
     def watch(self, conn: Watched, *, reading: bool = True) -> GreenletWatch:
         watch = GreenletWatch(self, conn)
+        self._watches.add(watch)
         if reading:
             watch.resume()
         return watch
@@ -106,6 +110,14 @@ class GreenletReactor(Reactor):
         if not self._workers - {getcurrent()}:
             return True
         return not self.inside() and bool(self._all_gone.wait(timeout))
+
+    def after_fork(self) -> None:
+        self._closed = True
+        if self._hub_watch is not None:
+            self._hub_watch.stop()
+        self._backlog.clear()
+        # Or the child's hub would read what is for the parent.
+        disown([watch.after_fork() for watch in self._watches])
 
     def _dismiss_idle(self) -> None:
         idle, self._idle = self._idle, []
@@ -237,7 +249,16 @@ class GreenletWatch:
         except FAILURES:
             logger.exception("a connection's callback failed")
 
+    def after_fork(self) -> int:
+        """In a forked child: let go of the descriptor, which is returned (-1: it is closed)."""
+        self._open = False
+        for watcher in (self._read, self._write):
+            if watcher is not None:
+                watcher.stop()
+        return self._conn.fileno()
+
     def _stop(self, release: Callable[[], None]) -> None:
+        self._reactor._watches.discard(self)
         for watcher in (self._read, self._write):
             if watcher is not None:
                 watcher.stop()

@@ -64,6 +64,12 @@ class ThreadWatch:
                 self._reactor._poller.remove(self._fd)
         release()
 
+    def after_fork(self) -> int:
+        """In a forked child: let go of the descriptor, which is returned (-1: it is closed)."""
+        self._lock = make_lock(Rank.LEAF)
+        self._open = False
+        return self._conn.fileno()
+
     def fire(self, happened: int) -> None:
         """Run the callbacks for what the poller told, then listen again."""
         with self._lock:

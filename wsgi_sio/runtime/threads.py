@@ -20,6 +20,7 @@ from time import monotonic
 
 from .clock import QueuedTimer, TimerQueue
 from .failures import FAILURES
+from .forks import disown, tell_in_child
 from .locks import Alarm, Rank, make_lock
 from .pollers import READ, make_poller
 from .reactor import Event, Places, Reactor, Watched
@@ -73,6 +74,7 @@ class ThreadReactor(Reactor):
         os.set_blocking(self._nudge_out, False)
         os.set_blocking(self._nudge_in, False)
         self._poller.add(self._nudge_out, READ)
+        tell_in_child(self)
 
     # -- the interface ------------------------------------------------------------------------------------------
 
@@ -152,6 +154,16 @@ class ThreadReactor(Reactor):
         for thread in others:
             thread.join(max(0.0, deadline - monotonic()))
         return not any(thread.is_alive() for thread in others)
+
+    def after_fork(self) -> None:
+        self._closed = True
+        self._lock = make_lock(Rank.LEAF)
+        self._timers = TimerQueue()
+        self._backlog.clear()
+        self._alive.clear()
+        self._threads = 0
+        self._close_files()  # without a word to the poller, which is the parent's as well
+        disown([watch.after_fork() for watch in self._watches.values()])
 
     def _start_thread(self, target: Callable[[], None], name: str) -> None:
         def run() -> None:
@@ -263,8 +275,10 @@ class ThreadReactor(Reactor):
 
     def _close_files(self) -> None:
         self._poller.close()
-        os.close(self._nudge_out)
-        os.close(self._nudge_in)
+        for end in (self._nudge_out, self._nudge_in):
+            if end >= 0:
+                os.close(end)
+        self._nudge_out = self._nudge_in = -1
 
     def _nudge(self) -> None:
         try:

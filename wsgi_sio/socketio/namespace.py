@@ -59,7 +59,7 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
         self.name = name
         self.sockets: dict[str, Socket] = {}
         self.adapter = self._make_adapter()
-        self.recovery = None if server.recovery is None else Recovery(self, server.recovery)
+        self.recovery = self._make_recovery()
         self._handlers = HandlerTable()
         self.server_side_handlers = ServerSideHandlers()
         self._middlewares: tuple[Middleware, ...] = ()
@@ -75,6 +75,23 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
 
     def _make_adapter(self) -> Adapter:
         return self.server.make_adapter(self)
+
+    def _make_recovery(self) -> Recovery | None:
+        return None if self.server.recovery is None else Recovery(self, self.server.recovery)
+
+    def after_fork(self, served: bool) -> None:
+        """In a forked child: have no clients, and, if there may have been any, an adapter of its own."""
+        self._handlers.after_fork()
+        self.server_side_handlers.after_fork()
+        if not served:
+            return
+        for socket in self.sockets.values():
+            socket.after_fork()
+        self.sockets = {}
+        self.clients = 0
+        self.adapter, former = self._make_adapter(), self.adapter
+        self.adapter.take_listeners(former)
+        self.recovery = self._make_recovery()
 
     def __repr__(self) -> str:
         return f"<Namespace {self.name!r}>"

@@ -26,6 +26,10 @@ class ServerSideHandlers(Listens):
     def __init__(self) -> None:
         self._handlers = HandlerTable()
 
+    def after_fork(self) -> None:
+        """In a forked child: see :class:`HandlerTable`."""
+        self._handlers.after_fork()
+
     def run(self, data: list[Any]) -> Any:
         """Run the handlers of ``data``, an event's name and arguments.
 

@@ -160,6 +160,7 @@ class Socket(Targets, Sends, Listens, ListensToAny):
         :param data: what was encoded: the event's name and arguments, for the listeners.
         """
         if self._state == DISCONNECTED:
+            self.nsp.server.tell_if_orphaned()
             return False
         if self._outgoing:
             self._tell(self._outgoing, data)
@@ -341,6 +342,14 @@ class Socket(Targets, Sends, Listens, ListensToAny):
             return False
         self._mailbox.put(self.nsp.dismiss, self, self._handlers, reason, before == CONNECTED)
         return True
+
+    def after_fork(self) -> None:
+        """In a forked child: be gone, without any handler's running, for the client is the parent's."""
+        self._lock = make_lock(Rank.SESSION)
+        self._state = DISCONNECTED
+        self._muted = True
+        self._acks = {}
+        self.conn.after_fork()
 
     def _end(self) -> int:
         """Be disconnected from now on, and fail the acknowledgements.
