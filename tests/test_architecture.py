@@ -76,6 +76,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "pytest": ("testing.plugin",),
     "flask": ("flask", "demo"),
     "django": ("django",),
+    "asgiref": ("django",),
     "redis": ("adapters.redis", "adapters.redis_streams"),
     "msgpack": ("adapters.redis", "adapters.redis_streams", "adapters.messages", "socketio.packet_msgpack"),
     "urllib3": ("client.engineio.http",),

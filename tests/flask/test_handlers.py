@@ -6,6 +6,7 @@ import builtins
 import functools
 import logging
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import flask
@@ -553,3 +554,32 @@ def test_what_clients_send_does_not_forge_log_lines(site: Site, caplog: pytest.L
         eventually(lambda: "takes 0 arguments" in caplog.text, "the last line")
     lines = [record.getMessage() for record in caplog.records if record.name.startswith("wsgi_sio")]
     assert len(lines) == 2 and all(line.isprintable() and len(line) < 600 for line in lines), lines
+
+
+def test_a_handler_whose_client_leaves_instead_of_answering_is_no_error(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    site.socketio.on("ask")(lambda: site.socketio.call("q", to=flask.request.sid))  # type: ignore[attr-defined]
+    client, _ = site.joined()
+    client.emit("ask")
+    client.expect("q")
+    client.close()
+    eventually(lambda: "a handler ended with the connection of" in caplog.text, "the log")
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def test_a_handler_finds_no_context_variable_of_another_clients(site: Site) -> None:
+    tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
+
+    @site.socketio.on("log in")
+    def log_in(name: str) -> str:
+        before = tenant.get()
+        tenant.set(name)
+        return before
+
+    site.attach(max_workers=1)
+    ann, _ = site.joined()
+    bob, _ = site.joined()
+    for client, name in ((ann, "ann"), (bob, "bob"), (ann, "ann")):
+        assert client.call("log in", name) == ["nobody"]

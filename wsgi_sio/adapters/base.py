@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from ..runtime import FAILURES
 from ..socketio.packet import Packet
 
 if TYPE_CHECKING:
@@ -105,13 +106,17 @@ class Adapter(ABC):
         self._listeners[event] = (*self._listeners.get(event, ()), listener)
         return listener
 
+    def take_listeners(self, former: Adapter) -> None:
+        """Call the listeners of ``former``, in whose place this one comes."""
+        self._listeners = former._listeners
+
     def _tell(self, changes: list[RoomChange]) -> None:
         """Call the listeners; the caller has released its lock."""
         for event, *args in changes:
             for listener in self._listeners.get(event, ()):
                 try:
                     listener(*args)
-                except Exception:
+                except FAILURES:
                     logger.exception("a listener to %r failed", event)
 
     @abstractmethod

@@ -60,6 +60,12 @@ class ReactorLease:
             reactor.close()
             idle.set()
 
+    def after_fork(self) -> None:
+        """In a forked child: begin anew, for the reactor is the parent's, even one that was given."""
+        self._lock = make_lock(Rank.LEAF)
+        self._given = self._reactor = self._idle = None
+        self._users = 0
+
     def __enter__(self) -> Reactor:
         return self.hold()
 

@@ -16,10 +16,10 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from ..runtime import Event, Reactor, Timer
+from ..runtime import Event, Reactor, Timer, disown
 from .reports import no_descriptors
 from .request import EngineRequest, Headers, Response
-from .takeover import Taken, can_move, peer_left, serves_many, take
+from .takeover import Taken, can_move, find_socket, peer_left, serves_many, take
 
 if TYPE_CHECKING:
     from .polling import PollingTransport
@@ -104,6 +104,12 @@ class ThreadWait:
         if peer_left(self.request.environ):
             self._transport.session.close("transport error", abort=True)
         return self._response
+
+    def after_fork(self) -> None:
+        """In a forked child: the connection, which is the server's here, is the parent's."""
+        sock = find_socket(self.request.environ)
+        if sock is not None:
+            disown([sock.fileno()])
 
 
 class Parked:

@@ -11,7 +11,7 @@ from ..content_coding import encode, negotiate
 from ..runtime import Reactor
 from .bodies import BodyWatch
 from .packet import CLOSE, NOOP, Packet, PacketError, encode_payload, packets_of, to_utf8
-from .parked import Hijacked, Waiting, make_waiting
+from .parked import Hijacked, ThreadWait, Waiting, make_waiting
 from .posts import Posts
 from .request import NO_STORE, BodyError, EngineRequest, Headers, Response
 from .session import Session
@@ -140,6 +140,12 @@ class PollingTransport:
             claimed, self.idle = self.idle, False
         if claimed:
             self.write([NOOP_PACKET])
+
+    def after_fork(self) -> None:
+        """In a forked child: requests that wait are the parent's to answer, be there greenlets that would do it."""
+        for waiting in (self._waiting, *self._posts.waiting()):
+            if isinstance(waiting, ThreadWait):
+                waiting.after_fork()
 
     # -- POST (posts.py) ----------------------------------------------------------------------------------------
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import secrets
 from collections.abc import Callable
 from typing import NamedTuple
 
 from ..logtext import one_line, quote
-from ..runtime import Event, Rank, Reactor, create_reactor, make_lock, threads_are_greenlets
+from ..runtime import Event, Rank, Reactor, create_reactor, make_lock, tell_in_child, threads_are_greenlets
 from .bodies import BodyWatch
 from .config import EngineConfig, Environ
 from .cookie import SessionCookie
@@ -48,7 +47,6 @@ _REMEMBERED = 1000
 class _Serving(NamedTuple):
     """What exists only in the process that serves, hence after any fork."""
 
-    pid: int
     reactor: Reactor
     heartbeat: Heartbeat
     bodies: BodyWatch
@@ -58,6 +56,7 @@ class EngineServer:
     """An Engine.IO server (protocol 4, and 3 on demand), ready for :class:`wsgi_sio.WSGIApp`.
 
     :param config: its options.
+    :ivar on_fork: called in a forked child, where it has no sessions any more, with whether it ever had any.
     :param on_session: called with each new :class:`Session`, on the thread of the handshake request: set the session's
         callbacks there; it must not block.
     """
@@ -76,6 +75,8 @@ class EngineServer:
         self._opening: set[str] = set()  # the ids of sessions whose handshake is being answered
         self._ended: dict[str, None] = {}  # the ids of the sessions that ended last
         self._closed = False
+        self.on_fork: Callable[[bool], None] = _ignore
+        tell_in_child(self)
 
     # -- what lives in the serving process ----------------------------------------------------------------------
 
@@ -91,19 +92,28 @@ class EngineServer:
 
     def _in_this_process(self) -> _Serving:
         serving = self._serving
-        if serving is None or serving.pid != os.getpid():
+        if serving is None:
             with self._lock:
                 serving = self._serving
-                if serving is None or serving.pid != os.getpid():
+                if serving is None:
                     config = self.config
                     reactor = create_reactor(max_workers=config.max_workers)
                     reactor.tell_when_stuck()
                     heartbeat = Heartbeat(reactor, config.ping_interval, config.ping_timeout)
                     bodies = BodyWatch(reactor, config.http_request_body_timeout)
-                    serving = self._serving = _Serving(os.getpid(), reactor, heartbeat, bodies)
-                    self.sessions = {}
-                    self._opening = set()
+                    serving = self._serving = _Serving(reactor, heartbeat, bodies)
         return serving
+
+    def after_fork(self) -> None:
+        """In a forked child: have no clients."""
+        served = bool(self.sessions or self._ended)
+        self._lock = make_lock(Rank.REGISTRY)
+        for session in self.sessions.values():
+            session.after_fork()
+            if isinstance(session.transport, PollingTransport):
+                session.transport.after_fork()
+        self.sessions, self._opening, self._ended, self._serving = {}, set(), {}, None
+        self.on_fork(served)
 
     # -- a request ----------------------------------------------------------------------------------------------
 
@@ -294,6 +304,10 @@ class EngineServer:
         first = kind not in self._reported
         self._reported.add(kind)
         logger.log(logging.WARNING if first else logging.DEBUG, "refused (%s): %s", kind, one_line(text))
+
+
+def _ignore(*args: object) -> None:
+    """What a server does in a forked child until something has been set."""
 
 
 def _refuse_unpatched_gevent(environ: Environ) -> None:

@@ -377,6 +377,13 @@ class Session:
         """See :meth:`EngineServer.report`."""
         self._server.report(kind, text)
 
+    def after_fork(self) -> None:
+        """In a forked child: be over, without a word to the client, which is the parent's, or to the application."""
+        self.lock = make_lock(Rank.SESSION)
+        self._state = CLOSED
+        self._outbox.take_all()
+        self.on_message = self.on_close = _ignore
+
     def closed(self, transport: Transport) -> None:
         """``transport`` has ended; if it is the session's present one, nothing can reach the client any more."""
         if transport is self.transport:

@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
 from ..exceptions import ConnectRefused
+from ..runtime import FAILURES
 from ..socketio.handlers import NO_ACK
 from ..socketio.namespace import Namespace as CoreNamespace
 from ..socketio.server import Server
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("wsgi_sio.flask")
 
-ErrorHandler = Callable[[Exception], Any]
+ErrorHandler = Callable[[Any], Any]
 
 ANY = "*"
 
@@ -202,12 +203,12 @@ class Dispatcher:
             return result
         except ConnectRefused:
             raise
-        except Exception as error:
+        except FAILURES as error:
             try:
                 on_error = self._error_handler(socket.nsp.name)
                 if on_error is not None:
                     return on_error(error)
-            except Exception as another:
+            except FAILURES as another:
                 _note(socket, another)
                 raise
             if handler.event == "connect" and _is_refusal(error):
@@ -223,7 +224,7 @@ class Dispatcher:
         return next((handler for handler in handlers if handler is not None), None)
 
 
-def _is_refusal(error: Exception) -> bool:
+def _is_refusal(error: BaseException) -> bool:
     """Whether it is Python's ConnectionRefusedError, raised to refuse: the system raises it too, of other servers."""
     return isinstance(error, builtins.ConnectionRefusedError) and error.errno is None
 
@@ -242,8 +243,8 @@ def _refuse(handler: EventHandler, error: HTTPException | WrongArguments) -> Any
     return NO_ACK
 
 
-def _note(socket: Socket, error: Exception) -> None:
+def _note(socket: Socket, error: BaseException) -> None:
     """Let a test client raise what its event has led to; a response that was returned is not an error."""
-    raised: list[Exception] | None = socket.handshake.environ.get(RAISED_KEY)
+    raised: list[BaseException] | None = socket.handshake.environ.get(RAISED_KEY)
     if raised is not None and getattr(error, "response", None) is None:
         raised.append(error)

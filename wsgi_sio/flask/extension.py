@@ -235,7 +235,7 @@ class SocketIO:
         """Send an event to one client and block until it acknowledges; safe inside handlers.
 
         :param to: the client's session id, or a room with nobody else in it.
-        :param timeout: seconds; None waits as long as the client is connected.
+        :param timeout: seconds; None: 60.
         :return: None, the one value it acknowledged with, or a tuple of several.
         :raises AckTimeout: no acknowledgement came in time, or can come any more; it is a :class:`TimeoutError`.
         :raises ValueError: it is not one client that is asked.

@@ -143,7 +143,7 @@ class PeerServer:
         """Send an event to one client, block until it acknowledges, and return that: None, one value or a tuple.
 
         :param to: the client's session id, or a room with nobody else in it; ``sid`` is the same.
-        :param timeout: seconds; None waits as long as the client is connected.
+        :param timeout: seconds; None: 60.
         :raises AckTimeout: no acknowledgement came in time, or can come any more; it is a :class:`TimeoutError`.
         :raises ValueError: it is not one client that is asked.
         """

@@ -8,11 +8,14 @@ from __future__ import annotations
 import sys
 import threading
 
+from .failures import FAILURES
+from .forks import disown, tell_in_child
 from .locks import Rank, make_lock
 from .mailbox import MailboxOwner, SerialQueue
 from .reactor import Event, Reactor, Task, Timer, Watch, Watched
 
 __all__ = [
+    "FAILURES",
     "Event",
     "MailboxOwner",
     "Rank",
@@ -23,8 +26,10 @@ __all__ = [
     "Watch",
     "Watched",
     "create_reactor",
+    "disown",
     "make_event",
     "make_lock",
+    "tell_in_child",
     "threads_are_greenlets",
 ]
 

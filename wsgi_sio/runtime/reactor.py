@@ -6,10 +6,14 @@ must not block; jobs given to :meth:`Reactor.submit` may, best by :meth:`Reactor
 
 from __future__ import annotations
 
+import logging
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextvars import Context
 from typing import Any, Protocol
+
+logger = logging.getLogger("wsgi_sio.runtime")
 
 # For how many waiting jobs others may run in their place, as a multiple of ``max_workers``.
 _STAND_INS = 4
@@ -89,7 +93,7 @@ class Reactor(ABC):
 
     @abstractmethod
     def submit(self, job: Callable[[], None]) -> None:
-        """Run ``job``, which may block, on a pooled worker."""
+        """Run ``job``, which may block, on a pooled worker, with no context variable set."""
 
     @abstractmethod
     def event(self) -> Event:
@@ -139,11 +143,21 @@ class Reactor(ABC):
         """
 
     def spawn(self, target: Callable[..., object], *args: Any, **kwargs: Any) -> Task:
-        """Run a long task of its own thread or greenlet."""
-        # gevent's monkey patch turns this very class into a greenlet.
-        thread = threading.Thread(target=target, args=args, kwargs=kwargs, daemon=True, name="wsgi_sio-task")
+        """Run a long task of its own thread or greenlet, with no context variable set."""
+        # A thread could inherit its starter's, as it does in free-threaded builds of Python.
+        thread = threading.Thread(
+            target=Context().run, args=(run_task, target, args, kwargs), daemon=True, name="wsgi_sio-task"
+        )
         thread.start()
         return thread
+
+
+def run_task(target: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Run a background task; its ``sys.exit()`` is told, and ends nothing else."""
+    try:
+        target(*args, **kwargs)
+    except SystemExit:
+        logger.exception("a background task failed")
 
 
 class Places:

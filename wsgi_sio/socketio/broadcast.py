@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..adapters.base import EVERYBODY, NOBODY, BroadcastOptions, Room
+from ..adapters.base import EVERYBODY, NOBODY, Adapter, BroadcastOptions, Room
 from ..exceptions import LocalProtocolError
 from .acks import BroadcastAcks, as_job, gather
 from .handlers import check_event
@@ -94,6 +94,12 @@ class BroadcastOperator(Broadcasts, Sends):
     def _with(self, **changes: Any) -> BroadcastOperator:
         return BroadcastOperator(self.namespace, replace(self.options, **changes))
 
+    def _adapter(self) -> Adapter:
+        namespace = self.namespace
+        if not namespace.sockets:
+            namespace.server.tell_if_orphaned()
+        return namespace.adapter
+
     def emit(self, event: str, *args: Any, callback: Callable[..., Any] | None = None) -> bool:
         """Send an event to everybody described; it is encoded once.
 
@@ -106,7 +112,7 @@ class BroadcastOperator(Broadcasts, Sends):
         check_event(event)
         if callback is None:
             packet = Packet(EVENT, self.namespace.name, [event, *args])
-            self.namespace.adapter.broadcast(packet, self.options)
+            self._adapter().broadcast(packet, self.options)
         else:
             self.collect(event, args, BroadcastAcks(as_job(self.namespace.server.submit, callback)))
         return True
@@ -129,7 +135,7 @@ class BroadcastOperator(Broadcasts, Sends):
         if timeout is None:
             raise LocalProtocolError("a broadcast with acknowledgement needs a time-out: .timeout(seconds).emit(...)")
         packet = Packet(EVENT, self.namespace.name, [event, *args])
-        self.namespace.adapter.broadcast_with_ack(packet, self.options, acks)
+        self._adapter().broadcast_with_ack(packet, self.options, acks)
         self.namespace.server.reactor.call_later(timeout, acks.timed_out)  # an answered collection ignores it
 
     def fetch_sockets(self) -> list[Socket | RemoteSocket]:
@@ -138,16 +144,16 @@ class BroadcastOperator(Broadcasts, Sends):
         :raises AckTimeout: not all have answered within :meth:`timeout` (the adapter's time without); its ``responses``
             are the sockets that are known.
         """
-        return self.namespace.adapter.fetch_sockets(self.options)
+        return self._adapter().fetch_sockets(self.options)
 
     def sockets_join(self, room: Room | Iterable[Room]) -> None:
         """Make all of them join ``room`` (or several)."""
-        self.namespace.adapter.add_sockets(self.options, as_rooms(room))
+        self._adapter().add_sockets(self.options, as_rooms(room))
 
     def sockets_leave(self, room: Room | Iterable[Room]) -> None:
         """Make all of them leave ``room`` (or several)."""
-        self.namespace.adapter.del_sockets(self.options, as_rooms(room))
+        self._adapter().del_sockets(self.options, as_rooms(room))
 
     def disconnect_sockets(self, close: bool = False) -> None:
         """Disconnect all of them; see :meth:`Socket.disconnect`."""
-        self.namespace.adapter.disconnect_sockets(self.options, close)
+        self._adapter().disconnect_sockets(self.options, close)

@@ -221,6 +221,11 @@ class Connection:
         for socket in self._take_sockets():
             socket.lost(reason)
 
+    def after_fork(self) -> None:
+        """In a forked child: have no sockets, the client is the parent's."""
+        self._lock = make_lock(Rank.SESSION)
+        self._sockets = {}
+
     def _take_sockets(self) -> list[Socket]:
         with self._lock:
             sockets, self._sockets = list(self._sockets.values()), {}

@@ -88,6 +88,10 @@ class HandlerTable:
         self._handlers: dict[str, tuple[Handler, ...]] = {}
         self._lock = make_lock(Rank.LEAF)
 
+    def after_fork(self) -> None:
+        """In a forked child: no other thread is at it."""
+        self._lock = make_lock(Rank.LEAF)
+
     def add(self, handler: Handler) -> None:
         """Register ``handler`` behind those that its event has already."""
         with self._lock:

@@ -18,7 +18,7 @@ from ..engineio.config import refuse_unknown_options
 from ..engineio.packet import MESSAGE
 from ..engineio.packet import Packet as EnginePacket
 from ..logtext import quote
-from ..runtime import Event, Rank, Reactor, Task, make_lock
+from ..runtime import FAILURES, Event, Rank, Reactor, Task, make_lock
 from .broadcast import BroadcastOperator, Broadcasts
 from .connection import Connection
 from .dynamic import NamespaceTest, ParentNamespace
@@ -90,6 +90,8 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
         self.make_adapter = self._default_adapter() if adapter is None else adapter
         self._encoder = parser.Encoder(json)
         self.engine = EngineServer(EngineConfig(path=path, **engine_options), self._on_session)
+        self.engine.on_fork = self._on_fork
+        self._orphaned = False  # a child of a process that served, and serves nobody itself
         self._lock = make_lock(Rank.REGISTRY)
         self.cleanup_empty_child_namespaces = cleanup_empty_child_namespaces
         self._deserted: Event | None = None  # while somebody waits for the last client to leave
@@ -106,8 +108,25 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
         return session_aware(recovery.max_disconnection_duration, recovery.max_stored)
 
     def _on_session(self, session: Session) -> None:
+        self._orphaned = False
         kind = ConnectionV2 if session.protocol == 3 else Connection
         kind(self, session)
+
+    def _on_fork(self, served: bool) -> None:
+        self._lock = make_lock(Rank.REGISTRY)
+        self._deserted = None
+        self._orphaned = served
+        for namespace in (*self._namespaces.values(), *self._parents):
+            namespace.after_fork(served)
+
+    def tell_if_orphaned(self) -> None:
+        """Nobody is reached: if that is because the clients are those of the process that forked this one, say so."""
+        if self._orphaned:
+            self.engine.report(
+                "emit in a forked process",
+                "the clients are connected to the process that it was forked from, so none is reached: send what they"
+                " are to get to that one (multiprocessing.Queue), or use an adapter that connects processes",
+            )
 
     def encode(self, packet: Packet, compress: bool = True) -> list[EnginePacket]:
         """Encode once what may go to many."""
@@ -164,7 +183,7 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
                     continue
                 try:
                     handler.func(made)
-                except Exception:
+                except FAILURES:
                     logger.exception("a handler of 'new_namespace' failed for %r", made)
         return namespace
 
@@ -191,7 +210,7 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
                     namespace = self.enter_namespace(name)
                     if namespace is not None:
                         return namespace
-            except Exception:
+            except FAILURES:
                 logger.exception("whether %s is a namespace could not be told, or it could not be made", quote(name))
         return None
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..exceptions import LocalProtocolError
 from ..logtext import quote
+from ..runtime import FAILURES
 from .acks import as_job, gather
 from .handlers import NO_ACK, HandlerTable, Listens, call
 
@@ -26,6 +27,10 @@ class ServerSideHandlers(Listens):
     def __init__(self) -> None:
         self._handlers = HandlerTable()
 
+    def after_fork(self) -> None:
+        """In a forked child: see :class:`HandlerTable`."""
+        self._handlers.after_fork()
+
     def run(self, data: list[Any]) -> Any:
         """Run the handlers of ``data``, an event's name and arguments.
 
@@ -34,7 +39,7 @@ class ServerSideHandlers(Listens):
         event, *args = data
         try:
             answer = call(self._handlers, self._handlers.find(event), event, tuple(args), "another server", own=0)
-        except Exception:
+        except FAILURES:
             logger.exception("a handler of %s from another server failed", quote(event))
             return None
         return None if answer is NO_ACK else answer

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..adapters.base import BroadcastOptions, Room
 from ..logtext import quote
-from ..runtime import Rank, SerialQueue, make_lock
-from .acks import BlockingAck, CallbackAck, Waiter
+from ..runtime import FAILURES, Rank, SerialQueue, make_lock
+from .acks import ACK_TIMEOUT, BlockingAck, CallbackAck, Waiter
 from .broadcast import BroadcastOperator, Targets, as_rooms
 from .handlers import NO_ACK, HandlerTable, Listens, check_event
 from .handshake import Handshake
@@ -124,7 +124,7 @@ class Socket(Targets, Sends, Listens, ListensToAny):
     def emit_with_ack(self, event: str, *args: Any, timeout: float | None = None) -> Any:
         """Send an event and block until the client acknowledges it; safe inside any handler.
 
-        :param timeout: seconds; None waits as long as the client is connected.
+        :param timeout: seconds; None: 60.
         :return: None, the one argument, or a tuple of several.
         :raises AckTimeout: none came in time.
         :raises Disconnected: the client has left.
@@ -138,7 +138,7 @@ class Socket(Targets, Sends, Listens, ListensToAny):
         self.conn.session.expect_answer(1)
         try:
             self.deliver([event, *args], batch, False, patient=True)
-            return waiter.wait(timeout)
+            return waiter.wait(ACK_TIMEOUT if timeout is None else timeout)
         finally:
             self.conn.session.expect_answer(-1)
             self._acks.pop(ack_id, None)
@@ -165,6 +165,7 @@ class Socket(Targets, Sends, Listens, ListensToAny):
         :param patient: it is for this client alone, so the sender may be held back.
         """
         if self._state == DISCONNECTED:
+            self.nsp.server.tell_if_orphaned()
             return False
         if self._outgoing:
             self._tell(self._outgoing, data)
@@ -325,7 +326,7 @@ class Socket(Targets, Sends, Listens, ListensToAny):
         try:
             for middleware in self._middlewares:
                 middleware(data)
-        except Exception as error:
+        except FAILURES as error:
             self.nsp.tell_error(self, self._handlers, error)
             return False
         return bool(data)
@@ -359,6 +360,14 @@ class Socket(Targets, Sends, Listens, ListensToAny):
             return False
         self._mailbox.put(self.nsp.dismiss, self, self._handlers, reason, before == CONNECTED)
         return True
+
+    def after_fork(self) -> None:
+        """In a forked child: be gone, without any handler's running, for the client is the parent's."""
+        self._lock = make_lock(Rank.SESSION)
+        self._state = DISCONNECTED
+        self._muted = True
+        self._acks = {}
+        self.conn.after_fork()
 
     def _end(self) -> int:
         """Be disconnected from now on, and fail the acknowledgements.

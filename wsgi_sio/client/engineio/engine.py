@@ -333,6 +333,12 @@ class EngineClient:
                 transport.finish(code)
         return True
 
+    def after_fork(self) -> None:
+        """In a forked child: be over and tell nobody; the connection is the parent's."""
+        self.lock = make_lock(Rank.SESSION)
+        self.state = CLOSED
+        self._strand.seal()
+
     def _limit_lingering(self) -> None:
         timer = self._linger = self.reactor.call_later(_LINGER, self.abort)
         if self.state == CLOSED:  # that was quick

@@ -7,7 +7,7 @@ from typing import Protocol
 from weakref import WeakSet
 
 from ...engineio.takeover import shut_down_tcp
-from ...runtime import Rank, make_lock
+from ...runtime import Rank, disown, make_lock, tell_in_child
 
 
 class Descriptor(Protocol):
@@ -19,12 +19,19 @@ class Descriptor(Protocol):
 class Wires:
     """See the module's text; a socket that nobody else keeps is forgotten."""
 
-    __slots__ = ("_cut", "_lock", "_sockets")
+    __slots__ = ("__weakref__", "_cut", "_lock", "_sockets")
 
     def __init__(self) -> None:
         self._lock = make_lock(Rank.LEAF)
         self._sockets: WeakSet[Descriptor] = WeakSet()
         self._cut = False
+        tell_in_child(self)
+
+    def after_fork(self) -> None:
+        """In a forked child: they are the parent's."""
+        self._lock = make_lock(Rank.LEAF)
+        self._cut = True
+        disown([sock.fileno() for sock in self._sockets])
 
     def add(self, sock: Descriptor) -> None:
         """Remember a socket.
