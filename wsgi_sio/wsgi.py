@@ -46,8 +46,7 @@ class WSGIApp:
         answer = self._engine.handle(environ)
         if isinstance(answer, Response):
             return _send(answer, start_response)
-        if answer.held is not None:
-            answer.held.wait()
+        self._engine.wait_over(answer)
         # The server writes this into a dead socket: see takeover.py.
         start_response(answer.status, [] if answer.status.startswith("101") else [("Content-Length", "0")])
         return []

@@ -24,6 +24,7 @@ from urllib.parse import urlencode
 
 from wsgi_sio import Server
 from wsgi_sio.engineio import EngineServer
+from wsgi_sio.engineio.pools import THREADS
 from wsgi_sio.engineio.request import Response
 from wsgi_sio.engineio.server import Hijacked
 from wsgi_sio.socketio.packet import ACK, CONNECT, EVENT, Decoder, Encoder, Packet
@@ -341,6 +342,7 @@ class InProcess:
             "wsgi.input": io.BytesIO(body or b""),
             "wsgi.multithread": True,
             "wsgi.url_scheme": "http",
+            THREADS: 1000,  # no server is there to be asked
         }
         if body is not None:
             environ["CONTENT_LENGTH"] = str(len(body))

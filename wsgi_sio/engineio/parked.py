@@ -6,7 +6,7 @@ thread goes back to its pool, and the answer, once there is one, is written stra
 ends.  That also tells at once when a client hangs up.
 
 Greenlets are cheap, and cannot be spared their connection's keep-alive: there, and where a connection cannot be moved
-(TLS, no socket), the GET waits where it is.
+(TLS, no socket), the GET waits where it is, for as long as the server bears it (capacity.py).
 """
 
 from __future__ import annotations
@@ -16,13 +16,11 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ..runtime import Event, Reactor, Timer
 from .request import EngineRequest, Headers, Response
-from .takeover import can_move, peer_left, serves_many, take
+from .takeover import can_move, peer_left, take
 
 if TYPE_CHECKING:
     from .polling import PollingTransport
 
-# How long a server that handles one request at a time can be kept waiting (seconds).
-_SHORT_HOLD = 0.2
 # How long a client may take to close its end of an answered connection (seconds).
 _LINGER = 2.0
 
@@ -73,12 +71,13 @@ class ThreadGet:
         self._answered.set()
 
     def result(self) -> Response:
-        hold = self._transport.hold if serves_many(self.request.environ) else _SHORT_HOLD
-        if not self._answered.wait(hold):
-            self._transport.release_get()
-            self._answered.wait()
-        if peer_left(self.request.environ):
-            self._transport.session.close("transport error", abort=True)
+        environ, transport = self.request.environ, self._transport
+        with transport.session.capacity.wait(environ, transport.hold) as seconds:
+            if not self._answered.wait(seconds):
+                transport.release_get()
+                self._answered.wait()
+        if peer_left(environ):
+            transport.session.close("transport error", abort=True)
         return self._response
 
 

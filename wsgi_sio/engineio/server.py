@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ..runtime import Event, Rank, Reactor, create_reactor, make_lock, threads_are_greenlets
+from .capacity import Capacity
 from .config import EngineConfig, Environ
 from .handshake import compose_accept
 from .heartbeat import Heartbeat
@@ -29,7 +30,7 @@ from .request import (
     verify,
 )
 from .session import Session
-from .takeover import can_take, take
+from .takeover import can_take, holds_thread, take
 from .upgrade import Upgrade
 from .v3 import PollingTransportV3, SessionV3
 from .websocket import WebSocketTransport
@@ -39,6 +40,8 @@ logger = logging.getLogger("wsgi_sio.engineio")
 # How many ended sessions are remembered, so that a client's last requests are not taken for those of another process.
 _REMEMBERED = 1000
 
+_NO_WEBSOCKET = "WebSocket is not available on this server"
+
 
 class _Serving(NamedTuple):
     """What exists only in the process that serves, hence after any fork."""
@@ -46,6 +49,7 @@ class _Serving(NamedTuple):
     pid: int
     reactor: Reactor
     heartbeat: Heartbeat
+    capacity: Capacity
 
 
 class EngineServer:
@@ -79,6 +83,11 @@ class EngineServer:
         """The heartbeat of this process, made on first use."""
         return self._in_this_process().heartbeat
 
+    @property
+    def capacity(self) -> Capacity:
+        """What this process's WSGI server bears."""
+        return self._in_this_process().capacity
+
     def _in_this_process(self) -> _Serving:
         serving = self._serving
         if serving is None or serving.pid != os.getpid():
@@ -89,7 +98,8 @@ class EngineServer:
                     reactor = create_reactor(max_workers=config.max_workers)
                     reactor.tell_when_stuck()
                     heartbeat = Heartbeat(reactor, config.ping_interval, config.ping_timeout)
-                    serving = self._serving = _Serving(os.getpid(), reactor, heartbeat)
+                    capacity = Capacity(lambda: len(self.sessions), self.report)
+                    serving = self._serving = _Serving(os.getpid(), reactor, heartbeat, capacity)
                     self.sessions = {}
         return serving
 
@@ -125,6 +135,7 @@ class EngineServer:
 
     def _route(self, request: EngineRequest, cors: Headers) -> Response | Hijacked:
         session = verify(request, self.config, self.sessions.get)
+        self.capacity.notice()
         websocket = request.query["transport"] == "websocket"
         if session is None:
             if self._closed:
@@ -153,7 +164,7 @@ class EngineServer:
         hold = config.ping_interval + config.ping_timeout
         kind = PollingTransportV3 if session.protocol == 3 else PollingTransport
         session.transport = transport = kind(session, self.reactor, hold, config.http_compression)
-        upgradable = config.allow_upgrades and "websocket" in config.transports and can_take(request.environ)
+        upgradable = config.allow_upgrades and "websocket" in config.transports and self._may_take(request.environ)
         self._admit(session)
         with session.lock:
             packets = [self._open_packet(session, ["websocket"] if upgradable else []), *(session.take_locked() or [])]
@@ -208,18 +219,44 @@ class EngineServer:
     def _accept(
         self, session: Session, request: EngineRequest, cors: Headers
     ) -> tuple[WebSocketTransport, bytes, Event | None]:
-        if not can_take(request.environ):
+        environ = request.environ
+        if not can_take(environ):
             raise EngineError(
                 BAD_REQUEST,
-                "this WSGI server does not give its socket away (or serves one request at a time), so only polling"
-                " works; gunicorn with -k gevent or --threads does",
-                "WebSocket is not available on this server",
+                "this WSGI server does not give its socket away, so only polling works; gunicorn with -k gevent or"
+                " --threads does",
+                _NO_WEBSOCKET,
             )
-        accept = compose_accept(request.environ, cors)
-        taken = take(request.environ, self.reactor)
-        transport = WebSocketTransport(session, taken.sock, self.reactor, self.config.max_http_buffer_size)
+        held = holds_thread(environ)
+        if held and not self.capacity.occupy(environ):
+            raise EngineError(
+                BAD_REQUEST,
+                "TLS in this process keeps a thread for each WebSocket, and no more can be spared, so only polling"
+                " works; give the server more threads, or let a proxy end TLS",
+                _NO_WEBSOCKET,
+            )
+        try:
+            accept = compose_accept(environ, cors)
+            taken = take(environ, self.reactor)
+            transport = WebSocketTransport(session, taken.sock, self.reactor, self.config.max_http_buffer_size)
+        except BaseException:
+            if held:
+                self.capacity.leave()
+            raise
         transport.send_accept(accept)
         return transport, taken.early, taken.held
+
+    def _may_take(self, environ: Environ) -> bool:
+        """Whether a WebSocket is possible at present."""
+        return can_take(environ) and (not holds_thread(environ) or self.capacity.has_room(environ))
+
+    def wait_over(self, hijacked: Hijacked) -> None:
+        """Block in the WSGI thread for as long as the connection that it gave away needs it."""
+        if hijacked.held is not None:
+            try:
+                hijacked.held.wait()
+            finally:
+                self.capacity.leave()
 
     # -- the end ------------------------------------------------------------------------------------------------
 

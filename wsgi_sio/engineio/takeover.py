@@ -76,17 +76,14 @@ def _usable(sock: Any) -> Any | None:
     return None
 
 
-def serves_many(environ: Environ) -> bool:
-    """Whether the server goes on serving others while a request waits."""
-    return bool(environ.get("wsgi.multithread", True)) or threads_are_greenlets()
-
-
 def can_take(environ: Environ) -> bool:
-    """Whether a WebSocket is possible on this server: its socket can be reached, and moved if nothing may wait."""
-    if not environ.get("SERVER_PROTOCOL", "HTTP/1.1").startswith("HTTP/1"):
-        return False
-    sock = find_socket(environ)
-    return sock is not None and (serves_many(environ) or not _is_tls(sock))
+    """Whether a WebSocket is possible on this server: its socket can be reached."""
+    return environ.get("SERVER_PROTOCOL", "HTTP/1.1").startswith("HTTP/1") and find_socket(environ) is not None
+
+
+def holds_thread(environ: Environ) -> bool:
+    """Whether a connection that is taken stays where it is, and its thread with it."""
+    return _is_tls(find_socket(environ))
 
 
 def can_move(environ: Environ) -> bool:
