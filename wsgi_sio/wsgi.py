@@ -30,6 +30,7 @@ class WSGIApp:
         self._app = app or not_found
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        self._engine.notice()
         path = environ.get("PATH_INFO", "")
         if not path.startswith(self._prefix):
             return self._app(environ, start_response)

@@ -21,8 +21,10 @@ from .pools import Pool, find_pool, setting_of
 
 # How long whoever comes may have to wait when the pool is used up (seconds).
 _TURN = 0.4
-# After so many short turns, with nothing learned meanwhile, the pool is used up for good and the log is told.
-_TURNS_UNTIL_TOLD = 10
+# After so many short turns the pool is used up for good, and the log is told; and after so many with nothing learned,
+# where its size is not known: as long as a ping and its pong, which could show one request more.
+_TURNS = 10
+_TURNS_LEARNING = 100
 
 
 class Capacity:
@@ -42,7 +44,7 @@ class Capacity:
         self._turns = 0  # short ones since something was learned
 
     def notice(self) -> None:
-        """A request is being served, whoever waits."""
+        """A request of whatever kind is being served, whoever waits."""
         if self._waiting >= self._seen:
             with self._lock:
                 self._learn_locked(self._waiting + 1)
@@ -64,7 +66,7 @@ class Capacity:
                 seconds, advice = self._turn_locked(pool, environ)
         try:
             if advice is not None:
-                self._report("long waits", advice)
+                self._report("requests that wait", advice)
             yield min(longest, seconds)
         finally:
             with self._lock:
@@ -72,18 +74,21 @@ class Capacity:
                 self._long -= long
 
     def has_room(self, environ: Environ) -> bool:
-        """Whether a connection could hold the thread of the request of ``environ`` for its whole life."""
+        """Whether a WebSocket could hold the thread of the request of ``environ`` for its whole life."""
         pool = find_pool(environ)
         with self._lock:
-            return self._room_locked(pool)
+            room = self._room_locked(pool)
+        self._tell_of_websockets(room)
+        return room
 
     def occupy(self, environ: Environ) -> bool:
-        """Let a connection hold its thread, if there is room, until :meth:`leave`."""
+        """Let a WebSocket hold its thread, if there is room, until :meth:`leave`."""
         pool = find_pool(environ)
         with self._lock:
             room = self._room_locked(pool)
             self._waiting += room
             self._long += room
+        self._tell_of_websockets(room)
         return room
 
     def leave(self) -> None:
@@ -91,6 +96,14 @@ class Capacity:
         with self._lock:
             self._waiting -= 1
             self._long -= 1
+
+    def _tell_of_websockets(self, room: bool) -> None:
+        if not room:
+            self._report(
+                "WebSockets over TLS",
+                f"each keeps a thread of this server, and {self._long} of its threads wait already, so clients stay on"
+                " polling; let a proxy end TLS, or give the server more threads",
+            )
 
     def _learn_locked(self, seen: int) -> None:
         if seen > self._seen:
@@ -108,11 +121,11 @@ class Capacity:
         clients = max(self._clients(), self._waiting)
         self._turns += 1
         advice = None
-        if self._turns == _TURNS_UNTIL_TOLD:
+        if self._turns == (_TURNS_LEARNING if pool is None else _TURNS):
             setting = setting_of(environ) if pool is None else pool.setting
             advice = (
-                f"{clients} clients wait for packets in a server that runs {size} requests at once, and their"
-                f" connections cannot leave it: they are told to ask again every {_TURN} s or so; raise {setting} above"
-                " the number of clients, or serve with gunicorn (-k gevent, or --threads) and let a proxy end TLS"
+                f"their connections cannot leave this server, which runs {size} requests at once and has clients:"
+                f" {clients}; so these are told to ask again every {_TURN} s or so; raise {setting} above the number of"
+                " clients, or serve with gunicorn (-k gevent, or --threads) and let a proxy end TLS"
             )
         return _TURN * (size - self._long) / max(1, clients - self._long), advice

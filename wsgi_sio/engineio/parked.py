@@ -72,7 +72,7 @@ class ThreadGet:
 
     def result(self) -> Response:
         environ, transport = self.request.environ, self._transport
-        with transport.session.capacity.wait(environ, transport.hold) as seconds:
+        with transport.capacity.wait(environ, transport.hold) as seconds:
             if not self._answered.wait(seconds):
                 transport.release_get()
                 self._answered.wait()

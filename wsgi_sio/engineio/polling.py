@@ -9,6 +9,7 @@ import gzip
 import zlib
 
 from ..runtime import Reactor
+from .capacity import Capacity
 from .packet import CLOSE, NOOP, Packet, PacketError, decode_payload, encode_payload, to_utf8
 from .parked import Hijacked, WaitingGet, make_waiting
 from .request import BodyError, EngineRequest, Headers, Response
@@ -33,6 +34,7 @@ class PollingTransport:
 
     :param hold: how long a GET may wait, in seconds; heartbeats end it earlier as a rule.
     :param threshold: bytes from which an answer is compressed; None for never.
+    :param capacity: what bounds the waiting in the threads of the WSGI server.
     """
 
     __slots__ = (
@@ -43,6 +45,7 @@ class PollingTransport:
         "_reactor",
         "_threshold",
         "_waiting",
+        "capacity",
         "hold",
         "idle",
         "session",
@@ -50,10 +53,13 @@ class PollingTransport:
 
     name = "polling"
 
-    def __init__(self, session: Session, reactor: Reactor, hold: float, threshold: int | None) -> None:
+    def __init__(
+        self, session: Session, reactor: Reactor, hold: float, threshold: int | None, capacity: Capacity
+    ) -> None:
         self.session = session
         self.idle = False
         self.hold = hold
+        self.capacity = capacity
         self._reactor = reactor
         self._threshold = threshold
         self._waiting: WaitingGet | None = None

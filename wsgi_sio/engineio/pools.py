@@ -61,9 +61,10 @@ def _told(environ: Environ) -> Pool | None:
 
 def _beneath(frame: FrameType | None, environ: Environ) -> Pool | None:
     while frame is not None:
-        find = _FINDERS.get((frame.f_code.co_name, frame.f_globals.get("__name__")))
-        if find is not None:
-            return find(frame.f_locals, environ)
+        if frame.f_code.co_name in _FUNCTIONS:
+            find = _FINDERS.get((frame.f_globals.get("__name__"), frame.f_code.co_name))
+            if find is not None:
+                return find(frame.f_locals, environ)
         frame = frame.f_back
     return None
 
@@ -76,7 +77,7 @@ def _executor(local: dict[str, Any], environ: Environ) -> Pool | None:
     if environ.get("SERVER_SOFTWARE", "").startswith("gunicorn"):
         return Pool(size, "gunicorn's --threads")
     if size == 1:
-        return Pool(1, "the workers (asgiref's WsgiToAsgi has one thread: a2wsgi's WSGIMiddleware takes workers=N)")
+        return Pool(1, "the workers (asgiref's WsgiToAsgi has one: a2wsgi's WSGIMiddleware takes workers=N)")
     return Pool(size, "workers= of the WSGIMiddleware")
 
 
@@ -97,13 +98,14 @@ def _thread_each(local: dict[str, Any], environ: Environ) -> Pool:
     return Pool(None, "")
 
 
-# By the function, and its module, in which the pool runs its requests.
-_FINDERS: dict[tuple[str, Any], Callable[[dict[str, Any], Environ], Pool | None]] = {
+# By the module and the function in which a pool runs its requests.
+_FINDERS: dict[tuple[Any, str], Callable[[dict[str, Any], Environ], Pool | None]] = {
     # gunicorn gthread, asgiref, a2wsgi, uvicorn's and hypercorn's middleware
-    ("_worker", "concurrent.futures.thread"): _executor,
-    ("handle", "gunicorn.workers.ggevent"): _gevent_gunicorn,
-    ("handle", "gevent.pywsgi"): _pywsgi,
-    ("run", "cheroot.workers.threadpool"): _cheroot,
+    ("concurrent.futures.thread", "_worker"): _executor,
+    ("gunicorn.workers.ggevent", "handle"): _gevent_gunicorn,
+    ("gevent.pywsgi", "handle"): _pywsgi,
+    ("cheroot.workers.threadpool", "run"): _cheroot,
     # Werkzeug, Django's runserver, wsgiref with a mix-in
-    ("process_request_thread", "socketserver"): _thread_each,
+    ("socketserver", "process_request_thread"): _thread_each,
 }
+_FUNCTIONS = frozenset(function for _, function in _FINDERS)

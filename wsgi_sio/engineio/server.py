@@ -105,6 +105,12 @@ class EngineServer:
 
     # -- a request ----------------------------------------------------------------------------------------------
 
+    def notice(self) -> None:
+        """A request is being served, of the engine or not: that tells what the WSGI server bears."""
+        serving = self._serving
+        if serving is not None:
+            serving.capacity.notice()
+
     def handle(self, environ: Environ) -> Response | Hijacked:
         """Answer one request below the engine's path.
 
@@ -135,7 +141,6 @@ class EngineServer:
 
     def _route(self, request: EngineRequest, cors: Headers) -> Response | Hijacked:
         session = verify(request, self.config, self.sessions.get)
-        self.capacity.notice()
         websocket = request.query["transport"] == "websocket"
         if session is None:
             if self._closed:
@@ -163,7 +168,7 @@ class EngineServer:
         session = self._new_session(request)
         hold = config.ping_interval + config.ping_timeout
         kind = PollingTransportV3 if session.protocol == 3 else PollingTransport
-        session.transport = transport = kind(session, self.reactor, hold, config.http_compression)
+        session.transport = transport = kind(session, self.reactor, hold, config.http_compression, self.capacity)
         upgradable = config.allow_upgrades and "websocket" in config.transports and self._may_take(request.environ)
         self._admit(session)
         with session.lock:
@@ -231,8 +236,7 @@ class EngineServer:
         if held and not self.capacity.occupy(environ):
             raise EngineError(
                 BAD_REQUEST,
-                "TLS in this process keeps a thread for each WebSocket, and no more can be spared, so only polling"
-                " works; give the server more threads, or let a proxy end TLS",
+                "no thread can be spared for a WebSocket over TLS; let a proxy end TLS",
                 _NO_WEBSOCKET,
             )
         try:

@@ -21,7 +21,6 @@ from .config import Environ
 from .packet import MESSAGE, PING, Packet
 
 if TYPE_CHECKING:
-    from .capacity import Capacity
     from .server import EngineServer
     from .upgrade import Upgrade
 
@@ -116,11 +115,6 @@ class Session:
     def open(self) -> bool:
         """Whether packets may still be sent and received."""
         return self._state == OPEN
-
-    @property
-    def capacity(self) -> Capacity:
-        """What bounds the waiting of its requests in their threads."""
-        return self._server.capacity
 
     @property
     def outbox_size(self) -> int:
