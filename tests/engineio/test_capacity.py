@@ -67,6 +67,11 @@ def test_nobody_waits_longer_than_it_would_anyway() -> None:
         assert seconds == 0.1
 
 
+def test_what_must_not_be_hurried_is_given_its_time() -> None:
+    with Capacity(lambda: 8, lambda kind, text: None).wait(of(1), LONGEST, 2.0) as seconds:
+        assert seconds == 2.0
+
+
 def test_a_server_without_a_bound_lets_everybody_wait() -> None:
     waits = Waits(clients=500)
     assert {waits.begin({**UNKNOWN, THREADS: None}) for _ in range(500)} == {LONGEST}
@@ -100,8 +105,8 @@ def test_the_log_is_told_when_the_pool_stays_used_up(environ: dict[str, Any], tu
         waits.end()
         assert waits.begin(environ) < 1
     ((kind, text),) = waits.told
-    assert kind == "requests that wait" and "clients: 8" in text
-    assert ("runs 4 requests at once" in text) == (environ is not UNKNOWN)
+    assert kind == "requests that wait" and "sessions: 8" in text
+    assert ("runs 4 at once" in text) == (environ is not UNKNOWN)
 
 
 def test_connections_that_hold_a_thread_leave_some_to_others() -> None:

@@ -70,7 +70,7 @@ def test_two_posts_end_the_session(make_engine: MakeEngine) -> None:
 
     session.pause()
     first = Background(polling.post, "4a")
-    eventually(lambda: session.transport._posting, "the first POST")  # type: ignore[attr-defined]
+    eventually(lambda: session.transport._posts._busy, "the first POST")  # type: ignore[attr-defined]
     assert polling.post("4b").status == 400
     first.result()
     assert engine.reasons == ["transport error"] and engine.received == []

@@ -90,8 +90,13 @@ class MemoryAdapter(Adapter):
         if recipients:
             batch = self._namespace.server.encode(packet, options.compress)
             volatile = options.volatile
+            alone = self._only_one(options) is not None
             for socket in recipients:
-                socket.deliver(packet.data, batch, volatile)
+                socket.deliver(packet.data, batch, volatile, alone)
+
+    def _only_one(self, options: BroadcastOptions) -> Socket | None:
+        """The client that is meant alone, by its id, if one is: then the sender may be held back."""
+        return self._namespace.sockets.get(next(iter(options.rooms))) if len(options.rooms) == 1 else None
 
     def broadcast_with_ack(self, packet: Packet, options: BroadcastOptions, acks: AckCollector) -> None:
         acks.await_servers(1)

@@ -46,12 +46,15 @@ class SessionAwareAdapter(MemoryAdapter):
         if packet.type != EVENT or packet.id is not None or options.volatile:
             super().broadcast(packet, options)
             return
+        alone = self._only_one(options)
+        if alone is not None:
+            alone.wait_for_room()
         with self._lock:
             marked = replace(packet, data=[*packet.data, self._log.next_offset()])
             batch = self._namespace.server.encode(marked, options.compress)
             self._log.append(batch, options)
             recipients = [socket for socket in self._find_locked(options) if not socket.gone]
-            sends = [socket.reserve(batch) for socket in recipients]
+            sends = [socket.reserve(batch, alone is not None) for socket in recipients]
         for send in sends:  # all, before any listener may wait, or raise, while the others' clients get nothing
             send()
         for socket in recipients:

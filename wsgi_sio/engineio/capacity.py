@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from ..runtime import Rank, make_lock
 from .config import Environ
 from .pools import Pool, find_pool, setting_of
+from .reports import Report, no_thread_left, threads_used_up
 
 # How long whoever comes may have to wait when the pool is used up (seconds).
 _TURN = 0.4
@@ -50,10 +51,11 @@ class Capacity:
                 self._learn_locked(self._waiting + 1)
 
     @contextmanager
-    def wait(self, environ: Environ, longest: float) -> Iterator[float]:
+    def wait(self, environ: Environ, longest: float, least: float = 0.0) -> Iterator[float]:
         """Wait, inside the ``with``, in the thread of the request of ``environ``: for as many seconds as this yields.
 
         :param longest: how long it would wait at best, in seconds.
+        :param least: how long at worst.
         """
         pool = find_pool(environ)
         with self._lock:
@@ -61,13 +63,11 @@ class Capacity:
             self._learn_locked(self._waiting)
             long = self._room_locked(pool)
             self._long += long
-            seconds, advice = longest, None
-            if not long:
-                seconds, advice = self._turn_locked(pool, environ)
+            seconds, advice = (longest, None) if long else self._turn_locked(pool, environ)
         try:
             if advice is not None:
-                self._report("requests that wait", advice)
-            yield min(longest, seconds)
+                self._report(*advice)
+            yield min(longest, max(least, seconds))
         finally:
             with self._lock:
                 self._waiting -= 1
@@ -99,11 +99,7 @@ class Capacity:
 
     def _tell_of_websockets(self, room: bool) -> None:
         if not room:
-            self._report(
-                "WebSockets over TLS",
-                f"each keeps a thread of this server, and {self._long} of its threads wait already, so clients stay on"
-                " polling; let a proxy end TLS, or give the server more threads",
-            )
+            self._report(*no_thread_left(self._long))
 
     def _learn_locked(self, seen: int) -> None:
         if seen > self._seen:
@@ -115,17 +111,12 @@ class Capacity:
             return self._long < self._seen - 1
         return pool.size is None or self._long < pool.size - max(1, pool.size // 4)
 
-    def _turn_locked(self, pool: Pool | None, environ: Environ) -> tuple[float, str | None]:
+    def _turn_locked(self, pool: Pool | None, environ: Environ) -> tuple[float, Report | None]:
         """How long one may wait of those that share what is left; what to tell the log, if it is time."""
         size = self._seen if pool is None or pool.size is None else pool.size
         clients = max(self._clients(), self._waiting)
         self._turns += 1
         advice = None
         if self._turns == (_TURNS_LEARNING if pool is None else _TURNS):
-            setting = setting_of(environ) if pool is None else pool.setting
-            advice = (
-                f"their connections cannot leave this server, which runs {size} requests at once and has clients:"
-                f" {clients}; so these are told to ask again every {_TURN} s or so; raise {setting} above the number of"
-                " clients, or serve with gunicorn (-k gevent, or --threads) and let a proxy end TLS"
-            )
+            advice = threads_used_up(clients, size, _TURN, setting_of(environ) if pool is None else pool.setting)
         return _TURN * (size - self._long) / max(1, clients - self._long), advice

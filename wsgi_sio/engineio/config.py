@@ -23,6 +23,7 @@ class EngineConfig:
     :param ping_timeout: seconds a client has to answer a ping.
     :param upgrade_timeout: seconds a WebSocket probe may take.
     :param max_http_buffer_size: largest message or request body accepted, in bytes.
+    :param http_request_body_timeout: seconds in which the body of a POST has to arrive.
     :param transports: what clients may use, of ``polling`` and ``websocket``.
     :param allow_upgrades: whether polling clients are offered the WebSocket.
     :param cors_allowed_origins: which Origins may connect, over polling and WebSocket alike. None: only the server's
@@ -36,7 +37,8 @@ class EngineConfig:
     :param http_compression: bytes from which a polling answer is compressed; None for never.
     :param allow_eio3: whether clients of Socket.IO v2 (Engine.IO protocol 3) may connect as well; on pages of other
         origins they need ``cors_credentials`` too, since they always send cookies.
-    :param max_outbox: bytes of memory that may wait for a slow client before it is closed.
+    :param max_outbox: bytes of memory that may wait for a slow client before it is closed; from half of them on, who
+        emits to it alone waits for it.
     :param max_workers: how many handlers may run at once (None: 64 threads or 1000 greenlets).
     :raises ValueError: for a value that makes no sense.
     """
@@ -46,6 +48,7 @@ class EngineConfig:
     ping_timeout: float = 20.0
     upgrade_timeout: float = 10.0
     max_http_buffer_size: int = 1_000_000
+    http_request_body_timeout: float = 30.0
     transports: tuple[str, ...] = TRANSPORTS
     allow_upgrades: bool = True
     cors_allowed_origins: AllowedOrigins = None
@@ -58,7 +61,14 @@ class EngineConfig:
     max_workers: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("ping_interval", "ping_timeout", "upgrade_timeout", "max_http_buffer_size", "max_outbox"):
+        for name in (
+            "ping_interval",
+            "ping_timeout",
+            "upgrade_timeout",
+            "max_http_buffer_size",
+            "http_request_body_timeout",
+            "max_outbox",
+        ):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be greater than 0, not {getattr(self, name)!r}")
         transports = (self.transports,) if isinstance(self.transports, str) else tuple(self.transports)

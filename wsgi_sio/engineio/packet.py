@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "decode_packet",
     "decode_payload",
     "encode_payload",
+    "packets_of",
     "to_utf8",
 ]
 
@@ -107,19 +108,35 @@ def encode_payload(packets: Iterable[Packet]) -> str:
     return SEPARATOR.join([packet.text() for packet in packets])
 
 
+def packets_of(text: str) -> Iterator[Packet]:
+    """Decode a polling payload packet by packet, each when it is asked for: a payload may hold very many.
+
+    Raises PacketError at the first bad one; those before it are to be delivered all the same.
+    """
+    start = 0
+    while (end := text.find(SEPARATOR, start)) >= 0:
+        yield decode_packet(text[start:end])
+        start = end + 1
+    yield decode_packet(text[start:] if start else text)
+
+
 def decode_payload(text: str) -> tuple[list[Packet], PacketError | None]:
-    """Decode a polling payload; decoding stops at the first bad packet.
+    """Decode a whole polling payload; decoding stops at the first bad packet.
 
     Returns the packets before it, to be delivered all the same, and the error that ends the session (None: all was
     well).
     """
-    packets: list[Packet] = []
+    return until_error(packets_of(text))
+
+
+def until_error(packets: Iterator[Packet]) -> tuple[list[Packet], PacketError | None]:
+    """The packets that come before the first bad one, and what is wrong with that."""
+    good: list[Packet] = []
     try:
-        for member in text.split(SEPARATOR):
-            packets.append(decode_packet(member))
+        good.extend(packets)
     except PacketError as error:
-        return packets, error
-    return packets, None
+        return good, error
+    return good, None
 
 
 def decode_base64(text: str, start: int) -> bytes:

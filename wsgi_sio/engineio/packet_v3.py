@@ -11,9 +11,9 @@ from __future__ import annotations
 from binascii import b2a_base64
 from collections.abc import Iterator, Sequence
 
-from .packet import NOOP, TYPES, Packet, PacketError, decode_base64, decode_packet
+from .packet import NOOP, TYPES, Packet, PacketError, decode_base64, decode_packet, until_error
 
-__all__ = ["decode_packet_v3", "decode_payload_v3", "encode_packet_v3", "encode_payload_v3"]
+__all__ = ["decode_packet_v3", "decode_payload_v3", "encode_packet_v3", "encode_payload_v3", "packets_of_v3"]
 
 # More digits than any body's length has; a bound, so that a hostile header costs no time.
 _MAX_LENGTH_DIGITS = 15
@@ -65,24 +65,24 @@ def _binary_member(packet: Packet) -> bytes:
     return kind + bytes(map(int, str(len(body)))) + b"\xff" + body
 
 
-def decode_payload_v3(body: str | bytes) -> tuple[list[Packet], PacketError | None]:
-    """Decode a polling payload, text or binary; decoding stops at the first bad packet.
+def packets_of_v3(body: str | bytes) -> Iterator[Packet]:
+    """Decode a polling payload, text or binary, packet by packet, each when it is asked for.
 
-    Returns the packets before it, to be delivered all the same, and the error that ends the session (None: all was
-    well).
+    Raises PacketError at the first bad one; those before it are to be delivered all the same.
     """
     if not body:
-        return [], PacketError("empty payload")
-    packets: list[Packet] = []
+        raise PacketError("empty payload")
     try:
         for member in _text_members(body) if isinstance(body, str) else _binary_members(body):
             if member:
-                packets.append(decode_packet_v3(member))
-    except PacketError as error:
-        return packets, error
+                yield decode_packet_v3(member)
     except UnicodeError as error:
-        return packets, PacketError(f"bad text in payload: {error}")
-    return packets, None
+        raise PacketError(f"bad text in payload: {error}") from None
+
+
+def decode_payload_v3(body: str | bytes) -> tuple[list[Packet], PacketError | None]:
+    """Decode a whole polling payload; see :func:`wsgi_sio.engineio.packet.decode_payload`."""
+    return until_error(packets_of_v3(body))
 
 
 def _text_members(body: str) -> Iterator[str]:

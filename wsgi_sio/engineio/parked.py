@@ -1,22 +1,25 @@
-"""GETs that wait for packets: in the WSGI server's thread, or, better, out of its hands.
+"""Requests that wait: in the WSGI server's thread, or, better, out of its hands.
 
-A parked GET would hold a thread for up to ``ping_interval`` seconds: eight such clients and ``gunicorn --threads 8``
-stands still.  So where there are threads, the GET's connection is taken over like a WebSocket's (takeover.py), the
+A GET waits for packets, a POST for room in its client's mailbox.  In its thread each would hold that for up to
+``ping_interval`` seconds, or as long as the client's handlers like: eight such clients and ``gunicorn --threads 8``
+stands still.  So where there are threads, the request's connection is taken over like a WebSocket's (takeover.py), the
 thread goes back to its pool, and the answer, once there is one, is written straight to the client, whose connection it
 ends.  That also tells at once when a client hangs up.
 
 Greenlets are cheap, and cannot be spared their connection's keep-alive: there, and where a connection cannot be moved
-(TLS, no socket), the GET waits where it is, for as long as the server bears it (capacity.py).
+(TLS, no socket), the request waits where it is, for as long as the server bears it (capacity.py).
 """
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ..runtime import Event, Reactor, Timer
+from .reports import no_descriptors
 from .request import EngineRequest, Headers, Response
-from .takeover import can_move, peer_left, take
+from .takeover import Taken, can_move, peer_left, take
 
 if TYPE_CHECKING:
     from .polling import PollingTransport
@@ -36,8 +39,8 @@ class Hijacked(NamedTuple):
     status: str = "101 Switching Protocols"
 
 
-class WaitingGet(Protocol):
-    """A GET that waits; whoever holds the session's flush baton answers it, once."""
+class Waiting(Protocol):
+    """A request that waits; whoever has claimed it answers it, once."""
 
     request: EngineRequest
 
@@ -47,22 +50,55 @@ class WaitingGet(Protocol):
     def result(self) -> Response | Hijacked:
         """What the WSGI request returns, when that may return."""
 
+    @property
+    def unsent(self) -> int:
+        """Bytes of the answer that the client has not taken yet, as far as is known."""
 
-def make_waiting(transport: PollingTransport, request: EngineRequest, cors: Headers, reactor: Reactor) -> WaitingGet:
-    """Let a GET wait in the best way there is on its server."""
+
+def make_waiting(
+    transport: PollingTransport,
+    request: EngineRequest,
+    cors: Headers,
+    reactor: Reactor,
+    release: Callable[[], None],
+    least: float = 0.0,
+) -> Waiting:
+    """Let a request wait in the best way there is on its server.
+
+    :param cors: headers for an answer that does not go through the WSGI server.
+    :param release: called when a request that holds a thread has held it for long enough: see to it that it is
+        answered soon.
+    :param least: how many seconds it may hold that, however many others wait.
+    """
     if can_move(request.environ):
-        return ParkedGet(transport, request, cors, reactor)
-    return ThreadGet(transport, request, reactor)
+        try:
+            taken = take(request.environ, reactor)
+        except OSError as error:
+            transport.session.report(*no_descriptors(error))
+        else:
+            return Parked(transport, request, cors, reactor, taken)
+    return ThreadWait(transport, request, reactor, release, least)
 
 
-class ThreadGet:
-    """A GET that waits in its request's thread or greenlet."""
+class ThreadWait:
+    """A request that waits in its thread or greenlet."""
 
-    __slots__ = ("_answered", "_response", "_transport", "request")
+    __slots__ = ("_answered", "_least", "_release", "_response", "_transport", "request")
 
-    def __init__(self, transport: PollingTransport, request: EngineRequest, reactor: Reactor) -> None:
+    unsent = 0
+
+    def __init__(
+        self,
+        transport: PollingTransport,
+        request: EngineRequest,
+        reactor: Reactor,
+        release: Callable[[], None],
+        least: float,
+    ) -> None:
         self.request = request
         self._transport = transport
+        self._release = release
+        self._least = least
         self._answered = reactor.event()
         self._response = Response(500)
 
@@ -72,17 +108,17 @@ class ThreadGet:
 
     def result(self) -> Response:
         environ, transport = self.request.environ, self._transport
-        with transport.capacity.wait(environ, transport.hold) as seconds:
+        with transport.capacity.wait(environ, transport.hold, self._least) as seconds:
             if not self._answered.wait(seconds):
-                transport.release_get()
+                self._release()
                 self._answered.wait()
         if peer_left(environ):
             transport.session.close("transport error", abort=True)
         return self._response
 
 
-class ParkedGet:
-    """A GET whose connection has left the WSGI server; see the module's text."""
+class Parked:
+    """A request whose connection has left the WSGI server; see the module's text."""
 
     __slots__ = (
         "_answering",
@@ -98,21 +134,32 @@ class ParkedGet:
         "request",
     )
 
-    def __init__(self, transport: PollingTransport, request: EngineRequest, cors: Headers, reactor: Reactor) -> None:
+    def __init__(
+        self, transport: PollingTransport, request: EngineRequest, cors: Headers, reactor: Reactor, taken: Taken
+    ) -> None:
         self.request = request
         self._transport = transport
         self._cors = cors
         self._reactor = reactor
-        self._sock = take(request.environ, reactor).sock
+        self._sock = taken.sock
         self._unsent = memoryview(b"")
         self._answering = False
         self._done = False
         self._eof = False
         self._timer: Timer | None = None
-        self._watch = reactor.watch(self, reading=False)
+        try:
+            self._watch = reactor.watch(self, reading=False)
+        except OSError:  # the connection cannot go back
+            self._sock.close()
+            transport.session.close("transport error", abort=True)
+            raise
 
     def fileno(self) -> int:
         return self._sock.fileno()
+
+    @property
+    def unsent(self) -> int:
+        return len(self._unsent)
 
     def result(self) -> Hijacked:
         self._watch.resume()

@@ -1,4 +1,4 @@
-"""The long-polling transport: a GET waits for packets, a POST brings some; one of each at a time.
+"""The long-polling transport: a GET waits for packets, a POST (posts.py) brings some; one of each at a time.
 
 ``idle`` means that a GET waits and nothing has been given to it yet: then ``write`` hands it its answer.
 """
@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import Iterator
 
 from ..runtime import Reactor
+from .bodies import BodyWatch
 from .capacity import Capacity
-from .packet import CLOSE, NOOP, Packet, PacketError, decode_payload, encode_payload, to_utf8
-from .parked import Hijacked, WaitingGet, make_waiting
-from .request import BodyError, EngineRequest, Headers, Response
+from .packet import CLOSE, NOOP, Packet, PacketError, encode_payload, packets_of, to_utf8
+from .parked import Hijacked, Waiting, make_waiting
+from .posts import Posts
+from .request import NO_STORE, BodyError, EngineRequest, Headers, Response
 from .session import Session
-from .takeover import end_connection
 
 CLOSE_PACKET = Packet(CLOSE)
 NOOP_PACKET = Packet(NOOP)
@@ -24,7 +26,6 @@ NOOP_PACKET = Packet(NOOP)
 _LINGER = 30.0
 _LINGER_LEFT = 2.0
 
-_NO_STORE = ("Cache-Control", "no-store")
 PLAIN_TEXT = "text/plain; charset=UTF-8"
 BINARY = "application/octet-stream"
 
@@ -32,16 +33,17 @@ BINARY = "application/octet-stream"
 class PollingTransport:
     """See the module's text.
 
-    :param hold: how long a GET may wait, in seconds; heartbeats end it earlier as a rule.
+    :param hold: how long a request may wait in its thread, in seconds; heartbeats end a GET's earlier as a rule.
     :param threshold: bytes from which an answer is compressed; None for never.
     :param capacity: what bounds the waiting in the threads of the WSGI server.
     """
 
     __slots__ = (
+        "_answered",
         "_client_left",
         "_ended",
         "_getting",
-        "_posting",
+        "_posts",
         "_reactor",
         "_threshold",
         "_waiting",
@@ -54,7 +56,13 @@ class PollingTransport:
     name = "polling"
 
     def __init__(
-        self, session: Session, reactor: Reactor, hold: float, threshold: int | None, capacity: Capacity
+        self,
+        session: Session,
+        reactor: Reactor,
+        bodies: BodyWatch,
+        capacity: Capacity,
+        hold: float,
+        threshold: int | None,
     ) -> None:
         self.session = session
         self.idle = False
@@ -62,9 +70,10 @@ class PollingTransport:
         self.capacity = capacity
         self._reactor = reactor
         self._threshold = threshold
-        self._waiting: WaitingGet | None = None
+        self._posts = Posts(self, reactor, bodies)
+        self._waiting: Waiting | None = None
+        self._answered: Waiting | None = None  # the GET whose answer is on its way
         self._getting = False
-        self._posting = False
         self._client_left = False
         self._ended = False
 
@@ -90,12 +99,13 @@ class PollingTransport:
         if overlap:
             session.close("transport error", abort=True)
         if overlap or left:
-            return Response(400, [_NO_STORE])
+            return Response(400, [NO_STORE])
         if batch is not None:
+            session.let_in()
             return self._respond(request, self._last_words(batch))
-        return self._wait(make_waiting(self, request, cors, self._reactor))
+        return self._wait(make_waiting(self, request, cors, self._reactor, self._release_get))
 
-    def _wait(self, waiting: WaitingGet) -> Response | Hijacked:
+    def _wait(self, waiting: Waiting) -> Response | Hijacked:
         session = self.session
         with session.lock:  # once more, since making it took its time
             left = session.transport is not self
@@ -106,6 +116,7 @@ class PollingTransport:
             self.leave()
         elif batch is not None:
             self.write(self._last_words(batch))
+        session.let_in()
         return waiting.result()
 
     def _last_words(self, queued: list[Packet]) -> list[Packet]:
@@ -128,58 +139,36 @@ class PollingTransport:
         if waiting is not None:
             self._getting = False  # before the answer is out, since the client's next GET may be as quick
             waiting.answer(self._respond(waiting.request, packets))
+            self._answered = waiting if waiting.unsent else None
 
-    def release_get(self) -> None:
+    @property
+    def unsent(self) -> int:
+        return 0 if self._answered is None else self._answered.unsent
+
+    def _release_get(self) -> None:
         """The GET has waited long enough; if nobody else is answering it right now, it gets a noop."""
         with self.session.lock:
             claimed, self.idle = self.idle, False
         if claimed:
             self.write([NOOP_PACKET])
 
-    # -- POST ---------------------------------------------------------------------------------------------------
+    # -- POST (posts.py) ----------------------------------------------------------------------------------------
 
-    def post(self, request: EngineRequest, limit: int) -> Response:
-        """Take the packets of a body: all are decoded before the first is delivered."""
-        session = self.session
-        with session.lock:
-            overlap, self._posting = self._posting, True
-        if overlap:
-            session.close("transport error", abort=True)
-            return Response(400, [_NO_STORE])
-        try:
-            return self._post(request, limit)
-        finally:
-            self._posting = False
+    def post(self, request: EngineRequest, limit: int, cors: Headers) -> Response | Hijacked:
+        """Take the packets of a body of at most ``limit`` bytes; see :class:`Posts`."""
+        return self._posts.take(request, limit, cors)
 
-    def _post(self, request: EngineRequest, limit: int) -> Response:
-        session = self.session
-        try:
-            packets, failure = self._decode(request, request.read_body(limit))
-        except BodyError as error:
-            if error.reason is not None:
-                session.close(error.reason, abort=True)
-            if error.status == 413:
-                session.report_too_large("it is refused")
-            return Response(error.status, [_NO_STORE, *end_connection(request.environ)])
-        session.wait_readable()
-        for packet in packets:
-            if session.transport is not self:
-                break
-            if packet.type == CLOSE:
-                self._client_left = True
-                session.close("transport close")
-            else:
-                self._deliver(packet)
-        if failure is not None:
-            session.close("parse error", abort=True)
-        return Response(200, [("Content-Type", "text/html"), _NO_STORE], b"ok")
+    def client_leaves(self) -> None:
+        """The client has said goodbye."""
+        self._client_left = True
+        self.session.close("transport close")
 
     # -- payloads (protocol 3 has others: v3.py) ----------------------------------------------------------------
 
     def payload_response(self, request: EngineRequest, packets: list[Packet]) -> Response:
         """The answer that carries ``packets``, compressed when it is worth it and the client can read that."""
         body, content_type = self._encode(request, packets)
-        headers: Headers = [("Content-Type", content_type), _NO_STORE]
+        headers: Headers = [("Content-Type", content_type), NO_STORE]
         threshold = self._threshold
         if threshold is not None and len(body) >= threshold and any(packet.compress for packet in packets):
             accepted = request.environ.get("HTTP_ACCEPT_ENCODING", "")
@@ -195,19 +184,17 @@ class PollingTransport:
         """The body of an answer, and its content type."""
         return to_utf8(encode_payload(packets)), PLAIN_TEXT
 
-    def _decode(self, request: EngineRequest, body: bytes) -> tuple[list[Packet], PacketError | None]:
-        """The packets of a POST before the first bad one, and what is wrong with that.
+    def decode(self, request: EngineRequest, body: bytes) -> Iterator[Packet]:
+        """The packets of a POST, one by one; the iterator raises PacketError for what is none.
 
         :raises BodyError: the body is of a kind that the protocol does not have.
         """
         if is_binary(request):
             raise BodyError(400, "transport error")
-        try:
-            return decode_payload(body.decode())
-        except UnicodeDecodeError:
-            return [], PacketError("the payload is not UTF-8")
+        return _packets_in(body)
 
-    def _deliver(self, packet: Packet) -> None:
+    def deliver(self, packet: Packet) -> None:
+        """Give the session a packet from a POST."""
         self.session.receive(packet.data if type(packet.data) is bytes else packet.text())
 
     # -- the end ------------------------------------------------------------------------------------------------
@@ -221,16 +208,27 @@ class PollingTransport:
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             self._getting = False
-            waiting.answer(Response(400, [_NO_STORE]))
+            waiting.answer(Response(400, [NO_STORE]))
 
     def abort(self, code: int | None = None) -> None:
         self.session.closed(self)
 
     def pause(self) -> None:
-        """A paused session holds its POSTs back; see :meth:`Session.wait_readable`."""
+        """A paused session's POSTs wait by themselves."""
 
     def resume(self) -> None:
-        """See :meth:`pause`."""
+        """See :meth:`read_on`."""
+
+    def read_on(self) -> None:
+        self._posts.look()
+
+
+def _packets_in(body: bytes) -> Iterator[Packet]:
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        raise PacketError("the payload is not UTF-8") from None
+    yield from packets_of(text)
 
 
 def is_binary(request: EngineRequest) -> bool:

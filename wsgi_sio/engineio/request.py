@@ -39,6 +39,7 @@ _MESSAGES = (
 _MAX_FIELDS = 100
 _LENGTH = re.compile(r"[0-9]{1,15}")
 _JSON = ("Content-Type", "application/json")
+NO_STORE = ("Cache-Control", "no-store")
 
 
 class EngineError(Exception):

@@ -10,14 +10,17 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ..runtime import Event, Rank, Reactor, create_reactor, make_lock, threads_are_greenlets
+from .bodies import BodyWatch
 from .capacity import Capacity
 from .config import EngineConfig, Environ
+from .framed import Base64Session
 from .handshake import compose_accept
 from .heartbeat import Heartbeat
 from .origin import OriginPolicy
 from .packet import OPEN, Packet
 from .parked import Hijacked
 from .polling import PollingTransport
+from .reports import no_descriptors
 from .request import (
     BAD_REQUEST,
     FORBIDDEN,
@@ -30,7 +33,7 @@ from .request import (
     verify,
 )
 from .session import Session
-from .takeover import can_take, holds_thread, take
+from .takeover import Taken, can_take, holds_thread, take
 from .upgrade import Upgrade
 from .v3 import PollingTransportV3, SessionV3
 from .websocket import WebSocketTransport
@@ -49,6 +52,7 @@ class _Serving(NamedTuple):
     pid: int
     reactor: Reactor
     heartbeat: Heartbeat
+    bodies: BodyWatch
     capacity: Capacity
 
 
@@ -98,8 +102,9 @@ class EngineServer:
                     reactor = create_reactor(max_workers=config.max_workers)
                     reactor.tell_when_stuck()
                     heartbeat = Heartbeat(reactor, config.ping_interval, config.ping_timeout)
+                    bodies = BodyWatch(reactor, config.http_request_body_timeout)
                     capacity = Capacity(lambda: len(self.sessions), self.report)
-                    serving = self._serving = _Serving(os.getpid(), reactor, heartbeat, capacity)
+                    serving = self._serving = _Serving(os.getpid(), reactor, heartbeat, bodies, capacity)
                     self.sessions = {}
         return serving
 
@@ -154,13 +159,13 @@ class EngineServer:
         if request.method == "GET":
             return transport.get(request, cors)
         if request.method == "POST":
-            return transport.post(request, self.config.max_http_buffer_size)
+            return transport.post(request, self.config.max_http_buffer_size, cors)
         return Response(500)
 
     # -- a new session ------------------------------------------------------------------------------------------
 
     def _new_session(self, request: EngineRequest) -> Session:
-        kind = SessionV3 if request.protocol == 3 else Session
+        kind = SessionV3 if request.protocol == 3 else Base64Session if request.query.get("b64") else Session
         return kind(self, secrets.token_urlsafe(15), _keep(request.environ))
 
     def _open_polling(self, request: EngineRequest) -> Response:
@@ -168,7 +173,9 @@ class EngineServer:
         session = self._new_session(request)
         hold = config.ping_interval + config.ping_timeout
         kind = PollingTransportV3 if session.protocol == 3 else PollingTransport
-        session.transport = transport = kind(session, self.reactor, hold, config.http_compression, self.capacity)
+        serving = self._in_this_process()
+        transport = kind(session, serving.reactor, serving.bodies, serving.capacity, hold, config.http_compression)
+        session.transport = transport
         upgradable = config.allow_upgrades and "websocket" in config.transports and self._may_take(request.environ)
         self._admit(session)
         with session.lock:
@@ -182,7 +189,12 @@ class EngineServer:
         session = self._new_session(request)
         transport, early, held = self._accept(session, request, cors)
         session.transport = transport
-        self._admit(session)  # what it sends already waits in the outbox, since the transport is not idle yet
+        try:
+            self._admit(session)  # what it sends already waits in the outbox, since the transport is not idle yet
+        except BaseException:
+            session.close("transport error", abort=True)
+            transport.finish()
+            raise
         transport.write([self._open_packet(session, [])])
         transport.start(early)
         return Hijacked(held)
@@ -218,7 +230,7 @@ class EngineServer:
             if session.begin_upgrade(upgrade):
                 upgrade.start(early, self.config.upgrade_timeout)
                 return Hijacked(held)
-        candidate.finish()  # over, upgraded already, or being upgraded: the session is not affected
+        candidate.turn_away()  # over, upgraded already, or being upgraded: the session is not affected
         return Hijacked(held)
 
     def _accept(
@@ -232,23 +244,29 @@ class EngineServer:
                 " --threads does",
                 _NO_WEBSOCKET,
             )
+        accept = compose_accept(environ, cors)
         held = holds_thread(environ)
         if held and not self.capacity.occupy(environ):
-            raise EngineError(
-                BAD_REQUEST,
-                "no thread can be spared for a WebSocket over TLS; let a proxy end TLS",
-                _NO_WEBSOCKET,
-            )
+            raise EngineError(BAD_REQUEST, "no thread can be spared for a WebSocket over TLS", _NO_WEBSOCKET)
         try:
-            accept = compose_accept(environ, cors)
-            taken = take(environ, self.reactor)
-            transport = WebSocketTransport(session, taken.sock, self.reactor, self.config.max_http_buffer_size)
+            transport, taken = self._take(session, environ)
         except BaseException:
             if held:
                 self.capacity.leave()
             raise
         transport.send_accept(accept)
         return transport, taken.early, taken.held
+
+    def _take(self, session: Session, environ: Environ) -> tuple[WebSocketTransport, Taken]:
+        try:
+            taken = take(environ, self.reactor)
+        except OSError as error:
+            raise EngineError(BAD_REQUEST, no_descriptors(error)[1]) from None
+        try:
+            return WebSocketTransport(session, taken.sock, self.reactor, self.config.max_http_buffer_size), taken
+        except OSError:  # the connection cannot go back
+            taken.sock.close()
+            raise
 
     def _may_take(self, environ: Environ) -> bool:
         """Whether a WebSocket is possible at present."""

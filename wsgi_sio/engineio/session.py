@@ -4,21 +4,24 @@ Life: OPEN -> CLOSING (the application has been told; what was queued is still g
 
 Writing: whoever finds the transport idle takes it over (the "flush baton") and writes at once in its own thread,
 without blocking; whoever finds it busy appends to the outbox, which the writer empties before it lets go.  So packets
-leave in the order of ``send``, a batch stays together, and nobody ever waits for a slow client.  ``transport.idle``
-and the outbox are guarded by the session's lock, and an idle transport means an empty outbox.
+leave in the order of ``send``, a batch stays together, and no I/O thread ever waits for a slow client.
+``transport.idle`` and the outbox (outbox.py) are guarded by the session's lock, and an idle transport means an empty
+outbox.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from ..runtime import Event, Rank, Timer, make_lock
+from ..runtime import Rank, Timer, make_lock
 from ..websocket.frames import CloseCode
-from .config import Environ
-from .packet import MESSAGE, PING, Packet
+from .config import EngineConfig, Environ
+from .outbox import Outbox
+from .packet import MESSAGE, PING, Packet, PacketError, decode_packet
+from .reports import parse_error, slow_client, stuck_client, too_large
 
 if TYPE_CHECKING:
     from .server import EngineServer
@@ -27,9 +30,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("wsgi_sio.engineio")
 
 OPEN, CLOSING, CLOSED = range(3)
-
-# What a queued packet weighs beside its payload (bytes), so that a million tiny ones are not for free.
-_OVERHEAD = 256
 
 _PING = Packet(PING)
 
@@ -43,6 +43,10 @@ class Transport(Protocol):
     @property
     def linger(self) -> float:
         """How long a client may take to fetch what was sent before the end, in seconds."""
+
+    @property
+    def unsent(self) -> int:
+        """Bytes of what has been written that the client has not taken yet, as far as is known."""
 
     def write(self, packets: list[Packet]) -> None:
         """Send ``packets`` without blocking; the caller found the transport idle and marked it busy."""
@@ -58,6 +62,9 @@ class Transport(Protocol):
 
     def resume(self) -> None:
         """Read again."""
+
+    def read_on(self) -> None:
+        """The session takes packets again, or, having ended, never will: look after those that wait to be taken."""
 
 
 class Session:
@@ -75,9 +82,7 @@ class Session:
         "__weakref__",
         "_linger",
         "_outbox",
-        "_outbox_size",
         "_pauses",
-        "_readable",
         "_server",
         "_state",
         "_urgent",
@@ -104,12 +109,10 @@ class Session:
         self._server = server
         self.lock = make_lock(Rank.SESSION)
         self._state = OPEN
-        self._outbox: list[Packet] = []
-        self._outbox_size = 0
+        self._outbox = Outbox(server.config.max_outbox)
         self._pauses = 0
         self._urgent = 0
         self._linger: Timer | None = None
-        self._readable: Event | None = None
 
     @property
     def open(self) -> bool:
@@ -117,17 +120,23 @@ class Session:
         return self._state == OPEN
 
     @property
+    def config(self) -> EngineConfig:
+        """The options of its server."""
+        return self._server.config
+
+    @property
     def outbox_size(self) -> int:
         """Bytes of memory that wait for the client, apart from what the transport has already taken."""
-        return self._outbox_size
+        return self._outbox.size
 
     # -- outbound -----------------------------------------------------------------------------------------------
 
-    def send(self, packets: list[Packet], *, volatile: bool = False) -> bool:
+    def send(self, packets: list[Packet], *, volatile: bool = False, patient: bool = False) -> bool:
         """Send ``packets`` together, in order, without blocking; callable from anywhere.
 
         :param volatile: drop them unless the client can take them now (nothing is queued or being written; over
             polling: a GET waits).
+        :param patient: they are for this client alone, and the sender has called :meth:`wait_for_room`.
         :return: False when they were dropped: the session is over, or they were volatile.
         """
         with self.lock:
@@ -137,18 +146,18 @@ class Session:
             claimed = transport.idle
             if claimed:
                 transport.idle = False
-                slow = False
+                behind = False
             elif volatile:
                 return False
             else:
-                slow = self._queue_locked(packets)
+                behind = self._outbox.add(packets, patient)
         if claimed:
             transport.write(packets)
-        elif slow:
-            self._cut_off_slow()
+        elif behind:
+            self._fall_behind(patient)
         return True
 
-    def reserve(self, packets: list[Packet]) -> Callable[[], None]:
+    def reserve(self, packets: list[Packet], *, patient: bool = False) -> Callable[[], None]:
         """The first half of :meth:`send`, for whoever holds a lock: it settles only the place of ``packets``.
 
         :return: the second half, which has to be called soon, without a lock held.
@@ -160,26 +169,71 @@ class Session:
             if transport.idle:
                 transport.idle = False
                 return partial(transport.write, packets)
-            return self._cut_off_slow if self._queue_locked(packets) else _ignore
+            behind = self._outbox.add(packets, patient)
+        return partial(self._fall_behind, patient) if behind else _ignore
 
-    def _cut_off_slow(self) -> None:
-        self._server.report("slow client", f"over max_outbox={self._server.config.max_outbox} bytes wait for it")
+    def _fall_behind(self, patient: bool) -> None:
+        """Too much waits for the client: it is given up, unless who has sent that is held back, and can be."""
+        if not (patient and self._server.reactor.may_wait()):
+            self._give_up_on(*slow_client(self.config))
+
+    def _give_up_on(self, kind: str, text: str) -> None:
+        self.report(kind, text)
         self.close("transport error", abort=True)
+
+    def wait_for_room(self) -> None:
+        """Hold back who is about to send to this client alone, while that is far behind but goes on taking data.
+
+        A client that takes nothing for ``ping_timeout`` seconds is given up. I/O threads are not held back, and neither
+        is anybody while less than half of ``max_outbox`` bytes wait.
+        """
+        if self._outbox.crowded:
+            self._wait_for_room()
+
+    def _wait_for_room(self) -> None:
+        reactor, patience = self._server.reactor, self.config.ping_timeout
+        if not reactor.may_wait():
+            return
+        turn = reactor.event()
+        with self.lock:
+            if self._state != OPEN or not self._outbox.crowded:
+                return
+            self._outbox.waiting += (turn,)
+        before = self._progress()
+        while not reactor.wait(turn, patience):
+            now = self._progress()
+            if now == before:
+                self._give_up_on(*stuck_client(self.config))
+                return
+            before = now
+
+    def _progress(self) -> tuple[object, ...]:
+        """Something that changes as the client takes data."""
+        transport = self.transport
+        return self._outbox.taken, transport, transport.unsent
+
+    def let_in(self) -> None:
+        """The client has taken something: the next one that waits for that may send, if there is room now."""
+        with self.lock:
+            turns = () if self._outbox.crowded else self._outbox.let_out(1)
+        for turn in turns:
+            turn.set()
 
     def send_message(self, data: str | bytes) -> bool:
         """Send one message; see :meth:`send`."""
         return self.send([Packet(MESSAGE, data)])
 
     def ping(self) -> None:
-        """Ask for a sign of life; see heartbeat.py."""
-        self.send([_PING])
-
-    def _queue_locked(self, packets: Sequence[Packet]) -> bool:
-        """Append to the outbox; True when the client is too far behind."""
-        size = sum([packet.size + _OVERHEAD for packet in packets])
-        self._outbox += packets
-        self._outbox_size += size
-        return self._outbox_size > self._server.config.max_outbox
+        """Ask for a sign of life (see heartbeat.py), before whatever waits: the client's time has begun."""
+        with self.lock:
+            if self._state != OPEN:
+                return
+            transport = self.transport
+            claimed, transport.idle = transport.idle, False
+            if not claimed:
+                self._outbox.put_first(_PING)
+        if claimed:
+            transport.write([_PING])
 
     def next_batch(self, transport: Transport, limit: int) -> list[Packet] | None:
         """For the writer of ``transport``: the next packets, about ``limit`` bytes of them.
@@ -190,26 +244,18 @@ class Session:
         with self.lock:
             outbox = self._outbox
             # In one step: a signal handler that emits must find the transport busy or the outbox looked after.
-            idle = transport.idle = not outbox and self._state == OPEN
-            if idle:
-                return None
-            if not outbox:
-                return outbox
-            if self._outbox_size <= limit:
-                self._outbox = []
-                self._outbox_size = 0
-                return outbox
-            count = size = 0
-            while size < limit and count < len(outbox):
-                size += outbox[count].size + _OVERHEAD
-                count += 1
-            self._outbox = outbox[count:]
-            self._outbox_size -= size
-            return outbox[:count]
+            idle = transport.idle = not outbox.packets and self._state == OPEN
+            batch = None if idle else outbox.take(limit)
+        if outbox.waiting:
+            self.let_in()
+        return batch
 
     def take_locked(self) -> list[Packet] | None:
-        """For a GET: all that is queued, or None when it has to wait; the caller holds the lock."""
-        queued, self._outbox, self._outbox_size = self._outbox, [], 0
+        """For a GET: all that is queued, or None when it has to wait; the caller holds the lock.
+
+        :meth:`let_in` is to be called after unlocking.
+        """
+        queued = self._outbox.take_all()
         return queued if queued or self._state != OPEN else None
 
     # -- inbound ------------------------------------------------------------------------------------------------
@@ -232,8 +278,22 @@ class Session:
             self.close("transport close", abort=True)
         elif kind == "2":  # only the server pings in protocol 4
             self.close("transport error", abort=True)
-        elif kind not in ("0", "5", "6") or not kind:
-            self.close("parse error", abort=True)
+        else:
+            self._receive_rarity(data)
+
+    def _receive_rarity(self, data: str | bytes) -> None:
+        try:
+            packet = decode_packet(data)
+        except PacketError as error:
+            self.parse_error(str(error))
+            return
+        if packet.type == MESSAGE:  # bytes as base64
+            self.receive(packet.data)  # type: ignore[arg-type]  # it always has some
+
+    def parse_error(self, what: str) -> None:
+        """The client has sent what is no packet, which ends the session."""
+        self.report(*parse_error(what))
+        self.close("parse error", abort=True)
 
     def _extend_patience(self) -> None:
         if self.pong_awaited:
@@ -266,21 +326,12 @@ class Session:
                 return
             # Under the lock, against the rule, lest two changes overtake each other; it only flips a flag of epoll.
             if after:
-                self._readable = self._server.reactor.event()
                 self.transport.pause()
             else:
-                readable, self._readable = self._readable, None
                 self.transport.resume()
         if not after:
-            if readable is not None:
-                readable.set()
             self._server.heartbeat.start(self)
-
-    def wait_readable(self) -> None:
-        """Block while the session is paused: for a transport that pushes packets in, such as a POST."""
-        readable = self._readable
-        if readable is not None:
-            readable.wait()
+            self.transport.read_on()
 
     # -- the end ------------------------------------------------------------------------------------------------
 
@@ -297,17 +348,16 @@ class Session:
                 return False
             self._state = CLOSING
             if abort:
-                self._outbox = []
-                self._outbox_size = 0
+                self._outbox.take_all()
             transport = self.transport
             claimed = transport.idle
             transport.idle = False
-            readable, self._readable = self._readable, None
+            held_back = self._outbox.let_out()
         self._server.heartbeat.stop(self)
         if code == CloseCode.MESSAGE_TOO_BIG and reason == "transport error":
-            self.report_too_large("the connection is closed")
-        if readable is not None:
-            readable.set()
+            self.report(*too_large(self.config, "the connection is closed"))
+        for turn in held_back:
+            turn.set()
         if claimed:
             transport.finish(code)
         elif abort:
@@ -316,20 +366,16 @@ class Session:
             self._linger = self._server.reactor.call_later(transport.linger, self._give_up)
         if transport.name == "websocket":  # no request will ask for it
             self._server.forget(self)
+        transport.read_on()
         self._tell(self.on_close, reason)
         return True
 
     def _give_up(self) -> None:
         self.transport.abort()  # the present one: an upgrade may have changed it
 
-    def report_too_large(self, consequence: str) -> None:
-        """Tell the log that the client has sent more than is taken."""
-        limit = self._server.config.max_http_buffer_size
-        self._server.report(
-            "too large a message",
-            f"a client sent more than max_http_buffer_size={limit} bytes at once, so {consequence}; raise it, or have"
-            " clients send large data in pieces",
-        )
+    def report(self, kind: str, text: str) -> None:
+        """See :meth:`EngineServer.report`."""
+        self._server.report(kind, text)
 
     def closed(self, transport: Transport) -> None:
         """``transport`` has ended; if it is the session's present one, nothing can reach the client any more."""
@@ -380,9 +426,8 @@ class Session:
             self.transport = transport
             self.upgrade = None
             closing = self._state == CLOSING
-            transport.idle = not self._outbox and not closing
-            batch, self._outbox = self._outbox, []
-            self._outbox_size = 0
+            batch = self._outbox.take_all()
+            transport.idle = not batch and not closing
             paused = self.paused
         if paused:
             transport.pause()
@@ -390,6 +435,7 @@ class Session:
             transport.write(batch)
         elif closing:
             transport.finish()
+        self.let_in()
         return True
 
 

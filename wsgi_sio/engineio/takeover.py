@@ -20,6 +20,7 @@ import errno
 import os
 import socket
 import ssl
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -76,9 +77,14 @@ def _usable(sock: Any) -> Any | None:
     return None
 
 
+def own_socket(environ: Environ) -> Any | None:
+    """The socket of a request that has its connection to itself, hence not by HTTP/2; None where there is none."""
+    return find_socket(environ) if environ.get("SERVER_PROTOCOL", "HTTP/1.1").startswith("HTTP/1") else None
+
+
 def can_take(environ: Environ) -> bool:
     """Whether a WebSocket is possible on this server: its socket can be reached."""
-    return environ.get("SERVER_PROTOCOL", "HTTP/1.1").startswith("HTTP/1") and find_socket(environ) is not None
+    return own_socket(environ) is not None
 
 
 def holds_thread(environ: Environ) -> bool:
@@ -88,9 +94,9 @@ def holds_thread(environ: Environ) -> bool:
 
 def can_move(environ: Environ) -> bool:
     """Whether a waiting request would block a thread that it need not block: its connection can be taken away."""
-    if threads_are_greenlets() or not environ.get("SERVER_PROTOCOL", "HTTP/1.1").startswith("HTTP/1"):
+    if threads_are_greenlets():
         return False
-    sock = find_socket(environ)
+    sock = own_socket(environ)
     return sock is not None and not _is_tls(sock)
 
 
@@ -104,14 +110,18 @@ def end_connection(environ: Environ) -> list[tuple[str, str]]:
 
 
 def take(environ: Environ, reactor: Reactor) -> Taken:
-    """Take the client's connection from the server; the caller has checked :func:`can_take`."""
+    """Take the client's connection from the server; the caller has checked :func:`can_take`.
+
+    :raises OSError: there is no descriptor left; the connection is the server's, as before.
+    """
     server_sock = find_socket(environ)
     assert server_sock is not None
     early = _read_ahead(environ, server_sock)
     if _is_tls(server_sock):
         held = reactor.event()
         return Taken(HeldTLSSocket(server_sock, held), early, held)
-    fd = _swap_greenlet(server_sock) if hasattr(server_sock, "_sock") else _swap_thread(server_sock)
+    with closing(_dead_socket()) as dead:  # first, since it may fail while nothing has been moved
+        fd = _swap_greenlet(server_sock, dead) if hasattr(server_sock, "_sock") else _swap_thread(server_sock, dead)
     sock = _socket.socket(fileno=fd)
     sock.setblocking(False)
     try:
@@ -131,18 +141,15 @@ def _dead_socket() -> _socket.socket:
     return dead
 
 
-def _swap_thread(server_sock: Any) -> int:
+def _swap_thread(server_sock: Any, dead: _socket.socket) -> int:
     fd = os.dup(server_sock.fileno())
-    dead = _dead_socket()
     os.dup2(dead.fileno(), server_sock.fileno(), inheritable=False)
-    dead.close()
     return fd
 
 
-def _swap_greenlet(server_sock: Any) -> int:
+def _swap_greenlet(server_sock: Any, dead: _socket.socket) -> int:
     inner = server_sock._sock  # gevent's socket wraps one of the C class
     fd: int = inner.detach()
-    dead = _dead_socket()
     inner.__init__(dead.family, dead.type, dead.proto, dead.detach())
     return fd
 

@@ -58,7 +58,7 @@ class Upgrade:
             if self._session.switch(self, self._candidate):
                 self._polling.leave()
             else:
-                self._candidate.finish()
+                self._candidate.turn_away()
         else:
             self.cancel()
 

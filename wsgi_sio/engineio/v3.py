@@ -2,25 +2,26 @@
 
 The client pings and the server answers; binary messages and polling payloads look different (packet_v3.py); and polling
 may be JSONP, by script elements, for browsers without CORS. Text on a WebSocket is the same in both protocols, so what
-is broadcast shares its frames; a binary message gets its own as it is sent, and the transports need not know.
+is broadcast shares its frames; a binary message gets its own (framed.py).
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from ..websocket.frames import BINARY, TEXT, encode_frame
 from .config import Environ
+from .framed import FramedSession
 from .packet import CLOSE, MESSAGE, PING, PONG, Packet, PacketError, to_utf8
-from .packet_v3 import decode_packet_v3, decode_payload_v3, encode_packet_v3, encode_payload_v3
+from .packet_v3 import decode_packet_v3, encode_packet_v3, encode_payload_v3, packets_of_v3
 from .polling import BINARY as BINARY_CONTENT
 from .polling import PLAIN_TEXT, PollingTransport, is_binary
 from .request import EngineRequest, parse_query
-from .session import OPEN, Session
+from .session import OPEN
 
 if TYPE_CHECKING:
     from .server import EngineServer
@@ -31,7 +32,7 @@ _not_digits = re.compile("[^0-9]")
 _escaped_newline = re.compile(r"(\\)?\\n")
 
 
-class SessionV3(Session):
+class SessionV3(FramedSession):
     """A client that speaks protocol 3.
 
     :ivar binary: whether it takes bytes as they are, and not in base64; its handshake tells, once and for all.
@@ -46,20 +47,9 @@ class SessionV3(Session):
         query = parse_query(environ.get("QUERY_STRING", ""))
         self.binary = not query.get("b64") and "j" not in query
 
-    def send(self, packets: list[Packet], *, volatile: bool = False) -> bool:
-        return super().send(self._framed(packets), volatile=volatile)
-
-    def reserve(self, packets: list[Packet]) -> Callable[[], None]:
-        return super().reserve(self._framed(packets))
-
-    def _framed(self, packets: list[Packet]) -> list[Packet]:
-        """Copies of the binary packets with a frame of this protocol; the others may be shared with protocol 4."""
-        return [self._frame(packet) if type(packet.data) is bytes else packet for packet in packets]
-
-    def _frame(self, packet: Packet) -> Packet:
+    def _frame(self, packet: Packet) -> bytes:
         message = encode_packet_v3(packet, self.binary)
-        frame = encode_frame(TEXT, message.encode()) if isinstance(message, str) else encode_frame(BINARY, message)
-        return Packet(packet.type, packet.data, packet.compress, frame)
+        return encode_frame(TEXT, message.encode()) if isinstance(message, str) else encode_frame(BINARY, message)
 
     def ping(self) -> None:
         """The client pings; the heartbeat only waits for that."""
@@ -67,8 +57,8 @@ class SessionV3(Session):
     def receive(self, data: str | bytes) -> None:
         try:
             packet = decode_packet_v3(data)
-        except PacketError:
-            self.close("parse error", abort=True)
+        except PacketError as error:
+            self.parse_error(str(error))
         else:
             self.take(packet)
 
@@ -104,17 +94,20 @@ class PollingTransportV3(PollingTransport):
             payload = f"___eio[{_not_digits.sub('', jsonp)}]({json.dumps(payload)});"
         return to_utf8(payload), PLAIN_TEXT
 
-    def _decode(self, request: EngineRequest, body: bytes) -> tuple[list[Packet], PacketError | None]:
-        if is_binary(request):
-            return decode_payload_v3(body)
-        try:
-            text = body.decode()
-            return decode_payload_v3(_from_form(text) if "j" in request.query else text)
-        except ValueError:
-            return [], PacketError("the payload is not UTF-8, or no form")
+    def decode(self, request: EngineRequest, body: bytes) -> Iterator[Packet]:
+        return packets_of_v3(body) if is_binary(request) else _packets_in(body, form="j" in request.query)
 
-    def _deliver(self, packet: Packet) -> None:
+    def deliver(self, packet: Packet) -> None:
         self.session.take(packet)
+
+
+def _packets_in(body: bytes, form: bool) -> Iterator[Packet]:
+    try:
+        text = body.decode()
+        payload = _from_form(text) if form else text
+    except ValueError:
+        raise PacketError("the payload is not UTF-8, or no form") from None
+    yield from packets_of_v3(payload)
 
 
 def _from_form(body: str) -> str:

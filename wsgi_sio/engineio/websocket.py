@@ -49,6 +49,19 @@ class Carried(Owner, Protocol):
     def closed(self, transport: Any) -> None: ...
 
 
+class _Nobody:
+    """Owns a WebSocket that has been turned away."""
+
+    def receive(self, data: str | bytes) -> None:
+        """It is not read any more."""
+
+    def close(self, reason: str, *, abort: bool = False, code: int | None = None) -> bool:
+        return False
+
+
+_NOBODY = _Nobody()
+
+
 class WebSocketTransport:
     """See the module's text; the client's end differs in its masks."""
 
@@ -95,6 +108,11 @@ class WebSocketTransport:
 
     def fileno(self) -> int:
         return self._sock.fileno()
+
+    @property
+    def unsent(self) -> int:
+        unsent = self._unsent
+        return 0 if unsent is None else len(unsent)
 
     def mask(self) -> bytes | None:
         """What the next frame is masked with."""
@@ -157,6 +175,9 @@ class WebSocketTransport:
     def resume(self) -> None:
         self._watch.resume()
 
+    def read_on(self) -> None:
+        """What waits to be read waits in the kernel."""
+
     # -- writing (by the holder of the baton) -------------------------------------------------------------------
 
     def write(self, packets: list[Packet]) -> None:
@@ -218,6 +239,11 @@ class WebSocketTransport:
             data = self.encode(batch)
 
     # -- the end ------------------------------------------------------------------------------------------------
+
+    def turn_away(self) -> None:
+        """End a WebSocket that no session wants: neither what it brings nor its end is a session's business."""
+        self.owner = _NOBODY
+        self.finish()
 
     def finish(self, code: int | None = None) -> None:
         with self.session.lock:

@@ -18,7 +18,7 @@ from gevent.hub import get_hub
 from greenlet import getcurrent, greenlet
 
 from .hub_watch import HubWatch
-from .reactor import Event, Reactor, Task, Timer, Watched
+from .reactor import Event, Places, Reactor, Task, Timer, Watched
 
 logger = logging.getLogger("wsgi_sio.runtime")
 
@@ -35,7 +35,7 @@ class GreenletReactor(Reactor):
         self._hub = get_hub()
         self._loop = self._hub.loop
         self._thread = _native_thread_id()
-        self._max_workers = max_workers
+        self._places = Places(max_workers)
         self._workers: set[greenlet] = set()
         self._all_gone = gevent.event.Event()
         self._idle: list[greenlet] = []
@@ -66,6 +66,22 @@ class GreenletReactor(Reactor):
 
     def event(self) -> Event:
         return gevent.event.Event()  # type: ignore[return-value]  # its wait() is overloaded, to the same effect
+
+    def wait(self, event: Event, timeout: float | None = None) -> bool:
+        if not self.may_wait():
+            raise RuntimeError("gevent's hub must not wait")
+        if event.is_set() or getcurrent() not in self._workers:
+            return event.wait(timeout)
+        self._places.wait(1)
+        if self._backlog:
+            self._loop.run_callback(self._catch_up)
+        try:
+            return event.wait(timeout)
+        finally:
+            self._places.wait(-1)
+
+    def may_wait(self) -> bool:
+        return getcurrent() is not self._hub
 
     def tell_when_stuck(self) -> None:
         self._hub_watch = HubWatch(self._loop, self._thread)
@@ -110,15 +126,20 @@ class GreenletReactor(Reactor):
         """In the hub: give ``job`` to a worker and come back when it ends or first waits."""
         if self._closed:
             return
-        if self._idle:
+        if len(self._workers) - len(self._idle) >= self._places.count:
+            self._backlog.append(job)
+        elif self._idle:
             self._idle.pop().switch(job)
-        elif len(self._workers) < self._max_workers:
+        else:
             worker = greenlet(self._work, self._hub)
             self._workers.add(worker)
             worker.switch()  # with the job as an argument, the greenlet would keep that for as long as it lives
             worker.switch(job)
-        else:
-            self._backlog.append(job)
+
+    def _catch_up(self) -> None:
+        """In the hub: there are more places than there were, so begin what has waited."""
+        while self._backlog and len(self._workers) - len(self._idle) < self._places.count:
+            self._start(self._backlog.popleft())
 
     def _work(self) -> None:
         me = getcurrent()
@@ -129,7 +150,8 @@ class GreenletReactor(Reactor):
                     job()
                 except (Exception, gevent.Timeout):  # a time-out that the handler has let escape
                     logger.exception("a job failed")
-                if self._backlog:
+                stood_in = len(self._workers) - len(self._idle) > self._places.count  # for one that waited
+                if self._backlog and not stood_in:
                     job = self._backlog.popleft()
                 elif not self._closed:
                     del job  # an idle worker must not keep its last client alive

@@ -1,7 +1,7 @@
 """What the layers above may ask of the world they run in; threads.py and greenlets.py answer it.
 
 The rules for callbacks: ``on_readable``, ``on_writable`` and timers run on an I/O thread (or gevent's hub), so they
-must not block; jobs given to :meth:`Reactor.submit` may.
+must not block; jobs given to :meth:`Reactor.submit` may, best by :meth:`Reactor.wait`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Protocol
+
+# For how many waiting jobs others may run in their place, as a multiple of ``max_workers``.
+_STAND_INS = 4
 
 
 class Watched(Protocol):
@@ -90,7 +93,26 @@ class Reactor(ABC):
 
     @abstractmethod
     def event(self) -> Event:
-        """Make an event that may be waited for by a worker and set from anywhere."""
+        """Make an event that may be waited for by a worker and set from anywhere.
+
+        Under gevent one native thread's greenlets can wait for it at a time.
+        """
+
+    @abstractmethod
+    def wait(self, event: Event, timeout: float | None = None) -> bool:
+        """Block until ``event`` is set, for up to ``timeout`` seconds (None: for ever); from any thread or greenlet.
+
+        A worker that waits here does not count as one of ``max_workers``: meanwhile another may run jobs in its place.
+        That holds for up to four times ``max_workers`` that wait; those that come back are not held up, so for a while
+        more than ``max_workers`` may run.
+
+        :return: whether it is set.
+        :raises RuntimeError: the caller must not wait; see :meth:`may_wait`.
+        """
+
+    @abstractmethod
+    def may_wait(self) -> bool:
+        """Whether the caller may block: not in the middle of reading or writing, in a timer, or in gevent's hub."""
 
     @abstractmethod
     def tell_when_stuck(self) -> None:
@@ -117,3 +139,22 @@ class Reactor(ABC):
         thread = threading.Thread(target=target, args=args, kwargs=kwargs, daemon=True, name="wsgi_sio-task")
         thread.start()
         return thread
+
+
+class Places:
+    """How many jobs may be in hand at once: ``max_workers``, and one more for each that waits, within a bound.
+
+    Guarded by whoever uses it.
+    """
+
+    __slots__ = ("_max_workers", "_waiting", "count")
+
+    def __init__(self, max_workers: int) -> None:
+        self._max_workers = max_workers
+        self._waiting = 0
+        self.count = max_workers
+
+    def wait(self, change: int) -> None:
+        """One of the jobs begins (1) or ceases (-1) to wait."""
+        self._waiting += change
+        self.count = self._max_workers + min(self._waiting, _STAND_INS * self._max_workers)

@@ -3,7 +3,8 @@
 * One thread can do everything while handlers are short, so a busy server does not fight over the GIL.
 * The clock thread watches it: when every thread has been inside handlers since the last tick, one more is started.
 * At most ``max_workers`` threads run handlers; one more may only poll, so heartbeats, acks and closes are always read
-  (a handler that waits for an ack cannot lock the server up).
+  (a handler that waits for an ack cannot lock the server up).  One that waits in :meth:`wait` lets another run
+  meanwhile, within a bound.
 * Threads are made on first use, hence after a fork, and leave when they have been idle.
 """
 
@@ -19,7 +20,7 @@ from time import monotonic
 from .clock import QueuedTimer, TimerQueue
 from .locks import Alarm, Rank, make_lock
 from .pollers import READ, make_poller
-from .reactor import Event, Reactor, Watched
+from .reactor import Event, Places, Reactor, Watched
 from .thread_watch import ThreadWatch
 
 logger = logging.getLogger("wsgi_sio.runtime")
@@ -38,17 +39,24 @@ _TICKS_BEFORE_REST = 100
 Job = Callable[[], None]
 
 
+class _OfThread(threading.local):
+    """What a reactor knows of the present thread."""
+
+    batch: list[Job] | None = None  # in the middle of reading or writing: the jobs that come of it
+    keeps_time = False
+
+
 class ThreadReactor(Reactor):
     """See the module's text."""
 
     def __init__(self, *, max_workers: int = 64) -> None:
-        self._max_workers = max_workers
+        self._places = Places(max_workers)
         self._poller = make_poller()
         self._watches: dict[int, ThreadWatch] = {}
         self._backlog: deque[Job] = deque()
         self._timers = TimerQueue()
         self._lock = make_lock(Rank.LEAF)
-        self._local = threading.local()
+        self._local = _OfThread()
         self._clock_wake = Alarm()
         self._clock_running = False
         self._clock_resting = True
@@ -84,7 +92,7 @@ class ThreadReactor(Reactor):
         return timer
 
     def submit(self, job: Job) -> None:
-        batch: list[Job] | None = getattr(self._local, "batch", None)
+        batch = self._local.batch
         if batch is not None:  # an I/O thread in the middle of reading: it runs the job itself right after
             batch.append(job)
             return
@@ -92,6 +100,28 @@ class ThreadReactor(Reactor):
 
     def event(self) -> Event:
         return threading.Event()
+
+    def wait(self, event: Event, timeout: float | None = None) -> bool:
+        if not self.may_wait():
+            raise RuntimeError("a thread that reads, writes or keeps the time for all must not wait")
+        if event.is_set() or not self.inside():
+            return event.wait(timeout)
+        with self._lock:
+            self._places.wait(1)
+            alone = self._busy >= self._threads
+        if alone:  # let there be one that reads what is waited for, without waiting for the clock to notice
+            self._grow()
+        elif self._backlog:
+            self._nudge()
+        try:
+            return event.wait(timeout)
+        finally:
+            with self._lock:
+                self._places.wait(-1)
+
+    def may_wait(self) -> bool:
+        local = self._local
+        return local.batch is None and not local.keeps_time
 
     def close(self) -> None:
         with self._lock:
@@ -134,7 +164,7 @@ class ThreadReactor(Reactor):
 
     def _grow(self) -> None:
         with self._lock:
-            if self._closed or self._threads > self._max_workers:
+            if self._closed or self._threads > self._places.count:
                 return
             self._threads += 1
         self._start_thread(self._run, "wsgi_sio-io")
@@ -145,11 +175,11 @@ class ThreadReactor(Reactor):
             self._progress += 1
             # Turn about, so that jobs which beget jobs cannot keep us from reading; and the one thread that may run
             # none (all others being in handlers) must not touch the backlog.
-            if polled and self._backlog and self._busy < self._max_workers:
+            if polled and self._backlog and self._busy < self._places.count:
                 polled = False
                 self._run_backlog()
                 continue
-            ready = self._poller.wait(0 if self._backlog and self._busy < self._max_workers else _IDLE)
+            ready = self._poller.wait(0 if self._backlog and self._busy < self._places.count else _IDLE)
             polled = True
             if ready is not None:
                 self._dispatch(ready)
@@ -193,7 +223,7 @@ class ThreadReactor(Reactor):
 
     def _run_job(self, job: Job) -> None:
         with self._lock:
-            allowed = self._busy < self._max_workers
+            allowed = self._busy < self._places.count
             if allowed:
                 self._busy += 1
                 rested, self._clock_resting = self._clock_resting, False
@@ -265,6 +295,7 @@ class ThreadReactor(Reactor):
 
     def _run_clock(self) -> None:
         seen = idle_ticks = 0
+        self._local.keeps_time = True
         while not self._closed:
             self._clock_wake.wait(self._clock_sleep())
             self._run_timers()
@@ -278,7 +309,7 @@ class ThreadReactor(Reactor):
                     self._clock_resting = self._busy == 0
 
     def _look_for_a_jam(self) -> None:
-        if self._busy < self._max_workers or not self._backlog:
+        if self._busy < self._places.count or not self._backlog:
             self._stuck_since = None
         elif self._stuck_since is None:
             self._stuck_since = monotonic()
@@ -287,7 +318,7 @@ class ThreadReactor(Reactor):
             logger.warning(
                 "all %d workers have been in handlers for %g s, and %d jobs wait: raise max_workers=, or do long work"
                 " with start_background_task()",
-                self._max_workers,
+                self._busy,
                 _JAM,
                 len(self._backlog),
             )

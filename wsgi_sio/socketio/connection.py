@@ -65,6 +65,12 @@ class Connection:
         """Send a packet with its attachments in one piece; False when the client has gone."""
         return self.session.send(self._server.encode(packet))
 
+    def acknowledge(self, packet: Packet) -> bool:
+        """Likewise, held back as who emits to one client is; see :meth:`Socket.emit`."""
+        batch = self._server.encode(packet)
+        self.session.wait_for_room()
+        return self.session.send(batch, patient=True)
+
     # -- receiving (on an I/O thread, one call at a time) -------------------------------------------------------
 
     def _on_message(self, data: str | bytes) -> None:

@@ -106,7 +106,10 @@ class Socket(Targets, Sends, Listens, ListensToAny):
     # -- sending ------------------------------------------------------------------------------------------------
 
     def emit(self, event: str, *args: Any, callback: Callable[..., Any] | None = None) -> bool:
-        """Send an event to this client; callable from any thread, never waits for the client.
+        """Send an event to this client; callable from any thread.
+
+        In a handler, a background task or a view it waits while half of ``max_outbox`` or more waits for the client, as
+        long as that goes on taking data; a client that takes nothing for ``ping_timeout`` is closed as slow.
 
         :param args: JSON values and bytes, nested as you like.
         :param callback: called with the client's acknowledgement, in order with its events; see :meth:`timeout` for
@@ -133,7 +136,7 @@ class Socket(Targets, Sends, Listens, ListensToAny):
         self.expect_ack(ack_id, waiter)
         self.conn.session.expect_answer(1)
         try:
-            self.deliver([event, *args], batch, False)
+            self.deliver([event, *args], batch, False, patient=True)
             return waiter.wait(timeout)
         finally:
             self.conn.session.expect_answer(-1)
@@ -152,22 +155,33 @@ class Socket(Targets, Sends, Listens, ListensToAny):
         if callback is not None and ack_id is not None:
             ack = CallbackAck(callback, self._mailbox.put, with_error=options.timeout is not None)
             self.expect_ack(ack_id, ack, options.timeout)
-        return self.deliver(packet.data, batch, options.volatile)
+        return self.deliver(packet.data, batch, options.volatile, patient=True)
 
-    def deliver(self, data: list[Any], batch: list[Any], volatile: bool) -> bool:
+    def deliver(self, data: list[Any], batch: list[Any], volatile: bool, patient: bool = False) -> bool:
         """Send an encoded event; False when the client has gone, or could not take a volatile one.
 
         :param data: what was encoded: the event's name and arguments, for the listeners.
+        :param patient: it is for this client alone, so the sender may be held back.
         """
         if self._state == DISCONNECTED:
             return False
         if self._outgoing:
             self._tell(self._outgoing, data)
-        return self.conn.session.send(batch, volatile=volatile)
+        session = self.conn.session
+        if patient and not volatile:
+            session.wait_for_room()
+        return session.send(batch, volatile=volatile, patient=patient)
 
-    def reserve(self, batch: list[Any]) -> Callable[[], None]:
-        """Give an encoded event its place in the order of what this client gets; calling the result sends it."""
-        return self.conn.session.reserve(batch)
+    def reserve(self, batch: list[Any], patient: bool = False) -> Callable[[], None]:
+        """Give an encoded event its place in the order of what this client gets; calling the result sends it.
+
+        :param patient: it is for this client alone, and :meth:`wait_for_room` has been called.
+        """
+        return self.conn.session.reserve(batch, patient=patient)
+
+    def wait_for_room(self) -> None:
+        """Hold back who is about to send to this client alone; see :meth:`emit`."""
+        self.conn.session.wait_for_room()
 
     def tell_outgoing(self, data: list[Any]) -> None:
         """Tell the listeners to everything that goes out."""
@@ -298,7 +312,7 @@ class Socket(Targets, Sends, Listens, ListensToAny):
         if packet.id is not None and result is not NO_ACK:
             args = [] if result is None else list(result) if isinstance(result, tuple) else [result]
             try:
-                self.conn.send_packet(Packet(ACK, self.nsp.name, args, packet.id))
+                self.conn.acknowledge(Packet(ACK, self.nsp.name, args, packet.id))
             except (TypeError, ValueError):
                 logger.exception("what the handler of %r returned cannot be sent to %r", data[0], self)
 

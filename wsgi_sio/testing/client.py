@@ -100,7 +100,8 @@ class TestClient:
         self.session = self._server.engine.sessions[
             self._open(http or HTTPClient(app, use_cookies=False), query_string, headers)
         ]
-        if not put_in_place(MemoryTransport(self.session, self._on_packet, self._on_end), self._reactor):
+        self._transport = MemoryTransport(self.session, self._reactor, self._on_packet, self._on_end)
+        if not put_in_place(self._transport, self._reactor):
             raise ConnectionFailed("the server closed the connection at once")
 
     def _open(self, http: HTTP, query_string: str | Mapping[str, str], headers: Any) -> str:
@@ -286,7 +287,7 @@ class TestClient:
 
     def _feed(self, messages: list[str | bytes]) -> None:
         for message in messages:
-            self.session.wait_readable()
+            self._transport.wait_readable()
             self.session.receive(message)
 
     def _leave(self, namespace: str) -> None:

@@ -26,9 +26,14 @@ class MemoryTransport:
 
     name = "websocket"
     linger = 5.0
+    unsent = 0
 
-    def __init__(self, session: Session, deliver: Callable[[Packet], None], ended: Callable[[], None]) -> None:
+    def __init__(
+        self, session: Session, reactor: Reactor, deliver: Callable[[Packet], None], ended: Callable[[], None]
+    ) -> None:
         self.session = session
+        self._readable = reactor.event()
+        self._readable.set()
         self.idle = False
         self.owner: object = session
         self._deliver = deliver
@@ -51,10 +56,18 @@ class MemoryTransport:
         """Whoever is writing finishes right after: nothing here can be stuck."""
 
     def pause(self) -> None:
-        """The client asks :meth:`Session.wait_readable` before it sends."""
+        self._readable.clear()
 
     def resume(self) -> None:
-        """See :meth:`pause`."""
+        self._readable.set()
+
+    def read_on(self) -> None:
+        if not self.session.open:
+            self._readable.set()
+
+    def wait_readable(self) -> None:
+        """Block while the session is paused: the client asks before it sends."""
+        self._readable.wait()
 
 
 def put_in_place(transport: MemoryTransport, reactor: Reactor) -> bool:

@@ -1,0 +1,97 @@
+"""Gives up on request bodies that do not arrive: each sits on a thread of the WSGI server's while it is read."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import takewhile
+from time import monotonic
+from typing import Any
+
+from ..runtime import Rank, Reactor, make_lock
+from .config import Environ
+from .takeover import own_socket, shut_down_tcp
+
+
+class Reading:
+    """A body that is being read.
+
+    :ivar late: whether it has taken too long.
+    """
+
+    __slots__ = ("_deadline", "_lock", "_over", "_sock", "late")
+
+    def __init__(self, sock: Any | None, deadline: float) -> None:
+        self._sock = sock
+        self._deadline = deadline
+        self._lock = make_lock(Rank.LEAF)
+        self._over = False
+        self.late = False
+
+    def stop(self) -> None:
+        """Let whoever reads find the end of the stream; it may still answer."""
+        # Under the lock, against the rule, lest it hit the connection's next request; it does not block.
+        with self._lock:
+            if not self._over and self._sock is not None:
+                try:
+                    shut_down_tcp(self._sock, socket.SHUT_RD)
+                except OSError:
+                    pass  # the client has left already
+
+    def finished(self) -> None:
+        """It has been read, or given up: the connection is the server's again."""
+        with self._lock:
+            self._over = True
+
+    def remaining(self, now: float) -> float:
+        """Seconds that it may still take."""
+        return self._deadline - now
+
+    def give_up(self) -> None:
+        """It has taken too long."""
+        self.late = True
+        self.stop()
+
+
+class BodyWatch:
+    """One timer for all bodies: since each may take the same time, they are due in the order in which they began.
+
+    :param patience: seconds that a body may take.
+    """
+
+    def __init__(self, reactor: Reactor, patience: float) -> None:
+        self._reactor = reactor
+        self._patience = patience
+        self._lock = make_lock(Rank.LEAF)
+        self._readings: dict[Reading, None] = {}
+        self._armed = False
+
+    @contextmanager
+    def watch(self, environ: Environ) -> Iterator[Reading]:
+        """Watch over the block in which the body of the request in ``environ`` is read."""
+        reading = Reading(own_socket(environ), monotonic() + self._patience)
+        with self._lock:
+            self._readings[reading] = None
+            arm, self._armed = not self._armed, True
+        if arm:
+            self._reactor.call_later(self._patience, self._look)
+        try:
+            yield reading
+        finally:
+            reading.finished()
+            with self._lock:
+                self._readings.pop(reading, None)
+
+    def _look(self) -> None:
+        now = monotonic()
+        with self._lock:
+            late = list(takewhile(lambda reading: reading.remaining(now) <= 0, self._readings))
+            for reading in late:
+                del self._readings[reading]
+            first = next(iter(self._readings), None)
+            self._armed = first is not None
+        if first is not None:
+            self._reactor.call_later(first.remaining(now), self._look)
+        for reading in late:
+            reading.give_up()
