@@ -205,6 +205,7 @@ class SocketIO:
         :param ignore_queue: means nothing without a message queue.
         :raises LocalProtocolError: the event's name is reserved.
         :raises TypeError: an argument is not JSON and not bytes.
+        :raises ValueError: there are more bytes values than ``max_attachments``.
         """
         current = _current_socket()
         skipped = [*as_list(skip_sid), *([current.id] if current is not None and not include_self else [])]
