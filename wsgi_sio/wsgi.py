@@ -30,6 +30,7 @@ class WSGIApp:
         self._app = not_found if app is None else app
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        self._engine.notice()
         path = environ.get("PATH_INFO", "")
         if not path.startswith(self._prefix):
             return self._app(environ, start_response)
@@ -46,8 +47,7 @@ class WSGIApp:
         answer = self._engine.handle(environ)
         if isinstance(answer, Response):
             return _send(answer, start_response)
-        if answer.held is not None:
-            answer.held.wait()
+        self._engine.wait_over(answer)
         # The server writes this into a dead socket: see takeover.py.
         start_response(answer.status, [] if answer.status.startswith("101") else [("Content-Length", "0")])
         return []

@@ -22,6 +22,18 @@ def test_a_broadcast_reaches_the_clients_of_all_servers_with_its_bytes(cluster: 
     assert cluster.got() == [[["test", 1, "2", b"\x03\x04", {"ü": [None, 1.5]}]]] * 3
 
 
+def test_a_broadcast_of_too_many_attachments_is_published_to_nobody(cluster: Cluster) -> None:
+    """Even where this server has no client that would get it."""
+    cluster.sockets[1].join("elsewhere")
+    sent = len(cluster.bus.sent)
+    with pytest.raises(ValueError, match="max_attachments=10"):
+        cluster.servers[0].to("elsewhere").emit("test", [b"x"] * 11)
+    with pytest.raises(ValueError, match="max_attachments=10"):
+        cluster.servers[0].to("elsewhere").timeout(1).emit_with_ack("test", [b"x"] * 11)
+    assert len(cluster.bus.sent) == sent
+    assert cluster.got() == [[], [], []]
+
+
 def test_a_broadcast_to_a_namespace_stays_in_it(cluster: Cluster) -> None:
     for number, client in enumerate(cluster.clients):
         cluster.join(number, "/custom", client)

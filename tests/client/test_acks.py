@@ -207,3 +207,21 @@ def test_without_a_connection_to_come_nobody_waits_for_ever(clients: Clients) ->
             forgetful.emit_with_ack("q", timeout=0.02)
     again = clients.connect(client)
     again.expect_silence(0.05)
+
+
+def test_too_many_attachments_are_refused_where_they_are_emitted(clients: Clients) -> None:
+    client, peer = clients.connected()
+    with pytest.raises(ValueError, match="11 attachments .* max_attachments=10"):
+        client.emit("many", [b"x"] * 11, callback=lambda: None)
+    with pytest.raises(ValueError, match="max_attachments"):
+        client.emit_with_ack("many", [b"x"] * 11)
+    client.emit("after", b"x")
+    peer.expect("after", b"x")
+
+
+def test_the_limit_of_attachments_is_the_client_s_option(clients: Clients) -> None:
+    client, _ = clients.connected(max_attachments=9)
+    with pytest.raises(ValueError, match="max_attachments=9"):
+        client.emit("many", [b"x"] * 10)
+    with pytest.raises(ValueError, match="max_attachments must be greater than 0"):
+        clients.connected(max_attachments=0)

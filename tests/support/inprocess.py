@@ -24,6 +24,7 @@ from urllib.parse import urlencode
 
 from wsgi_sio import Server
 from wsgi_sio.engineio import EngineServer
+from wsgi_sio.engineio.pools import THREADS
 from wsgi_sio.engineio.request import Response
 from wsgi_sio.engineio.server import Hijacked
 from wsgi_sio.socketio.packet import ACK, CONNECT, EVENT, Decoder, Encoder, Packet
@@ -341,6 +342,7 @@ class InProcess:
             "wsgi.input": io.BytesIO(body or b""),
             "wsgi.multithread": True,
             "wsgi.url_scheme": "http",
+            THREADS: 1000,  # no server is there to be asked
         }
         if body is not None:
             environ["CONTENT_LENGTH"] = str(len(body))
@@ -414,11 +416,10 @@ class InProcess:
         assert isinstance(first, str) and first[0] == "0", first
         return websocket, json.loads(first[1:])["sid"]
 
-    def client(self, transport: str = "websocket", **options: Any) -> Client:
+    def client(self, transport: str = "websocket", max_attachments: int = 10, **options: Any) -> Client:
         """A Socket.IO client that has joined no namespace yet."""
-        if transport == "polling":
-            return Client(self.polling())
-        return Client(self.opened(**options)[0])
+        wire = self.polling() if transport == "polling" else self.opened(**options)[0]
+        return Client(wire, max_attachments)
 
     def close(self) -> None:
         """End everything; the reactor as well."""
@@ -439,10 +440,10 @@ UPGRADE = {
 class Client:
     """A Socket.IO client by hand: it sends packets and reads them in order."""
 
-    def __init__(self, wire: WebSocket | Polling) -> None:
+    def __init__(self, wire: WebSocket | Polling, max_attachments: int = 10) -> None:
         self.wire = wire
-        self._encoder = Encoder()
-        self._decoder = Decoder()
+        self._encoder = Encoder(None, max_attachments)
+        self._decoder = Decoder(None, max_attachments)
 
     def send(self, *packets: Packet) -> None:
         """Send packets in one write."""

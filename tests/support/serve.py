@@ -20,7 +20,8 @@ def main(kind: str, app: str, fd: int, options: dict[str, Any]) -> None:
     if kind.startswith("gunicorn-"):
         gunicorn(kind.removeprefix("gunicorn-"), app, fd, options)
     else:
-        {"pywsgi": pywsgi, "werkzeug": werkzeug, "wsgiref": wsgiref, "waitress": waitress}[kind](load(app), fd, options)
+        servers = (pywsgi, werkzeug, wsgiref, waitress, asgiref, a2wsgi)
+        {server.__name__: server for server in servers}[kind](load(app), fd, options)
 
 
 def load(app: str) -> Any:
@@ -81,6 +82,24 @@ def waitress(app: Any, fd: int, options: dict[str, Any]) -> None:
     from waitress import serve
 
     serve(app, sockets=[socket.socket(fileno=fd)], **{"threads": 32, **options})  # each parked poll holds a thread
+
+
+def asgiref(app: Any, fd: int, options: dict[str, Any]) -> None:
+    from asgiref.wsgi import WsgiToAsgi
+
+    uvicorn(WsgiToAsgi(app), fd)
+
+
+def a2wsgi(app: Any, fd: int, options: dict[str, Any]) -> None:
+    from a2wsgi import WSGIMiddleware
+
+    uvicorn(WSGIMiddleware(app, **options), fd)
+
+
+def uvicorn(app: Any, fd: int) -> None:
+    from uvicorn import Config, Server
+
+    Server(Config(app, log_config=None)).run(sockets=[socket.socket(fileno=fd)])
 
 
 if __name__ == "__main__":

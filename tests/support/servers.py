@@ -25,7 +25,7 @@ from typing import Any
 from tests.support.world import WORLD
 
 ROOT = Path(__file__).resolve().parents[2]
-KINDS = ("gunicorn-gthread", "gunicorn-gevent", "pywsgi", "werkzeug", "wsgiref", "waitress")
+KINDS = ("gunicorn-gthread", "gunicorn-gevent", "pywsgi", "werkzeug", "wsgiref", "waitress", "asgiref", "a2wsgi")
 SERVERS = (
     ("gunicorn-gevent", "pywsgi") if WORLD == "gevent" else ("gunicorn-gthread", "werkzeug", "wsgiref", "waitress")
 )

@@ -82,8 +82,13 @@ class Member(MemoryAdapter):
         """Write a message as JSON (by the server's ``json``), or as MessagePack if there are bytes in it.
 
         :raises TypeError: something in it is neither JSON nor bytes.
+        :raises ValueError: it is a broadcast of more than ``max_attachments``.
         """
-        return messages.encode(message, dumps_of(self._namespace.server.json))
+        encoded = messages.encode(message, dumps_of(self._namespace.server.json))
+        if message["type"] == messages.BROADCAST and not encoded.startswith(b"{"):  # it holds bytes
+            # No client of any server could be sent what this server's cannot.
+            self._namespace.server.encode(messages.decode_packet(message["data"]["packet"], message["nsp"]))
+        return encoded
 
     @property
     def uid(self) -> str:

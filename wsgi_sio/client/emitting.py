@@ -59,6 +59,7 @@ class Emits:
             server is so slow that ``max_outbox`` bytes wait for it.
         :raises Disconnected: the buffer is full, and its policy is to raise.
         :raises TypeError: an argument is not JSON and not bytes.
+        :raises ValueError: there are more bytes values than ``max_attachments``.
         """
         sender, options = self._target()
         return sender.emit(event, args, options, callback)

@@ -54,7 +54,7 @@ class Manager(Listens):
         )
         parser = self.options.parser or JSON_PARSER
         self._parser = parser
-        self._encoder = parser.Encoder(self.options.json)
+        self._encoder = parser.Encoder(self.options.json, self.options.max_attachments)
         self._handlers = HandlerTable()
         self._mailbox = self._make_mailbox()
         self._lock = make_lock(Rank.REGISTRY)
@@ -346,7 +346,7 @@ class Manager(Listens):
 
     def new_decoder(self) -> PacketDecoder:
         """A decoder for one connection."""
-        return self._parser.Decoder(self.options.json)
+        return self._parser.Decoder(self.options.json, self.options.max_attachments)
 
     def encode(self, packet: Packet, compress: bool) -> list[EnginePacket]:
         """What the engine is to send for a packet: it goes in one piece."""

@@ -11,6 +11,7 @@ from typing import Any, Union
 
 from ..engineio.config import TRANSPORTS, refuse_unknown_options
 from ..runtime import Reactor
+from ..socketio.packet import MAX_ATTACHMENTS
 
 # A mapping, None, or a callable that makes one at each connect.
 Auth = Union[Mapping[str, Any], Callable[[], Any], None]
@@ -20,7 +21,15 @@ POLICIES = ("raise", "drop_oldest", "drop_newest")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
 
-_POSITIVE = ("timeout", "request_timeout", "ack_timeout", "max_send_buffer", "max_outbox", "max_message_size")
+_POSITIVE = (
+    "timeout",
+    "request_timeout",
+    "ack_timeout",
+    "max_send_buffer",
+    "max_outbox",
+    "max_message_size",
+    "max_attachments",
+)
 _NOT_NEGATIVE = ("reconnection_attempts", "reconnection_delay", "reconnection_delay_max", "retries")
 
 
@@ -63,6 +72,7 @@ class ClientOptions:
     :param max_workers: how many handlers may run at once (None: 64 threads or 1000 greenlets).
     :param max_outbox: bytes that may wait for a server that is slower than we send, before emitting raises an error.
     :param max_message_size: the largest message, or polling answer, accepted from the server, in bytes.
+    :param max_attachments: how many bytes values an event or an acknowledgement may hold, either way.
     :raises ValueError: for a value that makes no sense.
     """
 
@@ -99,6 +109,7 @@ class ClientOptions:
     max_workers: int | None = None
     max_outbox: int = 16_000_000
     max_message_size: int = 100_000_000
+    max_attachments: int = MAX_ATTACHMENTS
 
     def __post_init__(self) -> None:
         for name in _POSITIVE:

@@ -7,7 +7,7 @@ thread goes back to its pool, and the answer, once there is one, is written stra
 ends.  That also tells at once when a client hangs up.
 
 Greenlets are cheap, and cannot be spared their connection's keep-alive: there, and where a connection cannot be moved
-(TLS, no socket), the request waits where it is.
+(TLS, no socket), the request waits where it is, for as long as the server bears it (capacity.py).
 """
 
 from __future__ import annotations
@@ -19,13 +19,11 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from ..runtime import Event, Reactor, Timer, disown
 from .reports import no_descriptors
 from .request import EngineRequest, Headers, Response
-from .takeover import Taken, can_move, find_socket, peer_left, serves_many, take
+from .takeover import Taken, can_move, find_socket, peer_left, take
 
 if TYPE_CHECKING:
     from .polling import PollingTransport
 
-# How long a server that handles one request at a time can be kept waiting (seconds).
-_SHORT_HOLD = 0.2
 # How long a client may take to close its end of an answered connection (seconds).
 _LINGER = 2.0
 
@@ -58,13 +56,19 @@ class Waiting(Protocol):
 
 
 def make_waiting(
-    transport: PollingTransport, request: EngineRequest, cors: Headers, reactor: Reactor, release: Callable[[], None]
+    transport: PollingTransport,
+    request: EngineRequest,
+    cors: Headers,
+    reactor: Reactor,
+    release: Callable[[], None],
+    least: float = 0.0,
 ) -> Waiting:
     """Let a request wait in the best way there is on its server.
 
     :param cors: headers for an answer that does not go through the WSGI server.
     :param release: called when a request that holds a thread has held it for long enough: see to it that it is
         answered soon.
+    :param least: how many seconds it may hold that, however many others wait.
     """
     if can_move(request.environ):
         try:
@@ -73,22 +77,28 @@ def make_waiting(
             transport.session.report(*no_descriptors(error))
         else:
             return Parked(transport, request, cors, reactor, taken)
-    return ThreadWait(transport, request, reactor, release)
+    return ThreadWait(transport, request, reactor, release, least)
 
 
 class ThreadWait:
     """A request that waits in its thread or greenlet."""
 
-    __slots__ = ("_answered", "_release", "_response", "_transport", "request")
+    __slots__ = ("_answered", "_least", "_release", "_response", "_transport", "request")
 
     unsent = 0
 
     def __init__(
-        self, transport: PollingTransport, request: EngineRequest, reactor: Reactor, release: Callable[[], None]
+        self,
+        transport: PollingTransport,
+        request: EngineRequest,
+        reactor: Reactor,
+        release: Callable[[], None],
+        least: float,
     ) -> None:
         self.request = request
         self._transport = transport
         self._release = release
+        self._least = least
         self._answered = reactor.event()
         self._response = Response(500)
 
@@ -97,12 +107,13 @@ class ThreadWait:
         self._answered.set()
 
     def result(self) -> Response:
-        hold = self._transport.hold if serves_many(self.request.environ) else _SHORT_HOLD
-        if not self._answered.wait(hold):
-            self._release()
-            self._answered.wait()
-        if peer_left(self.request.environ):
-            self._transport.session.close("transport error", abort=True)
+        environ, transport = self.request.environ, self._transport
+        with transport.capacity.wait(environ, transport.hold, self._least) as seconds:
+            if not self._answered.wait(seconds):
+                self._release()
+                self._answered.wait()
+        if peer_left(environ):
+            transport.session.close("transport error", abort=True)
         return self._response
 
     def after_fork(self) -> None:

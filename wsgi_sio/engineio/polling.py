@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from ..content_coding import encode, negotiate
 from ..runtime import Reactor
 from .bodies import BodyWatch
+from .capacity import Capacity
 from .packet import CLOSE, NOOP, Packet, PacketError, encode_payload, packets_of, to_utf8
 from .parked import Hijacked, ThreadWait, Waiting, make_waiting
 from .posts import Posts
@@ -33,6 +34,7 @@ class PollingTransport:
 
     :param hold: how long a request may wait in its thread, in seconds; heartbeats end a GET's earlier as a rule.
     :param threshold: bytes from which an answer is compressed; None for never.
+    :param capacity: what bounds the waiting in the threads of the WSGI server.
     """
 
     __slots__ = (
@@ -44,6 +46,7 @@ class PollingTransport:
         "_reactor",
         "_threshold",
         "_waiting",
+        "capacity",
         "hold",
         "idle",
         "session",
@@ -52,11 +55,18 @@ class PollingTransport:
     name = "polling"
 
     def __init__(
-        self, session: Session, reactor: Reactor, bodies: BodyWatch, hold: float, threshold: int | None
+        self,
+        session: Session,
+        reactor: Reactor,
+        bodies: BodyWatch,
+        capacity: Capacity,
+        hold: float,
+        threshold: int | None,
     ) -> None:
         self.session = session
         self.idle = False
         self.hold = hold
+        self.capacity = capacity
         self._reactor = reactor
         self._threshold = threshold
         self._posts = Posts(self, reactor, bodies)

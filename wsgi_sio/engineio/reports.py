@@ -52,6 +52,25 @@ def thread_held() -> Report:
     )
 
 
+def threads_used_up(clients: int, size: int, turn: float, setting: str) -> Report:
+    """More clients wait than the WSGI server, in whose threads they do, runs requests at once."""
+    return (
+        "requests that wait",
+        f"clients' requests wait in the WSGI server, which runs {size} at once; sessions: {clients}; so each is told to"
+        f" ask again every {turn:g} s or so; raise {setting} above the number of clients, or serve with gunicorn"
+        " (-k gevent, or --threads) and let a proxy end TLS",
+    )
+
+
+def no_thread_left(waiting: int) -> Report:
+    """A WebSocket over TLS would take a thread that others need."""
+    return (
+        "WebSockets over TLS",
+        f"each keeps a thread of the WSGI server, and no more can be spared ({waiting} wait already), so clients stay"
+        " on polling; let a proxy end TLS, or give the server more threads",
+    )
+
+
 def parse_error(what: str) -> Report:
     """A client has sent what is no packet."""
     return "parse error", f"{what}; the connection is closed"

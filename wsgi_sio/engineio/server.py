@@ -11,6 +11,7 @@ from typing import NamedTuple
 from ..logtext import one_line, quote
 from ..runtime import Event, Rank, Reactor, create_reactor, make_lock, tell_in_child, threads_are_greenlets
 from .bodies import BodyWatch
+from .capacity import Capacity
 from .config import EngineConfig, Environ
 from .cookie import SessionCookie
 from .framed import Base64Session
@@ -33,7 +34,7 @@ from .request import (
     verify,
 )
 from .session import Session
-from .takeover import can_take, take
+from .takeover import Taken, can_take, holds_thread, take
 from .upgrade import Upgrade
 from .v3 import PollingTransportV3, SessionV3
 from .websocket import WebSocketTransport
@@ -43,6 +44,8 @@ logger = logging.getLogger("wsgi_sio.engineio")
 # How many ended sessions are remembered, so that a client's last requests are not taken for those of another process.
 _REMEMBERED = 1000
 
+_NO_WEBSOCKET = "WebSocket is not available on this server"
+
 
 class _Serving(NamedTuple):
     """What exists only in the process that serves, hence after any fork."""
@@ -50,6 +53,7 @@ class _Serving(NamedTuple):
     reactor: Reactor
     heartbeat: Heartbeat
     bodies: BodyWatch
+    capacity: Capacity
 
 
 class EngineServer:
@@ -90,6 +94,11 @@ class EngineServer:
         """The heartbeat of this process, made on first use."""
         return self._in_this_process().heartbeat
 
+    @property
+    def capacity(self) -> Capacity:
+        """What this process's WSGI server bears."""
+        return self._in_this_process().capacity
+
     def _in_this_process(self) -> _Serving:
         serving = self._serving
         if serving is None:
@@ -101,7 +110,8 @@ class EngineServer:
                     reactor.tell_when_stuck()
                     heartbeat = Heartbeat(reactor, config.ping_interval, config.ping_timeout)
                     bodies = BodyWatch(reactor, config.http_request_body_timeout)
-                    serving = self._serving = _Serving(reactor, heartbeat, bodies)
+                    capacity = Capacity(lambda: len(self.sessions), self.report)
+                    serving = self._serving = _Serving(reactor, heartbeat, bodies, capacity)
         return serving
 
     def after_fork(self) -> None:
@@ -116,6 +126,12 @@ class EngineServer:
         self.on_fork(served)
 
     # -- a request ----------------------------------------------------------------------------------------------
+
+    def notice(self) -> None:
+        """A request is being served, of the engine or not: that tells what the WSGI server bears."""
+        serving = self._serving
+        if serving is not None:
+            serving.capacity.notice()
 
     def handle(self, environ: Environ) -> Response | Hijacked:
         """Answer one request below the engine's path.
@@ -197,9 +213,9 @@ class EngineServer:
         hold = config.ping_interval + config.ping_timeout
         kind = PollingTransportV3 if session.protocol == 3 else PollingTransport
         serving = self._in_this_process()
-        transport = kind(session, serving.reactor, serving.bodies, hold, config.http_compression)
+        transport = kind(session, serving.reactor, serving.bodies, serving.capacity, hold, config.http_compression)
         session.transport = transport
-        upgradable = config.allow_upgrades and "websocket" in config.transports and can_take(request.environ)
+        upgradable = config.allow_upgrades and "websocket" in config.transports and self._may_take(request.environ)
         self._admit(session)
         with session.lock:
             packets = [self._open_packet(session, ["websocket"] if upgradable else []), *(session.take_locked() or [])]
@@ -259,25 +275,49 @@ class EngineServer:
     def _accept(
         self, session: Session, request: EngineRequest, cors: Headers
     ) -> tuple[WebSocketTransport, bytes, Event | None]:
-        if not can_take(request.environ):
+        environ = request.environ
+        if not can_take(environ):
             raise EngineError(
                 BAD_REQUEST,
-                "this WSGI server does not give its socket away (or serves one request at a time), so only polling"
-                " works; gunicorn with -k gevent or --threads does",
-                "WebSocket is not available on this server",
+                "this WSGI server does not give its socket away, so only polling works; gunicorn with -k gevent or"
+                " --threads does",
+                _NO_WEBSOCKET,
             )
-        accept = compose_accept(request.environ, cors)
+        accept = compose_accept(environ, cors)
+        held = holds_thread(environ)
+        if held and not self.capacity.occupy(environ):
+            raise EngineError(BAD_REQUEST, "no thread can be spared for a WebSocket over TLS", _NO_WEBSOCKET)
         try:
-            taken = take(request.environ, self.reactor)
-        except OSError as error:
-            raise EngineError(BAD_REQUEST, no_descriptors(error)[1]) from None
-        try:
-            transport = WebSocketTransport(session, taken.sock, self.reactor, self.config.max_http_buffer_size)
-        except OSError:  # the connection cannot go back
-            taken.sock.close()
+            transport, taken = self._take(session, environ)
+        except BaseException:
+            if held:
+                self.capacity.leave()
             raise
         transport.send_accept(accept)
         return transport, taken.early, taken.held
+
+    def _take(self, session: Session, environ: Environ) -> tuple[WebSocketTransport, Taken]:
+        try:
+            taken = take(environ, self.reactor)
+        except OSError as error:
+            raise EngineError(BAD_REQUEST, no_descriptors(error)[1]) from None
+        try:
+            return WebSocketTransport(session, taken.sock, self.reactor, self.config.max_http_buffer_size), taken
+        except OSError:  # the connection cannot go back
+            taken.sock.close()
+            raise
+
+    def _may_take(self, environ: Environ) -> bool:
+        """Whether a WebSocket is possible at present."""
+        return can_take(environ) and (not holds_thread(environ) or self.capacity.has_room(environ))
+
+    def wait_over(self, hijacked: Hijacked) -> None:
+        """Block in the WSGI thread for as long as the connection that it gave away needs it."""
+        if hijacked.held is not None:
+            try:
+                hijacked.held.wait()
+            finally:
+                self.capacity.leave()
 
     # -- the end ------------------------------------------------------------------------------------------------
 

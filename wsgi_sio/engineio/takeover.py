@@ -77,20 +77,19 @@ def _usable(sock: Any) -> Any | None:
     return None
 
 
-def serves_many(environ: Environ) -> bool:
-    """Whether the server goes on serving others while a request waits."""
-    return bool(environ.get("wsgi.multithread", True)) or threads_are_greenlets()
-
-
 def own_socket(environ: Environ) -> Any | None:
     """The socket of a request that has its connection to itself, hence not by HTTP/2; None where there is none."""
     return find_socket(environ) if environ.get("SERVER_PROTOCOL", "HTTP/1.1").startswith("HTTP/1") else None
 
 
 def can_take(environ: Environ) -> bool:
-    """Whether a WebSocket is possible on this server: its socket can be reached, and moved if nothing may wait."""
-    sock = own_socket(environ)
-    return sock is not None and (serves_many(environ) or not _is_tls(sock))
+    """Whether a WebSocket is possible on this server: its socket can be reached."""
+    return own_socket(environ) is not None
+
+
+def holds_thread(environ: Environ) -> bool:
+    """Whether a connection that is taken stays where it is, and its thread with it."""
+    return _is_tls(find_socket(environ))
 
 
 def can_move(environ: Environ) -> bool:

@@ -209,6 +209,7 @@ class SocketIO:
         :param ignore_queue: means nothing without a message queue.
         :raises LocalProtocolError: the event's name is reserved.
         :raises TypeError: an argument is not JSON and not bytes.
+        :raises ValueError: there are more bytes values than ``max_attachments``.
         """
         environ = current_environ()
         current: Socket | None = environ.get(SOCKET_KEY)

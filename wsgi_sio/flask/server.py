@@ -97,6 +97,7 @@ class PeerServer:
         :param ignore_queue: means nothing without a message queue.
         :raises LocalProtocolError: the event's name is reserved.
         :raises TypeError: an argument is not JSON and not bytes.
+        :raises ValueError: there are more bytes values than ``max_attachments``.
         """
         nsp = self.namespace(namespace)
         if nsp is None:

@@ -108,6 +108,7 @@ class BroadcastOperator(Broadcasts, Sends):
         :return: True.
         :raises LocalProtocolError: the event's name is reserved, or a callback lacks its time-out.
         :raises TypeError: an argument is not JSON and not bytes.
+        :raises ValueError: there are more bytes values than ``max_attachments``.
         """
         check_event(event)
         if callback is None:

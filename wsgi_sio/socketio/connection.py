@@ -49,7 +49,7 @@ class Connection:
         self._sockets: dict[str, Socket] = {}
         self._pending: frozenset[str] = frozenset()  # names of namespaces that the application is asked about
         self._lock = make_lock(Rank.SESSION)
-        self._decoder = server.parser.Decoder(server.json)
+        self._decoder = server.parser.Decoder(server.json, server.max_attachments)
         self._size = 0
         self._join_timer: Timer | None = server.reactor.call_later(server.connect_timeout, self._nobody_joined)
         session.on_message = self._on_message

@@ -22,6 +22,7 @@ __all__ = [
     "CONNECT_ERROR",
     "DISCONNECT",
     "EVENT",
+    "MAX_ATTACHMENTS",
     "RESERVED_EVENTS",
     "DecodeError",
     "Decoder",
@@ -37,6 +38,9 @@ RESERVED_EVENTS = frozenset(
 
 _TYPES = {str(kind): kind for kind in range(7)}
 _TO_BINARY = BINARY_EVENT - EVENT
+
+# How many attachments a packet may have unless both ends agree on more: JavaScript's end the connection above that.
+MAX_ATTACHMENTS = 10
 
 # 2**53 has 16 digits: JavaScript counts no further, so no peer that Node understands sends a longer number.
 _MAX_DIGITS = 16
@@ -67,17 +71,20 @@ class Packet:
 class Encoder:
     """Turns packets into messages. Has no state: one encoder may serve all threads."""
 
-    __slots__ = ("_dumps",)
+    __slots__ = ("_dumps", "_max_attachments")
 
-    def __init__(self, json: JSONCodec | None = None) -> None:
-        """Encode JSON with ``json.dumps``; None or the json module means the fast codec of this module."""
+    def __init__(self, json: JSONCodec | None = None, max_attachments: int = MAX_ATTACHMENTS) -> None:
+        """Encode JSON with ``json.dumps`` (None or the json module: the fast codec), refusing more attachments a
+        packet.
+        """
         self._dumps = dumps_of(json)
+        self._max_attachments = max_attachments
 
     def encode(self, packet: Packet) -> list[str | bytes]:
         """Return the packet's text, then its attachments: bytes, bytearrays and memoryviews in depth-first order.
 
         Raises TypeError for a type that JSON lacks (and for bytes as a dict's key or outside EVENT and ACK),
-        ValueError for circular or too deep nesting, an integer of thousands of digits.
+        ValueError for circular or too deep nesting, an integer of thousands of digits, too many attachments.
         """
         kind, nsp, data, ack_id = packet.type, packet.nsp, packet.data, packet.id
         if kind > CONNECT_ERROR:
@@ -100,7 +107,15 @@ class Encoder:
             text = self._dumps(_detach(data, attachments))
         except RecursionError:
             raise ValueError("circular reference, or nested too deeply for JSON") from None
-        return [f"{kind + _TO_BINARY}{len(attachments)}-{head}{text}", *attachments]
+        count = len(attachments)
+        limit = self._max_attachments
+        if count > limit:
+            raise ValueError(
+                f"{count} attachments (bytes values) in a packet are more than max_attachments={limit}, above which"
+                " the other end would close the connection; join them, send several events, or raise max_attachments"
+                " at both ends"
+            )
+        return [f"{kind + _TO_BINARY}{count}-{head}{text}", *attachments]
 
 
 def _detach(value: Any, attachments: list[str | bytes]) -> Any:
@@ -123,7 +138,7 @@ class Decoder:
 
     __slots__ = ("_loads", "_max_attachments", "_partial")
 
-    def __init__(self, json: JSONCodec | None = None, max_attachments: int = 10) -> None:
+    def __init__(self, json: JSONCodec | None = None, max_attachments: int = MAX_ATTACHMENTS) -> None:
         """Decode JSON with ``json.loads`` (None or the json module: the fast codec), refusing more attachments a
         packet.
         """
@@ -181,7 +196,7 @@ class Decoder:
         if not (count.isascii() and count.isdecimal()) or not count.strip("0"):
             raise DecodeError("Illegal attachments")
         if len(count) > _MAX_DIGITS or int(count) > self._max_attachments:
-            raise DecodeError("too many attachments")
+            raise DecodeError(f"too many attachments: more than max_attachments={self._max_attachments}")
         packet = self._decode(kind, text, dash + 1)
         self._partial = _Partial(packet, int(count), _find_slots(packet.data, int(count)))
 

@@ -17,7 +17,17 @@ from typing import Any, Final
 import msgpack
 
 from .jsoncodec import JSONCodec
-from .packet import BINARY_EVENT, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, DecodeError, Packet, is_valid
+from .packet import (
+    BINARY_EVENT,
+    CONNECT,
+    CONNECT_ERROR,
+    DISCONNECT,
+    EVENT,
+    MAX_ATTACHMENTS,
+    DecodeError,
+    Packet,
+    is_valid,
+)
 
 __all__ = ["Decoder", "Encoder"]
 
@@ -32,8 +42,8 @@ class Encoder:
 
     __slots__ = ()
 
-    def __init__(self, json: JSONCodec | None = None) -> None:
-        """``json`` is what every parser is given; it has no part in this one."""
+    def __init__(self, json: JSONCodec | None = None, max_attachments: int = MAX_ATTACHMENTS) -> None:
+        """Both are what every parser is given: here is no JSON, and bytes are no attachments."""
 
     def encode(self, packet: Packet) -> list[str | bytes]:
         """Return the one message of the packet.
@@ -73,7 +83,7 @@ class Decoder:
 
     __slots__ = ()
 
-    def __init__(self, json: JSONCodec | None = None, max_attachments: int = 10) -> None:
+    def __init__(self, json: JSONCodec | None = None, max_attachments: int = MAX_ATTACHMENTS) -> None:
         """Both are what every parser is given: here is no JSON, and bytes are no attachments."""
 
     def add(self, data: str | bytes | bytearray | memoryview) -> Packet:

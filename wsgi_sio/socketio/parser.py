@@ -22,11 +22,11 @@ class PacketDecoder(Protocol):
 
 
 class Parser(Protocol):
-    """An object, such as a module, with both; each is made with the ``json`` option."""
+    """An object, such as a module, with both; each is made with the options ``json`` and ``max_attachments``."""
 
-    def Encoder(self, json: JSONCodec | None, /) -> PacketEncoder: ...
+    def Encoder(self, json: JSONCodec | None, max_attachments: int, /) -> PacketEncoder: ...
 
-    def Decoder(self, json: JSONCodec | None, /) -> PacketDecoder: ...
+    def Decoder(self, json: JSONCodec | None, max_attachments: int, /) -> PacketDecoder: ...
 
 
 JSON_PARSER: Parser = packet

@@ -25,7 +25,7 @@ from .dynamic import NamespaceTest, ParentNamespace
 from .handlers import Listens
 from .jsoncodec import JSONCodec
 from .namespace import AnyErrorHandler, AnyMiddleware, Namespace
-from .packet import Packet
+from .packet import MAX_ATTACHMENTS, Packet
 from .parser import JSON_PARSER, Parser
 from .recovery import RecoveryConfig
 from .remote import RemoteSocket
@@ -54,6 +54,8 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
         back: True, or a mapping with fields of :class:`~wsgi_sio.socketio.recovery.RecoveryConfig`.
     :param async_handlers: run all handlers of a client's events beside each other instead of in order.
     :param max_mailbox: bytes of a client's events that may wait for their handlers before nothing more is read from it.
+    :param max_attachments: how many bytes values an event or an acknowledgement may hold, either way; JavaScript's
+        clients take ten, unless they are told otherwise.
     :param client_files: a directory with the JavaScript client (``socket.io.min.js``...), served below ``path``.
     :param cleanup_empty_child_namespaces: forget a dynamic namespace when its last client has left.
     :param engine_options: the options of :class:`wsgi_sio.engineio.EngineConfig`.
@@ -75,6 +77,7 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
         connection_state_recovery: bool | Mapping[str, Any] | None = None,
         async_handlers: bool = False,
         max_mailbox: int = 1_000_000,
+        max_attachments: int = MAX_ATTACHMENTS,
         client_files: str | os.PathLike[str] | None = None,
         cleanup_empty_child_namespaces: bool = False,
         **engine_options: Any,
@@ -84,11 +87,14 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
         self.json = json
         self.async_handlers = async_handlers
         self.max_mailbox = max_mailbox
+        if not max_attachments > 0:
+            raise ValueError(f"max_attachments must be greater than 0, not {max_attachments!r}")
+        self.max_attachments = max_attachments
         self.client_files = None if client_files is None else ClientFiles(client_files)
         self.parser = parser
         self.recovery = RecoveryConfig.of(connection_state_recovery)
         self.make_adapter = self._default_adapter() if adapter is None else adapter
-        self._encoder = parser.Encoder(json)
+        self._encoder = parser.Encoder(json, max_attachments)
         self.engine = EngineServer(EngineConfig(path=path, **engine_options), self._on_session)
         self.engine.on_fork = self._on_fork
         self._orphaned = False  # a child of a process that served, and serves nobody itself

@@ -118,6 +118,7 @@ class Socket(Targets, Sends, Listens, ListensToAny):
         :return: False when the client has gone.
         :raises LocalProtocolError: the event's name is reserved.
         :raises TypeError: an argument is not JSON and not bytes.
+        :raises ValueError: there are more bytes values than ``max_attachments``.
         """
         return self._emit(event, args, BroadcastOptions(), callback)
 

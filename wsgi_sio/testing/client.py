@@ -92,8 +92,8 @@ class TestClient:
         self._acks: dict[tuple[str, int], list[Any]] = {}
         self._last_ack_id = 0
         self._busy = 0
-        self._encoder = self._server.parser.Encoder(self._server.json)
-        self._decoder = self._server.parser.Decoder(self._server.json)
+        self._encoder = self._server.parser.Encoder(self._server.json, self._server.max_attachments)
+        self._decoder = self._server.parser.Decoder(self._server.json, self._server.max_attachments)
         limitless = _Limitless()
         self._outgoing = SerialQueue(self._reactor.submit, limit=1, owner=limitless)
         self._incoming = SerialQueue(self._reactor.submit, limit=1, owner=limitless)
