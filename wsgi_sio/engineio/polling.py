@@ -49,6 +49,7 @@ class PollingTransport:
     )
 
     name = "polling"
+    unread = False  # what has not come to us yet is the WSGI server's
 
     def __init__(self, session: Session, reactor: Reactor, hold: float, threshold: int | None) -> None:
         self.session = session

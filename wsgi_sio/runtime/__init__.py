@@ -10,10 +10,13 @@ import threading
 
 from .locks import Rank, make_lock
 from .mailbox import MailboxOwner, SerialQueue
+from .patience import PIECES, HeardTime, sleepless_clock, wait_patiently
 from .reactor import Event, Reactor, Task, Timer, Watch, Watched
 
 __all__ = [
+    "PIECES",
     "Event",
+    "HeardTime",
     "MailboxOwner",
     "Rank",
     "Reactor",
@@ -25,7 +28,9 @@ __all__ = [
     "create_reactor",
     "make_event",
     "make_lock",
+    "sleepless_clock",
     "threads_are_greenlets",
+    "wait_patiently",
 ]
 
 

@@ -148,6 +148,8 @@ def _nothing() -> None:
 class GreenletWatch:
     """Two libev watchers, the one for writing made when it is first needed."""
 
+    reading = False  # the hub lets nobody else run meanwhile
+
     __slots__ = ("_conn", "_fd", "_open", "_reactor", "_read", "_write")
 
     def __init__(self, reactor: GreenletReactor, conn: Watched) -> None:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Protocol, Union
 
 from ..exceptions import AckTimeout, Disconnected
-from ..runtime import Event, Rank, Reactor, Timer, make_lock
+from ..runtime import Event, Rank, Reactor, Timer, make_lock, wait_patiently
 
 _LOST = "the other side has gone before it acknowledged"
 
@@ -85,7 +85,7 @@ class BlockingAck:
         :raises AckTimeout: the time is over.
         :raises Disconnected: the other side has gone.
         """
-        if not self._event.wait(timeout):
+        if not wait_patiently(self._event.wait, timeout):
             raise AckTimeout()
         if self._error is not None:
             raise self._error

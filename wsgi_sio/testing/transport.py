@@ -26,6 +26,7 @@ class MemoryTransport:
 
     name = "websocket"
     linger = 5.0
+    unread = False
 
     def __init__(self, session: Session, deliver: Callable[[Packet], None], ended: Callable[[], None]) -> None:
         self.session = session

@@ -14,9 +14,9 @@ import pytest
 from tests.client.conftest import TRANSPORTS, Connect, ServeLocally, answer, echo
 from tests.support.inprocess import DEADLINE, eventually
 from tests.support.servers import SERVERS, start_server
-from wsgi_sio.client.engineio.watchdog import Watchdog, sleepless_clock
+from wsgi_sio.client.engineio.watchdog import Watchdog
 from wsgi_sio.engineio import MESSAGE, Packet
-from wsgi_sio.runtime import Reactor
+from wsgi_sio.runtime import Reactor, sleepless_clock
 
 each_transport = pytest.mark.parametrize("transport", TRANSPORTS)
 
@@ -76,7 +76,7 @@ def test_a_machine_that_slept_finds_out_before_it_sends(serve: ServeLocally, cli
 def test_the_watchdog_waits_anew_after_each_feeding(reactor: Reactor) -> None:
     now = [100.0]
     barks: list[float] = []
-    watchdog = Watchdog(reactor, lambda: barks.append(now[0]), clock=lambda: now[0])
+    watchdog = Watchdog(reactor, lambda: barks.append(now[0]), lambda: False, clock=lambda: now[0])
     assert not watchdog.expired
     watchdog.start(10)
     for later in (105.0, 109.9, 110.0):
@@ -87,7 +87,7 @@ def test_the_watchdog_waits_anew_after_each_feeding(reactor: Reactor) -> None:
     assert not watchdog.expired
     now[0] = 120.1
     assert watchdog.expired and barks == []
-    watchdog._check()
+    watchdog._judge()
     assert barks == [120.1]
     watchdog.stop()
     assert not watchdog.expired
@@ -95,7 +95,7 @@ def test_the_watchdog_waits_anew_after_each_feeding(reactor: Reactor) -> None:
 
 def test_the_watchdogs_own_timer(reactor: Reactor) -> None:
     barked = threading.Event()
-    watchdog = Watchdog(reactor, barked.set)
+    watchdog = Watchdog(reactor, barked.set, lambda: False)
     began = time.monotonic()
     watchdog.start(0.1)
     assert barked.wait(DEADLINE) and time.monotonic() - began >= 0.1

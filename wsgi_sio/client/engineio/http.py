@@ -62,6 +62,11 @@ class HTTPSession:
         """End whatever blocks, now and later; from any thread."""
         self._wires.cut()
 
+    @property
+    def unread(self) -> bool:
+        """Whether part of an answer lies in the kernel."""
+        return self._wires.unread
+
     def close(self) -> None:
         """Let idle connections go, now and later."""
         self._closed = True

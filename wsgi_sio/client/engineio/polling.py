@@ -88,6 +88,11 @@ class PollingTransport:
         if failure is not None:
             self._engine.close("parse error", abort=True, detail=failure)
 
+    @property
+    def unread(self) -> bool:
+        """Whether something has come that has not been read."""
+        return self._http.unread
+
     # -- POST (by the holder of the baton, in another task) -----------------------------------------------------
 
     def write(self, packets: list[Packet]) -> None:
