@@ -1,4 +1,4 @@
-"""Time-outs of what others are to do, on clocks that the test moves, and in the reactors of both worlds."""
+"""Time-outs of what others are to do, on clocks that the test moves, and in the reactors of both clocks."""
 
 from __future__ import annotations
 
@@ -8,123 +8,84 @@ from typing import Any
 
 import pytest
 
+from tests.support.clock import ManualClock, Pending
 from tests.support.inprocess import eventually
 from wsgi_sio.runtime import HeardTime, wait_patiently
 from wsgi_sio.runtime.patience import PatientTimer, sleepless_clock
 
-Callback = Callable[[], None]
+Timed = tuple[PatientTimer, list[float]]
 
 
-class Pending:
-    """A timer of :class:`World`."""
-
-    def __init__(self, due: float, callback: Callback) -> None:
-        self.due = due
-        self.callback = callback
-        self.cancelled = False
-
-    def cancel(self) -> None:
-        self.cancelled = True
-
-
-class World:
-    """A clock, and a reactor's timers by it."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.timers: list[Pending] = []
-
-    def __call__(self) -> float:
-        return self.now
-
-    def call_later(self, delay: float, callback: Callback) -> Pending:
-        self.timers.append(Pending(self.now + delay, callback))
-        return self.timers[-1]
-
-    def advance(self, seconds: float) -> None:
-        """Time passes, and every timer runs when it is due; one that was due before runs at once."""
-        end = self.now + seconds
-        while live := [timer for timer in self.timers if not timer.cancelled and timer.due <= end]:
-            timer = min(live, key=lambda timer: timer.due)
-            self.timers.remove(timer)
-            self.now = max(self.now, timer.due)
-            timer.callback()
-        self.now = max(self.now, end)
-
-    def stall(self, seconds: float) -> None:
-        """Time passes, and nothing runs."""
-        self.now += seconds
-
-    def timer(self, seconds: float) -> tuple[PatientTimer, list[float]]:
-        """A timer, and when it has fired."""
-        fired: list[float] = []
-        return PatientTimer(self.call_later, seconds, lambda: fired.append(self.now), self), fired
+def timed(clock: ManualClock, seconds: float) -> Timed:
+    """A time-out, and when it has fired."""
+    fired: list[float] = []
+    return clock.expire_after(seconds, lambda: fired.append(clock.now)), fired
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.05, 0.5, 10.0, 45.0])
-def test_without_a_stall_it_is_an_ordinary_timer(world: World, seconds: float) -> None:
-    _, fired = world.timer(seconds)
-    world.advance(seconds * 0.99)
+def test_without_a_stall_it_is_an_ordinary_timer(clock: ManualClock, seconds: float) -> None:
+    _, fired = timed(clock, seconds)
+    clock.advance(seconds * 0.99)
     assert fired == ([] if seconds else [1000.0])
-    world.advance(seconds + 1)
+    clock.advance(seconds + 1)
     assert fired == [pytest.approx(1000 + seconds)]
-    assert world.timers == []
+    assert clock.pending == []
 
 
 @pytest.mark.parametrize("length", [1.0, 9.9, 10.1, 3600.0])
 @pytest.mark.parametrize("ran", [0.0, 1.0, 5.0, 9.99])
-def test_a_stall_costs_an_eighth_at_most(world: World, ran: float, length: float) -> None:
-    _, fired = world.timer(10)
-    world.advance(ran)
-    world.stall(length)
-    woke = world.now
-    world.advance(max(1.24, 8.74 - ran))  # an eighth of the time is left in any case
+def test_a_stall_costs_an_eighth_at_most(clock: ManualClock, ran: float, length: float) -> None:
+    _, fired = timed(clock, 10)
+    clock.advance(ran)
+    clock.stall(length)
+    woke = clock.now
+    clock.advance(max(1.24, 8.74 - ran))  # an eighth of the time is left in any case
     assert fired == []
-    world.advance(10)
+    clock.advance(10)
     assert fired and fired[0] <= woke + 10
 
 
-def test_one_that_is_late_all_the_time_fires_all_the_same(world: World) -> None:
-    _, fired = world.timer(1)
+def test_one_that_is_late_all_the_time_fires_all_the_same(clock: ManualClock) -> None:
+    _, fired = timed(clock, 1)
     for _ in range(12):
-        world.advance(0.001)
-        world.stall(5)
+        clock.advance(0.001)
+        clock.stall(5)
     assert len(fired) == 1
 
 
-def test_a_cancelled_one_is_silent_and_leaves_no_timer(world: World) -> None:
-    timer, fired = world.timer(10)
-    world.advance(4)
+def test_a_cancelled_one_is_silent_and_leaves_no_timer(clock: ManualClock) -> None:
+    timer, fired = timed(clock, 10)
+    clock.advance(4)
     timer.cancel()
     timer.cancel()
     assert timer._callback is None  # nor what that holds
-    assert all(pending.cancelled for pending in world.timers)
-    world.advance(100)
+    assert clock.pending == []
+    clock.advance(100)
     assert fired == []
-    done, fired = world.timer(10)
-    world.advance(100)
+    done, fired = timed(clock, 10)
+    clock.advance(100)
     done.cancel()  # after it has fired: harmless
     assert len(fired) == 1
 
 
-def test_one_cancelled_while_it_is_set_again_leaves_no_timer(world: World) -> None:
+def test_one_cancelled_while_it_is_set_again_leaves_no_timer(clock: ManualClock) -> None:
     """By another thread, between two of its instructions."""
-    timer, fired = world.timer(10)
-    real = world.call_later
+    timer, fired = timed(clock, 10)
+    real = clock.call_later
 
-    def cancelling(delay: float, callback: Callback) -> Pending:
+    def cancelling(delay: float, callback: Callable[[], None]) -> Pending:
         pending = real(delay, callback)
         timer.cancel()
         return pending
 
     timer._call_later = cancelling
-    world.advance(100)
-    assert fired == [] and all(pending.cancelled for pending in world.timers)
+    clock.advance(100)
+    assert fired == [] and clock.pending == []
 
 
 # -- waiting --------------------------------------------------------------------------------------------------------
@@ -133,64 +94,64 @@ def test_one_cancelled_while_it_is_set_again_leaves_no_timer(world: World) -> No
 class Script:
     """What an event does: in each wait, so much time passes, and it is set or not."""
 
-    def __init__(self, world: World, *waits: tuple[float | None, bool]) -> None:
-        self._world = world
+    def __init__(self, clock: ManualClock, *waits: tuple[float | None, bool]) -> None:
+        self._clock = clock
         self._waits = list(waits)
         self.asked: list[float | None] = []
 
     def wait(self, seconds: float | None) -> bool:
         self.asked.append(seconds)
         takes, outcome = self._waits.pop(0)
-        self._world.now += seconds or 0.0 if takes is None else takes
+        self._clock.now += seconds or 0.0 if takes is None else takes
         return outcome
 
 
-def test_waiting_ends_when_it_comes_or_the_time_is_over(world: World) -> None:
-    in_vain = Script(world, *[(None, False)] * 8)
-    assert not wait_patiently(in_vain.wait, 10, world)
+def test_waiting_ends_when_it_comes_or_the_time_is_over(clock: ManualClock) -> None:
+    in_vain = Script(clock, *[(None, False)] * 8)
+    assert not wait_patiently(in_vain.wait, 10, clock)
     assert in_vain.asked == [1.25] * 8
-    coming = Script(world, (None, False), (0.1, True))
-    assert wait_patiently(coming.wait, 10, world)
-    for_ever = Script(world, (1000, True))
-    assert wait_patiently(for_ever.wait, None, world) and for_ever.asked == [None]
+    coming = Script(clock, (None, False), (0.1, True))
+    assert wait_patiently(coming.wait, 10, clock)
+    for_ever = Script(clock, (1000, True))
+    assert wait_patiently(for_ever.wait, None, clock) and for_ever.asked == [None]
 
 
-def test_waiting_through_a_stall_leaves_time_to_read_what_has_come(world: World) -> None:
-    early = Script(world, (3600, False), (0.1, True))
-    assert wait_patiently(early.wait, 10, world)
-    at_the_end = Script(world, *[(None, False)] * 7, (3600, False), (0.1, True))
-    assert wait_patiently(at_the_end.wait, 10, world)
-    in_vain = Script(world, *[(3600, False)] * 9)
-    assert not wait_patiently(in_vain.wait, 10, world)
+def test_waiting_through_a_stall_leaves_time_to_read_what_has_come(clock: ManualClock) -> None:
+    early = Script(clock, (3600, False), (0.1, True))
+    assert wait_patiently(early.wait, 10, clock)
+    at_the_end = Script(clock, *[(None, False)] * 7, (3600, False), (0.1, True))
+    assert wait_patiently(at_the_end.wait, 10, clock)
+    in_vain = Script(clock, *[(3600, False)] * 9)
+    assert not wait_patiently(in_vain.wait, 10, clock)
 
 
 # -- the clock of many ----------------------------------------------------------------------------------------------
 
 
-def test_heard_time_is_ordinary_time_for_who_looks_when_it_was_planned(world: World) -> None:
-    heard = HeardTime(1, world)
+def test_heard_time_is_ordinary_time_for_who_looks_when_it_was_planned(clock: ManualClock) -> None:
+    heard = HeardTime(1, clock)
     began = heard.read()
     for _ in range(100):
         heard.expect_look(2)
-        world.now += 2.05  # timers are a little late
+        clock.now += 2.05  # timers are a little late
         assert heard.look()
     assert heard.read() - began == pytest.approx(205)
 
 
-def test_heard_time_stands_still_in_a_stall_and_nobody_is_judged_right_behind_it(world: World) -> None:
-    heard = HeardTime(1, world)
+def test_heard_time_stands_still_in_a_stall_and_nobody_is_judged_right_behind_it(clock: ManualClock) -> None:
+    heard = HeardTime(1, clock)
     heard.expect_look(2)
-    world.now += 500
+    clock.now += 500
     at_most = heard.read()
     assert at_most == pytest.approx(2.1)
     assert not heard.look() and heard.read() == at_most
     assert heard.until(1) == pytest.approx(1)
     assert heard.until(at_most + 7) == pytest.approx(7)
     heard.expect_look(0.5)
-    world.now += 0.5
+    clock.now += 0.5
     assert not heard.look()
     heard.expect_look(0.5)
-    world.now += 0.5
+    clock.now += 0.5
     assert heard.look() and heard.read() == pytest.approx(at_most + 1)
 
 

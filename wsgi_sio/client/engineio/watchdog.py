@@ -8,6 +8,8 @@ from ...runtime import PIECES, Reactor, Timer, sleepless_clock
 
 # How long what has come while this process stood still may take to be read, at most (seconds).
 _GRACE = 1.0
+# How far behind the deadline the judgement comes (seconds), lest the difference of two clocks puts it before.
+_BEHIND = 0.001
 
 
 class Watchdog:
@@ -82,7 +84,7 @@ class Watchdog:
         """Come again when only the grace is left, and then at its end; a ping costs no timer."""
         left = self._deadline - self._clock()
         if left > self._grace:
-            timer = self._reactor.call_later(left - self._grace, self._watch)
+            timer = self._reactor.call_later(left - self._grace + _BEHIND, self._watch)
         else:
             timer = self._reactor.expire_after(self._grace, self._judge)
         self._timer = timer
