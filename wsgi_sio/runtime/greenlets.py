@@ -148,15 +148,14 @@ def _nothing() -> None:
 class GreenletWatch:
     """Two libev watchers, the one for writing made when it is first needed."""
 
-    reading = False  # the hub lets nobody else run meanwhile
-
-    __slots__ = ("_conn", "_fd", "_open", "_reactor", "_read", "_write")
+    __slots__ = ("_conn", "_fd", "_open", "_reactor", "_read", "_write", "reading")
 
     def __init__(self, reactor: GreenletReactor, conn: Watched) -> None:
         self._reactor = reactor
         self._conn = conn
         self._fd = conn.fileno()
         self._open = True
+        self.reading = False
         self._read = reactor._loop.io(self._fd, _READ)
         self._write: Any = None
 
@@ -194,10 +193,12 @@ class GreenletWatch:
         if self._reactor._closed:
             self._read.stop()  # lest it be told for ever; the watcher for writing has been stopped already
             return
+        self.reading = True  # or writing, which nobody need tell apart
         try:
             callback()
         except Exception:
             logger.exception("a connection's callback failed")
+        self.reading = False
 
     def _stop(self, release: Callable[[], None]) -> None:
         for watcher in (self._read, self._write):

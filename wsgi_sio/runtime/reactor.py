@@ -40,7 +40,7 @@ class Watch(Protocol):
 
     @property
     def reading(self) -> bool:
-        """Whether another thread is in the middle of ``on_readable``."""
+        """Whether some thread is in the middle of ``on_readable``, or a handler was begun there."""
 
     def close(self, release: Callable[[], None]) -> None:
         """Forget the descriptor, then call ``release``, which closes it; the second call does nothing.

@@ -266,6 +266,10 @@ class EngineClient:
         upgrade.proceed()
         return False
 
+    def heard(self) -> None:
+        """Something has come from the server; over polling, the ping that is overdue may be behind it."""
+        self._watchdog.postpone()
+
     def check_alive(self) -> bool:
         """Whether the server may still be there; asked before sending, since a machine that slept knows no timers.
 

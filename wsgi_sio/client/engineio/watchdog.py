@@ -64,6 +64,11 @@ class Watchdog:
         """The server has been heard."""
         self._deadline = self._clock() + self._patience
 
+    def postpone(self) -> None:
+        """Something else has been heard: if the server is overdue, it may have the grace."""
+        if self._overdue():
+            self._deadline = self._clock() + self._grace
+
     @property
     def expired(self) -> bool:
         """Whether the server has been silent for too long, or should have been heard while the machine slept."""
