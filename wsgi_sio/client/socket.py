@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..exceptions import ConnectRefused, Disconnected, RemoteProtocolError, TimedOut
 from ..logtext import quote
-from ..runtime import Rank, SerialQueue, make_event, make_lock
+from ..runtime import Rank, SerialQueue, make_event, make_lock, wait_patiently
 from ..socketio.handlers import NO_ACK, HandlerTable, Listens
 from ..socketio.listeners import ListensToAny
 from ..socketio.packet import ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Packet
@@ -146,7 +146,7 @@ class ClientSocket(Emits, Listens, ListensToAny):
     def _wait_connected(self, timeout: float | None) -> None:
         decision = self._decision
         try:
-            decided = decision.made.wait(timeout)
+            decided = wait_patiently(decision.made.wait, timeout)
         except BaseException:  # the user has lost patience
             self.disconnect()
             raise

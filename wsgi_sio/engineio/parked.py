@@ -228,7 +228,7 @@ class Parked:
             self._end_in(_LINGER)
 
     def _end_in(self, seconds: float) -> None:
-        timer, self._timer = self._timer, self._reactor.call_later(seconds, self._hang_up)
+        timer, self._timer = self._timer, self._reactor.expire_after(seconds, self._hang_up)
         if timer is not None:
             timer.cancel()
 

@@ -53,6 +53,7 @@ class PollingTransport:
     )
 
     name = "polling"
+    unread = False  # what has not come to us yet is the WSGI server's
 
     def __init__(
         self,

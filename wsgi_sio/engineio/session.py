@@ -48,6 +48,10 @@ class Transport(Protocol):
     def unsent(self) -> int:
         """Bytes of what has been written that the client has not taken yet, as far as is known."""
 
+    @property
+    def unread(self) -> bool:
+        """Whether something has come from the client that has not been read, or is just being read."""
+
     def write(self, packets: list[Packet]) -> None:
         """Send ``packets`` without blocking; the caller found the transport idle and marked it busy."""
 
@@ -304,6 +308,11 @@ class Session:
         """Whether nothing is read from the client at present."""
         return self._pauses > 0 and not self._urgent
 
+    @property
+    def unheard(self) -> bool:
+        """Whether the client may well have spoken, only that nobody has read it yet."""
+        return self.paused or self.transport.unread
+
     def pause(self) -> None:
         """Read nothing from the client until :meth:`resume`; calls nest. No heartbeat ends it meanwhile."""
         self._change_reading(pauses=1)
@@ -363,7 +372,7 @@ class Session:
         elif abort:
             transport.abort(code)
         else:  # the client has a while to take what was sent before; an upgrade goes on, for it may be how
-            self._linger = self._server.reactor.call_later(transport.linger, self._give_up)
+            self._linger = self._server.reactor.expire_after(transport.linger, self._give_up)
         if transport.name == "websocket":  # no request will ask for it
             self._server.forget(self)
         transport.read_on()

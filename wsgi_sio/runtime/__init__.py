@@ -12,11 +12,14 @@ from .failures import FAILURES
 from .forks import disown, tell_in_child
 from .locks import Rank, make_lock
 from .mailbox import MailboxOwner, SerialQueue
+from .patience import PIECES, HeardTime, sleepless_clock, wait_patiently
 from .reactor import Event, Reactor, Task, Timer, Watch, Watched
 
 __all__ = [
     "FAILURES",
+    "PIECES",
     "Event",
+    "HeardTime",
     "MailboxOwner",
     "Rank",
     "Reactor",
@@ -29,8 +32,10 @@ __all__ = [
     "disown",
     "make_event",
     "make_lock",
+    "sleepless_clock",
     "tell_in_child",
     "threads_are_greenlets",
+    "wait_patiently",
 ]
 
 

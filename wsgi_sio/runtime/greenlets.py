@@ -200,13 +200,14 @@ def _is_ctrl_c(error: BaseException) -> bool:
 class GreenletWatch:
     """Two libev watchers, the one for writing made when it is first needed."""
 
-    __slots__ = ("_conn", "_fd", "_open", "_reactor", "_read", "_write")
+    __slots__ = ("_conn", "_fd", "_open", "_reactor", "_read", "_write", "reading")
 
     def __init__(self, reactor: GreenletReactor, conn: Watched) -> None:
         self._reactor = reactor
         self._conn = conn
         self._fd = conn.fileno()
         self._open = True
+        self.reading = False
         self._read = reactor._loop.io(self._fd, _READ)
         self._write: Any = None
 
@@ -244,10 +245,12 @@ class GreenletWatch:
         if self._reactor._closed:
             self._read.stop()  # lest it be told for ever; the watcher for writing has been stopped already
             return
+        self.reading = True  # or writing, which nobody need tell apart
         try:
             callback()
         except FAILURES:
             logger.exception("a connection's callback failed")
+        self.reading = False
 
     def after_fork(self) -> int:
         """In a forked child: let go of the descriptor, which is returned (-1: it is closed)."""

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any, Protocol
 
+from .patience import PatientTimer
+
 logger = logging.getLogger("wsgi_sio.runtime")
 
 # For how many waiting jobs others may run in their place, as a multiple of ``max_workers``.
@@ -42,6 +44,10 @@ class Watch(Protocol):
 
     def want_write(self) -> None:
         """Call ``on_writable`` once, as soon as the descriptor takes bytes."""
+
+    @property
+    def reading(self) -> bool:
+        """Whether some thread is in the middle of ``on_readable``, or a handler was begun there."""
 
     def close(self, release: Callable[[], None]) -> None:
         """Forget the descriptor, then call ``release``, which closes it; the second call does nothing.
@@ -89,7 +95,17 @@ class Reactor(ABC):
 
     @abstractmethod
     def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
-        """Call ``callback`` (which must not block) in ``delay`` seconds."""
+        """Call ``callback`` (which must not block) in ``delay`` seconds.
+
+        This is for what we are to do; for the time-out of what others are to do see :meth:`expire_after`.
+        """
+
+    def expire_after(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        """Call ``callback`` (which must not block) when others have had ``seconds`` in which they could be heard.
+
+        While this process stood still they could not; and what has come by then is read first.
+        """
+        return PatientTimer(self.call_later, seconds, callback)
 
     @abstractmethod
     def submit(self, job: Callable[[], None]) -> None:

@@ -53,6 +53,10 @@ class ThreadWatch:
             self._interest |= WRITE
             self._arm_locked()
 
+    @property
+    def reading(self) -> bool:
+        return self._reading
+
     def close(self, release: Callable[[], None]) -> None:
         with self._lock:
             if not self._open:

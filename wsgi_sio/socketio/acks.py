@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Protocol, Union
 
 from ..exceptions import AckTimeout, Disconnected
-from ..runtime import Event, Rank, Reactor, Timer, make_lock
+from ..runtime import Event, Rank, Reactor, Timer, make_lock, wait_patiently
 
 # How long a server's ``emit_with_ack`` to one client waits, unless told otherwise (seconds).
 ACK_TIMEOUT = 60.0
@@ -89,7 +89,7 @@ class BlockingAck:
         :raises AckTimeout: the time is over.
         :raises Disconnected: the other side has gone.
         """
-        if not self._reactor.wait(self._event, timeout):
+        if not wait_patiently(partial(self._reactor.wait, self._event), timeout):
             raise AckTimeout()
         if self._error is not None:
             raise self._error

@@ -137,7 +137,7 @@ class BroadcastOperator(Broadcasts, Sends):
             raise LocalProtocolError("a broadcast with acknowledgement needs a time-out: .timeout(seconds).emit(...)")
         packet = Packet(EVENT, self.namespace.name, [event, *args])
         self._adapter().broadcast_with_ack(packet, self.options, acks)
-        self.namespace.server.reactor.call_later(timeout, acks.timed_out)  # an answered collection ignores it
+        self.namespace.server.reactor.expire_after(timeout, acks.timed_out)  # an answered collection ignores it
 
     def fetch_sockets(self) -> list[Socket | RemoteSocket]:
         """The sockets described; those of other servers as they are now.  Blocks for the answers of these.

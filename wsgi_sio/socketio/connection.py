@@ -51,7 +51,7 @@ class Connection:
         self._lock = make_lock(Rank.SESSION)
         self._decoder = server.parser.Decoder(server.json, server.max_attachments)
         self._size = 0
-        self._join_timer: Timer | None = server.reactor.call_later(server.connect_timeout, self._nobody_joined)
+        self._join_timer: Timer | None = server.reactor.expire_after(server.connect_timeout, self._nobody_joined)
         session.on_message = self._on_message
         session.on_close = self._on_close
 
@@ -198,7 +198,7 @@ class Connection:
         """Likewise, by this side: a client that has nothing left, and stays, has ``connect_timeout`` again."""
         self.remove(socket)
         if not self._sockets and not self._pending and self._join_timer is None and self.session.open:
-            self._join_timer = self._server.reactor.call_later(self._server.connect_timeout, self._nobody_is_back)
+            self._join_timer = self._server.reactor.expire_after(self._server.connect_timeout, self._nobody_is_back)
 
     def _nobody_is_back(self) -> None:
         if not self._sockets and self.session.open:

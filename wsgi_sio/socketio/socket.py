@@ -297,7 +297,7 @@ class Socket(Targets, Sends, Listens, ListensToAny):
         if gone:
             waiter.lost()
         elif timeout is not None:
-            timer = self.nsp.server.reactor.call_later(timeout, lambda: self._ack_timed_out(ack_id))
+            timer = self.nsp.server.reactor.expire_after(timeout, lambda: self._ack_timed_out(ack_id))
             if isinstance(waiter, CallbackAck):
                 waiter.timer = timer
 

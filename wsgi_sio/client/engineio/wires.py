@@ -6,7 +6,7 @@ import socket
 from typing import Protocol
 from weakref import WeakSet
 
-from ...engineio.takeover import shut_down_tcp
+from ...engineio.takeover import has_unread, shut_down_tcp
 from ...runtime import Rank, disown, make_lock, tell_in_child
 
 
@@ -48,6 +48,13 @@ class Wires:
         """Forget a socket that somebody else takes care of from now on."""
         with self._lock:
             self._sockets.discard(sock)
+
+    @property
+    def unread(self) -> bool:
+        """Whether something that has come on one of them lies in the kernel."""
+        with self._lock:
+            sockets = list(self._sockets)
+        return any(map(has_unread, sockets))
 
     def cut(self) -> None:
         """End whatever blocks on them, now and later."""
