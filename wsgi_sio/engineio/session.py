@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from ..runtime import Rank, Timer, make_lock
+from ..runtime import Rank, Timer, make_lock, wait_patiently
 from ..websocket.frames import CloseCode
 from .config import EngineConfig, Environ
 from .outbox import Outbox
@@ -204,7 +204,7 @@ class Session:
                 return
             self._outbox.waiting += (turn,)
         before = self._progress()
-        while not reactor.wait(turn, patience):
+        while not wait_patiently(partial(reactor.wait, turn), patience):
             now = self._progress()
             if now == before:
                 self._give_up_on(*stuck_client(self.config))
