@@ -12,7 +12,7 @@ import pytest
 
 from tests.socketio.conftest import Serve
 from tests.support.forking import forked
-from tests.support.inprocess import InProcess
+from tests.support.inprocess import InProcess, tcp_pair
 from wsgi_sio import Server, Socket
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="about fork")
@@ -167,14 +167,40 @@ def test_a_child_of_a_process_that_has_served_nobody_yet_is_told_nothing(
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="looks at the descriptors")
-def test_a_child_does_not_hold_the_parents_connections(serve: Serve, io: Server) -> None:
-    client = serve(io).client()
-    socket = io.sockets.sockets[client.connect()]
-    descriptor = socket.conn.session.transport.fileno()  # type: ignore[attr-defined]
+@TRANSPORTS
+def test_a_child_does_not_hold_the_parents_connections(serve: Serve, io: Server, transport: str) -> None:
+    """Nor that of a GET that waits, be it the WSGI server's: under gevent a copy of its greenlet would answer."""
+    process = serve(io)
+    near, far = tcp_pair()
+    connection = os.fstat(far.fileno()).st_ino
+    if transport == "websocket":
+        process.websocket(pair=(near, far)).receive()
+    else:
+        process.polling().start_get(extra={"gunicorn.socket": far})
+    assert connection in sockets()
+    with forked(lambda: connection in sockets()) as it:
+        assert it.outcome() == "False"
+    near.close()
+    far.close()
 
-    def what() -> int:
-        return os.fstat(descriptor).st_ino
 
-    with forked(what) as it:
-        assert it.outcome() != str(what())
-    assert client.call("echo", 1) == [1]
+def sockets() -> set[int]:
+    """The inodes of the sockets that this process has open."""
+    names = os.listdir("/proc/self/fd")
+    open_files = [os.readlink(path) for path in (f"/proc/self/fd/{name}" for name in names) if os.path.lexists(path)]
+    return {int(file[8:-1]) for file in open_files if file.startswith("socket:[")}
+
+
+def test_a_childs_child_is_told_as_well(serve: Serve, io: Server, caplog: pytest.LogCaptureFixture) -> None:
+    serve(io).client().connect()
+
+    def child() -> str:
+        with forked(grandchild) as it:
+            return it.outcome()
+
+    def grandchild() -> bool:
+        io.emit("x")
+        return TOLD in caplog.text
+
+    with forked(child) as it:
+        assert it.outcome() == "True"

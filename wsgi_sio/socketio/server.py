@@ -121,7 +121,7 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
     def _on_fork(self, served: bool) -> None:
         self._lock = make_lock(Rank.REGISTRY)
         self._deserted = None
-        self._orphaned = served
+        self._orphaned = served or self._orphaned
         for namespace in (*self._namespaces.values(), *self._parents):
             namespace.after_fork(served)
 
