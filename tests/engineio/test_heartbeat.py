@@ -19,7 +19,9 @@ class Watched:
 
     def __init__(self, clock: ManualClock) -> None:
         self.pong_awaited = False
-        self.unheard = False
+        self.paused = False
+        self.unread = False
+        self.transport = self
         self.events: list[tuple[float, str]] = []
         self._clock = clock
 
@@ -227,10 +229,10 @@ def test_who_has_sent_what_nobody_has_read_is_not_silent(clock: ManualClock, hea
     """Without a stall: a machine that is too busy to read."""
     session = Watched(clock)
     heartbeat.start(session)
-    session.unheard = True
+    session.unread = True
     clock.advance(INTERVAL + TIMEOUT + 1)
     assert [what for _, what in session.events] == ["ping"]
-    session.unheard = False
+    session.unread = False
     clock.advance(INTERVAL + TIMEOUT + 1)
     assert [what for _, what in session.events] == ["ping", "ping", "ping timeout"]
 

@@ -99,7 +99,7 @@ class Heartbeat:
                 session.pong_awaited = True
         try:
             for session in silent:
-                if session.unheard:  # its pong may well have come, only nobody has read it
+                if session.paused or session.transport.unread:  # its pong may well have come, only nobody has read it
                     self.start(session)
                 else:
                     session.close("ping timeout", abort=True)

@@ -109,11 +109,6 @@ class Session(Outbound):
         """Whether nothing is read from the client at present."""
         return self._pauses > 0 and not self._urgent
 
-    @property
-    def unheard(self) -> bool:
-        """Whether the client may well have spoken, only that nobody has read it yet."""
-        return self.paused or self.transport.unread
-
     def pause(self) -> None:
         """Read nothing from the client until :meth:`resume`; calls nest. No heartbeat ends it meanwhile."""
         self._change_reading(pauses=1)
@@ -172,16 +167,13 @@ class Session(Outbound):
             transport.finish(code)
         elif abort:
             transport.abort(code)
-        else:  # the client has a while to take what was sent before; an upgrade goes on, for it may be how
-            self._linger = self._server.reactor.expire_after(transport.linger, self._give_up)
+        else:  # the client has a while to take what was sent before; an upgrade goes on, and may change the transport
+            self._linger = self._server.reactor.expire_after(transport.linger, lambda: self.transport.abort())
         if transport.name == "websocket":  # no request will ask for it
             self._server.forget(self)
         transport.read_on()
         self._tell(self.on_close, reason)
         return True
-
-    def _give_up(self) -> None:
-        self.transport.abort()  # the present one: an upgrade may have changed it
 
     def after_fork(self) -> None:
         """In a forked child: be over, without a word to the client, which is the parent's, or to the application."""
