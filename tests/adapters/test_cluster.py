@@ -119,9 +119,11 @@ def test_nobody_is_not_published(cluster: Cluster) -> None:
     assert cluster.got() == [[], [], []]
 
 
-def test_a_time_out_of_nothing_is_not_the_default(cluster: Cluster) -> None:
+def test_a_time_out_of_nothing_is_not_the_default(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(request_timeout=60)
+    cluster.bus.fate = lambda receiver, message: []  # nothing arrives
     with pytest.raises(AckTimeout):
-        cluster.servers[0].to("x").timeout(0).fetch_sockets()
+        Background(cluster.servers[0].timeout(0).fetch_sockets).result()
 
 
 def test_ones_own_clients_are_reached_when_nothing_can_be_published(

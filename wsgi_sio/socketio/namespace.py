@@ -120,7 +120,8 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
         """Take over what ``parent`` has been given so far."""
         self._handlers.add_all(parent._handlers)
         self._middlewares = parent._middlewares
-        self._error_handler = parent._error_handler
+        if parent._error_handler is not None:  # else a kind of namespace keeps its own
+            self._error_handler = parent._error_handler
 
     def next_ack_id(self) -> int:
         """A fresh acknowledgement id; the sockets of a namespace share one counter."""
