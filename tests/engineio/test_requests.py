@@ -257,6 +257,14 @@ def test_the_refusal_of_an_origin_says_which_setting_allows_it(
     assert "http://page.example" in message and "api.example" in message and "cors_allowed_origins" in message
 
 
+def test_the_refusal_of_an_http_page_names_both_schemes(
+    make_engine: MakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers = {"Origin": "http://a.example", "Host": "a.example"}
+    make_engine().request("GET", headers, extra={"wsgi.url_scheme": "https"}, transport="polling")
+    assert "from 'http://a.example' and the server is 'https://a.example'" in caplog.text
+
+
 def test_an_existing_session_is_guarded_as_well(make_engine: MakeEngine) -> None:
     engine = make_engine()
     polling, session = engine.over_polling()

@@ -83,6 +83,8 @@ class OriginPolicy:
         entries = [] if allowed is None or callable(allowed) else _several(allowed)
         self._any = "*" in entries
         self._rules = [_rule(entry) for entry in entries if entry != "*"]
+        # As browsers write them, as a rule: then there is nothing to read, which is done for every poll.
+        self._written = frozenset(entry for entry in entries if isinstance(entry, str) and "*" not in entry)
 
     def allows(self, request: EngineRequest) -> bool:
         """Whether the page that made the request may."""
@@ -96,11 +98,13 @@ class OriginPolicy:
         return True
 
     def _allows_page(self, origin: str, environ: Environ) -> bool:
-        if _is_same_origin(origin, environ):
+        if origin in self._written or origin in _own_origins(environ):
+            return True
+        parsed = parse_origin(origin)
+        if parsed is not None and _is_own(parsed, environ):
             return True
         if self._ask is not None:
             return bool(self._ask(origin, environ))
-        parsed = parse_origin(origin)
         return any(rule(origin, parsed) for rule in self._rules)
 
     def _allows_script(self, request: EngineRequest) -> bool:
@@ -191,16 +195,19 @@ def _is_below(origin: Origin, parent: Origin) -> bool:
 # -- the server's own origin ------------------------------------------------------------------------------------------
 
 
-def _is_same_origin(origin: str, environ: Environ) -> bool:
-    scheme = environ.get("wsgi.url_scheme", "http")
-    host = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
-    if host and origin in (f"https://{host}", f"{scheme}://{host}"):
-        return True
-    page = parse_origin(origin)
-    if page is None or page.scheme not in (("https",) if scheme == "https" else _PORTS):
-        return False
-    own = parse_origin(f"{page.scheme}://{host}")
-    if own is None or own.host != page.host:
-        return False
-    # Behind a proxy that ends TLS the page is https and this request http: neither scheme nor 80 and 443 tell anything.
-    return own.port == page.port or (scheme != "https" and {own.port, page.port} == {80, 443})
+def _own_origins(environ: Environ) -> tuple[str, ...]:
+    """Of the server's pages, as the Host header has it."""
+    host = environ.get("HTTP_HOST") or environ.get("SERVER_NAME")
+    if not host:
+        return ()
+    # Behind a proxy that ends TLS the page is https and this request http, so nothing is known of schemes.
+    return (f"https://{host}",) if environ.get("wsgi.url_scheme") == "https" else (f"http://{host}", f"https://{host}")
+
+
+def _is_own(page: Origin, environ: Environ) -> bool:
+    for own in map(parse_origin, _own_origins(environ)):
+        if own is not None and (own.scheme, own.host) == (page.scheme, page.host):
+            # Nor is anything known of the usual ports then.
+            either = environ.get("wsgi.url_scheme") != "https" and {own.port, page.port} == {80, 443}
+            return either or own.port == page.port
+    return False

@@ -360,6 +360,8 @@ def _refuse_unpatched_gevent(environ: Environ) -> None:
 
 def _origin_advice(request: EngineRequest) -> str:
     host = request.environ.get("HTTP_HOST", "")
+    if request.environ.get("wsgi.url_scheme") == "https":  # then the page's scheme may be what is wrong
+        host = f"https://{host}"
     if request.origin is None:
         return (
             "a script polls (JSONP), and neither Sec-Fetch-Site nor Referer names a page that may: that of another"
