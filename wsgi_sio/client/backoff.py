@@ -44,3 +44,36 @@ class Backoff:
     def reset(self) -> None:
         """A connection has been made: begin anew."""
         self.attempts = 0
+
+
+class BackoffOptions:
+    """The options of a back-off that may be changed at any time, for whoever has one."""
+
+    _backoff: Backoff
+
+    @property
+    def reconnection_delay(self) -> float:
+        """Seconds before the first attempt to reconnect."""
+        return self._backoff.delay
+
+    @reconnection_delay.setter
+    def reconnection_delay(self, seconds: float) -> None:
+        self._backoff.delay = seconds
+
+    @property
+    def reconnection_delay_max(self) -> float:
+        """The longest wait between two attempts, in seconds."""
+        return self._backoff.most
+
+    @reconnection_delay_max.setter
+    def reconnection_delay_max(self, seconds: float) -> None:
+        self._backoff.most = seconds
+
+    @property
+    def randomization_factor(self) -> float:
+        """How far a wait may be off: 0.5 for half as long to half as long again."""
+        return self._backoff.jitter
+
+    @randomization_factor.setter
+    def randomization_factor(self, factor: float) -> None:
+        self._backoff.jitter = factor

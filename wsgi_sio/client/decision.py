@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..runtime import make_event
+from ..exceptions import TimedOut
+from ..runtime import make_event, wait_patiently
 
 
 class Decision:
@@ -16,6 +17,15 @@ class Decision:
     def __init__(self) -> None:
         self.made = make_event()
         self.failure: Exception | None = None
+
+    def wait(self, timeout: float | None) -> None:
+        """Block until it has been made.
+
+        :param timeout: seconds; None for ever.
+        :raises TimedOut: it has not.
+        """
+        if not wait_patiently(self.made.wait, timeout):
+            raise TimedOut(f"not connected within {timeout:g} s")
 
     def make(self, failure: Exception | None) -> None:
         """Tell everyone; the first to do so counts."""

@@ -15,7 +15,7 @@ from ..runtime import Rank, SerialQueue, Timer, make_lock, tell_in_child
 from ..socketio.handlers import HandlerTable, Listens
 from ..socketio.packet import Packet
 from ..socketio.parser import JSON_PARSER, PacketDecoder
-from .backoff import Backoff
+from .backoff import Backoff, BackoffOptions
 from .engineio.address import Address
 from .engineio.memory import Memory
 from .handlers import BACKLOG, BacklogLog, tell
@@ -25,7 +25,7 @@ from .options import Auth, ClientOptions
 from .socket import ClientSocket
 
 
-class Manager(Listens):
+class Manager(BackoffOptions, Listens):
     """A connection and how it is kept (the reference's client, "Manager").
 
     Handlers may be attached to ``open``, ``error(error)``, ``ping``, ``packet(packet)``, ``upgrade(transport)``,
@@ -89,7 +89,7 @@ class Manager(Listens):
     def __repr__(self) -> str:
         return f"<Manager of {self.host}>"
 
-    # -- options that may change --------------------------------------------------------------------------------
+    # -- options that may change, beside those of the back-off ---------------------------------------------------
 
     @property
     def reconnection(self) -> bool:
@@ -112,33 +112,6 @@ class Manager(Listens):
             timer.cancel()
         if waiting:
             self._give_up(Disconnected("reconnection was switched off"))
-
-    @property
-    def reconnection_delay(self) -> float:
-        """Seconds before the first attempt to reconnect."""
-        return self._backoff.delay
-
-    @reconnection_delay.setter
-    def reconnection_delay(self, seconds: float) -> None:
-        self._backoff.delay = seconds
-
-    @property
-    def reconnection_delay_max(self) -> float:
-        """The longest wait between two attempts, in seconds."""
-        return self._backoff.most
-
-    @reconnection_delay_max.setter
-    def reconnection_delay_max(self, seconds: float) -> None:
-        self._backoff.most = seconds
-
-    @property
-    def randomization_factor(self) -> float:
-        """How far a wait may be off: 0.5 for half as long to half as long again."""
-        return self._backoff.jitter
-
-    @randomization_factor.setter
-    def randomization_factor(self, factor: float) -> None:
-        self._backoff.jitter = factor
 
     @property
     def timeout(self) -> float | None:

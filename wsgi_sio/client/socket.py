@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..exceptions import ConnectRefused, Disconnected, RemoteProtocolError, TimedOut
+from ..exceptions import ConnectRefused, Disconnected, RemoteProtocolError
 from ..logtext import quote
-from ..runtime import Rank, SerialQueue, make_event, make_lock, wait_patiently
+from ..runtime import Rank, SerialQueue, make_event, make_lock
 from ..socketio.handlers import NO_ACK, HandlerTable, Listens
 from ..socketio.listeners import ListensToAny
 from ..socketio.packet import ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Packet
@@ -146,13 +146,10 @@ class ClientSocket(Emits, Listens, ListensToAny):
     def _wait_connected(self, timeout: float | None) -> None:
         decision = self._decision
         try:
-            decided = wait_patiently(decision.made.wait, timeout)
+            decision.wait(timeout)
         except BaseException:  # the user has lost patience
             self.disconnect()
             raise
-        if not decided:
-            self.disconnect()
-            raise TimedOut(f"not connected within {timeout:g} s")
         if decision.failure is not None:
             raise decision.failure
 

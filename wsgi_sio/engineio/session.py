@@ -167,13 +167,16 @@ class Session(Outbound):
             transport.finish(code)
         elif abort:
             transport.abort(code)
-        else:  # the client has a while to take what was sent before; an upgrade goes on, and may change the transport
-            self._linger = self._server.reactor.expire_after(transport.linger, lambda: self.transport.abort())
+        else:  # the client has a while to take what was sent before; an upgrade goes on, for it may be how
+            self._linger = self._server.reactor.expire_after(transport.linger, self._give_up)
         if transport.name == "websocket":  # no request will ask for it
             self._server.forget(self)
         transport.read_on()
         self._tell(self.on_close, reason)
         return True
+
+    def _give_up(self) -> None:
+        self.transport.abort()  # the present one: an upgrade may have changed it
 
     def after_fork(self) -> None:
         """In a forked child: be over, without a word to the client, which is the parent's, or to the application."""
