@@ -10,7 +10,7 @@ import pytest
 from tests.socketio.conftest import Serve
 from tests.support.inprocess import DEADLINE, Background, Closed, eventually
 from wsgi_sio import ConnectRefused, Server, Socket
-from wsgi_sio.socketio.packet import CONNECT_ERROR, DISCONNECT, Packet
+from wsgi_sio.socketio.packet import CONNECT, CONNECT_ERROR, DISCONNECT, Packet
 
 TRANSPORTS = pytest.mark.parametrize("transport", ["websocket", "polling"])
 
@@ -43,6 +43,21 @@ def test_middlewares_then_gate_then_connection_in_order(serve: Serve, transport:
         ("first", False), ("second", False), ("connect", {"k": 1}, False), ("connect", False),
         ("connection", True, True),
     ]  # fmt: skip
+
+
+def test_a_refusal_whose_data_cannot_be_sent(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    """The client learns that it has been refused, and the namespace forgets it."""
+    io = Server()
+
+    @io.on("connect")
+    def connect(socket: Socket) -> None:
+        raise ConnectRefused("no", {"why": object()})
+
+    client = serve(io).client()
+    client.send(Packet(CONNECT))
+    assert client.receive() == Packet(CONNECT_ERROR, "/", {"message": "Internal error"})
+    assert "cannot be sent" in caplog.text
+    eventually(lambda: nothing_left(io) and io.sockets.clients == 0, "nothing to be left")
 
 
 class Unprintable(Exception):

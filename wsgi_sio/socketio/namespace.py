@@ -18,7 +18,7 @@ from .recovery import Recovery
 from .remote import RemoteSocket
 from .sends import Sends
 from .server_side import ServerSide, ServerSideHandlers
-from .socket import Socket
+from .socket import INTERNAL_ERROR, Socket
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -191,7 +191,7 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
         except BaseException as error:
             if not _has_left(socket, error):
                 logger.exception("connecting %r failed, so it is refused", socket)
-            socket.refuse({"message": "Internal error"})  # what was meant for the client comes as ConnectRefused
+            socket.refuse({"message": INTERNAL_ERROR})
             if not isinstance(error, FAILURES):
                 raise  # the end of the worker is none of the client's business
             return

@@ -32,6 +32,9 @@ logger = logging.getLogger("wsgi_sio.socketio")
 
 CONNECTING, CONNECTED, DISCONNECTED = range(3)
 
+# All that a client is told of what went wrong here: what was meant for it comes as ConnectRefused.
+INTERNAL_ERROR = "Internal error"
+
 EventMiddleware = Callable[[list[Any]], object]
 
 
@@ -264,7 +267,12 @@ class Socket(Targets, Sends, Listens, ListensToAny):
             return  # it has left meanwhile; its dismissal waits in the mailbox
         self.nsp.adapter.del_all(self.id)
         self.conn.remove(self)
-        self.conn.send_packet(Packet(CONNECT_ERROR, self.nsp.name, self.conn.refusal(error)))
+        try:
+            self.conn.send_packet(Packet(CONNECT_ERROR, self.nsp.name, self.conn.refusal(error)))
+        except (TypeError, ValueError):
+            logger.exception("the data of what refuses %r cannot be sent", self)
+            error = {"message": INTERNAL_ERROR}
+            self.conn.send_packet(Packet(CONNECT_ERROR, self.nsp.name, self.conn.refusal(error)))
         self.nsp.forget(self, set(), "refused", False)
 
     # -- receiving (on an I/O thread) ---------------------------------------------------------------------------
