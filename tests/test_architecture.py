@@ -24,10 +24,12 @@ TOP = ("wsgi", "serving", "flask", "django", "testing", "admin", "client_files",
 # Which parts of the package each part may import, from the bottom upwards; its own modules always.
 ALLOWED: dict[str, tuple[str, ...]] = {
     "exceptions": (),
+    "logtext": (),
     "websocket": (),
     "runtime": (),
-    "client_files": (),
-    "engineio": ("websocket", "runtime"),
+    "content_coding": (),
+    "client_files": ("content_coding",),
+    "engineio": ("websocket", "runtime", "content_coding", "logtext"),
     "adapters": (
         "socketio.packet",
         "socketio.jsoncodec",
@@ -36,8 +38,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "socketio.sends",
         "runtime",
         "exceptions",
+        "logtext",
     ),
-    "socketio": ("engineio", "adapters", "runtime", "exceptions", "client_files"),
+    "socketio": ("engineio", "adapters", "runtime", "exceptions", "client_files", "logtext"),
     "client.engineio": (
         "client.options",
         "websocket",
@@ -58,6 +61,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "socketio.acks",
         "runtime",
         "exceptions",
+        "logtext",
     ),
 }
 
@@ -72,6 +76,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "pytest": ("testing.plugin",),
     "flask": ("flask", "demo"),
     "django": ("django",),
+    "asgiref": ("django",),
     "redis": ("adapters.redis", "adapters.redis_streams"),
     "msgpack": ("adapters.redis", "adapters.redis_streams", "adapters.messages", "socketio.packet_msgpack"),
     "urllib3": ("client.engineio.http",),

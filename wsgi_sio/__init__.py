@@ -3,6 +3,7 @@
 The layers, from the wire upwards; each only knows those above it in this list, and tests/test_architecture.py holds
 that:
 
+* ``exceptions``, ``logtext`` (what of others' words a log line shows), ``content_coding``  for all.
 * ``websocket``  RFC 6455 without I/O.
 * ``runtime``    the only place that makes threads, greenlets, locks, timers and selectors.
 * ``engineio``   sessions over long-polling and WebSocket: handshake, upgrade, heartbeat; the client's socket out of

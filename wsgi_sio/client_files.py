@@ -6,15 +6,15 @@ Nothing of it is shipped with this package. `ClientFiles` serves a directory as 
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import os
 import shutil
 import subprocess
 import tempfile
-import zlib
 from pathlib import Path
+
+from .content_coding import encode, negotiate
 
 __all__ = ["CLIENT_VERSION", "ClientFiles", "ClientUnavailable", "default_cache", "find_client", "install_client"]
 
@@ -61,7 +61,7 @@ class ClientFiles:
             return "304 Not Modified", headers, b""
         kind = "json" if name.endswith(".map") else "javascript"
         headers.append(("Content-Type", f"application/{kind}; charset=utf-8"))
-        encoding = _negotiate(accept_encoding or "")
+        encoding = negotiate(accept_encoding or "")
         body = self._body(name, encoding) or plain
         if encoding != "identity":
             headers.append(("Content-Encoding", encoding))
@@ -75,7 +75,7 @@ class ClientFiles:
         body = self._bodies.get((name, encoding))
         if body is None:
             try:
-                body = _encode((self.directory / name).read_bytes(), encoding)
+                body = encode((self.directory / name).read_bytes(), encoding)
             except FileNotFoundError:
                 return None
             self._bodies[name, encoding] = body
@@ -165,33 +165,3 @@ def _matches(if_none_match: str, etag: str) -> bool:
     """Whether an If-None-Match header names ``etag``, weak or strong (RFC 9110, 13.1.2)."""
     tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
     return etag in tags or tags == ["*"]
-
-
-def _negotiate(accept_encoding: str) -> str:
-    """The content coding the client likes best of gzip, deflate and identity; the header's order breaks ties."""
-    weights: dict[str, float] = {}
-    for item in accept_encoding.lower().split(","):
-        coding, _, parameters = item.partition(";")
-        weights.setdefault(coding.strip(), _quality(parameters))
-    others = weights.pop("*", 0.0)
-    for coding in ("gzip", "deflate"):
-        weights.setdefault(coding, others)
-    usable = [coding for coding in weights if coding in ("gzip", "deflate", "identity") and weights[coding] > 0]
-    return max(usable, key=weights.__getitem__, default="identity")
-
-
-def _quality(parameters: str) -> float:
-    """The ``q`` of one Accept-Encoding item: 1 when absent, 0 when it cannot be read."""
-    key, _, value = parameters.partition("=")
-    if key.strip() != "q":
-        return 1.0
-    try:
-        return float(value)
-    except ValueError:
-        return 0.0
-
-
-def _encode(body: bytes, encoding: str) -> bytes:
-    if encoding == "gzip":
-        return gzip.compress(body, mtime=0)
-    return zlib.compress(body) if encoding == "deflate" else body

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from werkzeug import serving
 
+from .logtext import hide_session_ids
 from .runtime import threads_are_greenlets
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def make_server(
     """Listen on ``host`` and ``port`` (0: a free one), with the server that fits the world this process lives in.
 
     :param tls: see :data:`TLS`.
-    :param log: write a line for each request.
+    :param log: write a line for each request, without the ids of sessions.
     :param options: those of :func:`werkzeug.serving.make_server`, or of :class:`gevent.pywsgi.WSGIServer`.
     :raises OSError: cannot listen there (with gevent; werkzeug says so and ends the program).
     """
@@ -51,7 +52,7 @@ class ThreadedServer:
     def __init__(
         self, app: WSGIApplication, host: str, port: int, tls: TLS, log: bool, options: dict[str, Any]
     ) -> None:
-        handler = serving.WSGIRequestHandler if log else _QuietHandler
+        handler = _DiscreetHandler if log else _QuietHandler
         context: Any = tls
         options = {"threaded": True, "request_handler": handler, **options}
         self._http = serving.make_server(host, port, app, ssl_context=context, **options)
@@ -64,6 +65,13 @@ class ThreadedServer:
 
     def stop(self) -> None:
         self._http.shutdown()
+
+
+class _DiscreetHandler(serving.WSGIRequestHandler):
+    """Writes the line without a secret of the client's."""
+
+    def log(self, type: str, message: str, *args: Any) -> None:
+        super().log(type, message, *[hide_session_ids(arg) if isinstance(arg, str) else arg for arg in args])
 
 
 class _QuietHandler(serving.WSGIRequestHandler):
@@ -79,10 +87,15 @@ class GreenletServer:
     def __init__(
         self, app: WSGIApplication, host: str, port: int, tls: TLS, log: bool, options: dict[str, Any]
     ) -> None:
-        from gevent.pywsgi import WSGIServer
+        from gevent.pywsgi import WSGIHandler, WSGIServer
+
+        class DiscreetHandler(WSGIHandler):
+            def format_request(self) -> str:
+                return hide_session_ids(super().format_request())
 
         if tls is not None:
             options = {**options, "ssl_context": _as_context(tls)}
+        options = {"handler_class": DiscreetHandler, **options}
         self._http = WSGIServer((host, port), app, log="default" if log else None, **options)
         self._http.start()
         self.port = int(self._http.address[1])

@@ -27,7 +27,7 @@ class WSGIApp:
         self._engine = server if isinstance(server, EngineServer) else server.engine
         self._client_files = None if isinstance(server, EngineServer) else server.client_files
         self._prefix = self._engine.config.path.rstrip("/") + "/"
-        self._app = app or not_found
+        self._app = not_found if app is None else app
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         self._engine.notice()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from dataclasses import asdict
 from typing import Any
 
@@ -67,6 +68,62 @@ def test_a_local_broadcast_is_not_published(cluster: Cluster) -> None:
         cluster.servers[0].local.timeout(0.05).emit_with_ack("test")
     assert len(cluster.bus.sent) == sent
     assert cluster.got() == [["test", "test"], [], []]
+
+
+@pytest.mark.parametrize("room", [0, 7, "", 1.5, True, b"", b"ab"], ids=repr)
+def test_rooms_that_are_no_strings_travel(cluster: Cluster, room: Any) -> None:
+    _, two, three = cluster.sockets
+    two.join([room, "x"])
+    cluster.servers[0].to(room).emit("to")
+    cluster.servers[0].except_(room).emit("except")
+    assert cluster.got() == [["except"], ["to"], ["except"]]
+    (found,) = cluster.servers[0].in_(room).fetch_sockets()
+    assert found.rooms == {two.id, room, "x"}
+    cluster.servers[0].to(three.id).sockets_join(room)
+    eventually(lambda: room in three.rooms, "the room")
+    found.leave(room)
+    eventually(lambda: room not in two.rooms, "that it is left")
+    cluster.servers[0].to(room).emit("again")
+    assert cluster.got() == [[], [], ["again"]]
+
+
+def test_rooms_that_would_be_others_elsewhere_are_refused(cluster: Cluster) -> None:
+    """A codec may turn them into text, which names another room."""
+    room = uuid.uuid4()
+    one, two, _ = cluster.sockets
+    two.join(room)
+    io = cluster.servers[0]
+    for use in (io.to(room).emit, io.except_(room).emit, lambda event: io.timeout(1).to(room).emit_with_ack(event)):
+        with pytest.raises(TypeError, match=r"the room UUID\(.*\) cannot be named to other servers"):
+            use("test")
+    for move in (io.sockets_join, io.sockets_leave):
+        with pytest.raises(TypeError, match="cannot be named"):
+            move(room)
+    io.local.sockets_join(room)
+    io.local.to(room).emit("here")
+    assert cluster.got() == [["here"], [], []] and room in one.rooms
+    (found,) = cluster.servers[0].in_(two.id).fetch_sockets()
+    assert found.rooms == {two.id}, "of those whose names can travel"
+    assert cluster.open_requests() == 0
+
+
+def test_nobody_is_not_published(cluster: Cluster) -> None:
+    """Other servers would take it to be for everybody."""
+    sent, nobody = len(cluster.bus.sent), cluster.servers[0].to([])
+    nobody.emit("test")
+    nobody.except_(cluster.sockets[0].id).sockets_join("x")
+    nobody.sockets_leave("x")
+    nobody.disconnect_sockets()
+    assert nobody.fetch_sockets() == [] and nobody.timeout(60).emit_with_ack("test") == []
+    assert len(cluster.bus.sent) == sent
+    assert cluster.got() == [[], [], []]
+
+
+def test_a_time_out_of_nothing_is_not_the_default(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(request_timeout=60)
+    cluster.bus.fate = lambda receiver, message: []  # nothing arrives
+    with pytest.raises(AckTimeout):
+        Background(cluster.servers[0].timeout(0).fetch_sockets).result()
 
 
 def test_ones_own_clients_are_reached_when_nothing_can_be_published(

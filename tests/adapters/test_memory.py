@@ -20,7 +20,7 @@ class Member:
         self.id = sid
         self.got: list[tuple[Any, bool]] = []
 
-    def deliver(self, data: list[Any], batch: list[Any], volatile: bool) -> bool:
+    def deliver(self, data: list[Any], batch: list[Any], volatile: bool, patient: bool = False) -> bool:
         self.got.append((batch, volatile))
         return True
 

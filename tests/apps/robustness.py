@@ -90,6 +90,14 @@ def dismiss(socket: Socket) -> None:
     socket.disconnect(close=True)
 
 
+@io.on("hold")
+def hold(socket: Socket, seconds: float) -> None:
+    """Compute for so long: under gevent, nothing else runs meanwhile."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+
+
 # --- what the tests may ask, over HTTP ---
 
 

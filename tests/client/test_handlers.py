@@ -155,3 +155,24 @@ def test_the_backlogs_log_names_the_socket(caplog: pytest.LogCaptureFixture) -> 
     log = BacklogLog("somebody")
     log.mailbox_full(), log.mailbox_overflows(), log.mailbox_has_room()
     assert caplog.text.count("'somebody'") == 3
+
+
+def test_what_the_server_says_does_not_forge_log_lines(clients: Clients, caplog: pytest.LogCaptureFixture) -> None:
+    """Its events' names are as foreign to a client as a client's are to it."""
+    evil = "\nCRITICAL forged\x1b[2J\u2028" + "x" * 900_000
+    client, peer = clients.connected()
+
+    @client.on("*")
+    def fails(event: str, *args: Any) -> Any:
+        if args:
+            return object()
+        raise ValueError
+
+    client.on("few", lambda: None)
+    with caplog.at_level(logging.DEBUG, "wsgi_sio"):
+        peer.emit(evil)
+        peer.emit(evil, 1, ack=1)
+        peer.emit("few", *[1] * 100_000)
+        eventually(lambda: "takes 0 arguments" in caplog.text, "the last line")
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("wsgi_sio")]
+    assert len(lines) == 3 and all(line.isprintable() and len(line) < 600 for line in lines), lines

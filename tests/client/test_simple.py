@@ -103,6 +103,12 @@ def test_before_connecting(wire: WireServer) -> None:
         simple.connect(wire.url, timeout=0.05, **FAST)
 
 
+def test_an_empty_url_is_not_the_one_given_before() -> None:
+    simple = SimpleClient("http://127.0.0.1:1")
+    with pytest.raises(ValueError, match="'' is no URL"):
+        simple.connect("")
+
+
 def test_a_context_manager_connects_once_there_is_a_url(wire: WireServer) -> None:
     with SimpleClient(**FAST) as simple:
         call = Background(lambda: simple.connect(wire.url))

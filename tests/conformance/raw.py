@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import time
 from contextlib import suppress
@@ -62,6 +63,11 @@ class Exchange:
             return Response(answer.status, answer.headers, answer.read())
         finally:
             self._connection.close()
+
+    @property
+    def answered(self) -> bool:
+        """Whether something of the response has arrived."""
+        return bool(select.select([self._connection.sock], [], [], 0)[0])
 
     def abort(self) -> None:
         """End the TCP connection without reading the response."""

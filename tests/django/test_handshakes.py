@@ -126,3 +126,26 @@ def test_allow_request_of_the_projects_own_is_asked_last(database: Any) -> None:
         site.close()
     assert asked == [HERE]
     assert connection.connection is None
+
+
+def test_headers_do_not_forge_log_lines(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    evil = "\nCRITICAL forged\x1b[2J\u2028" + "x" * 900_000
+    with caplog.at_level(logging.DEBUG, "wsgi_sio"):
+        assert shake(site, origin=f"http://{evil}").status == 403
+        assert shake(site, host=evil).status == 400
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("wsgi_sio")]
+    assert len(lines) == 2 and all(line.isprintable() and len(line) < 600 for line in lines), lines
+
+
+def test_a_script_is_judged_by_the_page_that_its_referer_names(site: Site) -> None:
+    """Of protocol 3; it has no Origin, which the rule about forms wants."""
+    query = {"EIO": "3", "transport": "polling", "j": "0"}
+    for page, status in (("https://partner.example/x", 400), ("http://evil.example/x", 403)):
+        answer = site.process.request("GET", {"Host": HERE, "Referer": page}, **query)
+        assert answer.status == status  # 400: protocol 3 is not spoken here
+
+
+def test_the_browser_client_is_served_to_pages_that_may_not_connect_as_well(site: Site) -> None:
+    """Without the headers that would let the page read it; the rule, which refuses in words, is no error here."""
+    environ = site.process.environ("GET", {"Host": HERE, "Origin": "http://evil.example"})
+    assert site.process.engine.cors_headers(environ) == []

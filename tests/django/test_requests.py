@@ -6,11 +6,14 @@ import contextvars
 import logging
 import re
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.cache import caches
 from django.test import Client as Browser
 from django.test import override_settings
+from django.utils import translation
 
 from tests.django.conftest import Site, log_in
 from tests.support.inprocess import eventually
@@ -256,3 +259,32 @@ def test_a_namespace_class_of_the_core_is_refused(site: Site) -> None:
     with pytest.raises(TypeError, match=r"Chat must derive from wsgi_sio\.django\.Namespace"):
         site.io.of("/chat", Chat)
     assert type(site.io.of("/other")) is Namespace
+
+
+def test_the_language_of_one_clients_event_is_not_that_of_anothers(database: Path) -> None:
+    site = Site({"max_workers": 1})
+
+    @site.io.on("translate")
+    def translate(socket: Socket, language: str) -> str:
+        before = translation.get_language()
+        translation.activate(language)
+        return before
+
+    assert [site.joined().call("translate", language) for language in ("de", "fr")] == [["en-us"], ["en-us"]]
+    site.close()
+
+
+def test_the_events_of_one_worker_share_its_connections_to_caches(database: Path) -> None:
+    """Where each event is a new context of asgiref's, Django would connect anew for each."""
+    site = Site({"max_workers": 1})
+    seen: list[object] = []
+    site.io.on("look", lambda socket: seen.append(caches["default"]))
+    client = site.joined()
+    for _ in range(3):
+        client.call("look")
+    other = override_settings(CACHES={"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}})
+    with other:
+        client.call("look")
+    site.close()
+    assert seen[0] is seen[1] is seen[2]
+    assert type(seen[3]).__name__ == "DummyCache"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.engineio.conftest import MakeEngine
+from tests.support.clock import ManualClock
 from tests.support.inprocess import eventually
 from wsgi_sio.engineio.heartbeat import Heartbeat
 
@@ -17,9 +17,11 @@ INTERVAL, TIMEOUT = 25.0, 20.0
 class Watched:
     """A session, as far as the heartbeat is concerned."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: ManualClock) -> None:
         self.pong_awaited = False
         self.paused = False
+        self.unread = False
+        self.transport = self
         self.events: list[tuple[float, str]] = []
         self._clock = clock
 
@@ -32,41 +34,17 @@ class Watched:
         return True
 
 
-class Clock:
-    """Time, and the timers set by it: a reactor of which a heartbeat needs ``call_later`` alone."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.timers: list[tuple[float, Callable[[], None]]] = []
-
-    def __call__(self) -> float:
-        return self.now
-
-    def call_later(self, delay: float, callback: Callable[[], None]) -> None:
-        assert delay >= 0
-        self.timers.append((self.now + delay, callback))
-
-    def advance(self, seconds: float) -> None:
-        end = self.now + seconds
-        while due := [timer for timer in self.timers if timer[0] <= end]:
-            timer = min(due, key=lambda timer: timer[0])
-            self.timers.remove(timer)
-            self.now = max(self.now, timer[0])
-            timer[1]()
-        self.now = end
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def heartbeat(clock: Clock) -> Any:
+def heartbeat(clock: ManualClock) -> Any:
     return Heartbeat(clock, INTERVAL, TIMEOUT, clock)  # type: ignore[arg-type]
 
 
-def test_a_ping_after_the_interval_and_the_end_after_the_timeout(clock: Clock, heartbeat: Any) -> None:
+def test_a_ping_after_the_interval_and_the_end_after_the_timeout(clock: ManualClock, heartbeat: Any) -> None:
     session = Watched(clock)
     heartbeat.start(session)
     clock.advance(INTERVAL - 0.01)
@@ -83,7 +61,7 @@ def test_a_ping_after_the_interval_and_the_end_after_the_timeout(clock: Clock, h
     assert len(session.events) == 2
 
 
-def test_a_pong_starts_the_interval_anew(clock: Clock, heartbeat: Any) -> None:
+def test_a_pong_starts_the_interval_anew(clock: ManualClock, heartbeat: Any) -> None:
     session = Watched(clock)
     heartbeat.start(session)
     for _ in range(10):
@@ -95,7 +73,7 @@ def test_a_pong_starts_the_interval_anew(clock: Clock, heartbeat: Any) -> None:
     assert session.events == []
 
 
-def test_other_traffic_extends_the_patience_once_for_each_ping(clock: Clock, heartbeat: Any) -> None:
+def test_other_traffic_extends_the_patience_once_for_each_ping(clock: ManualClock, heartbeat: Any) -> None:
     """socketio-wire 6.6.11: a pong may wait behind a large message."""
     session = Watched(clock)
     heartbeat.start(session)
@@ -109,7 +87,7 @@ def test_other_traffic_extends_the_patience_once_for_each_ping(clock: Clock, hea
     assert [what for _, what in session.events] == ["ping", "ping timeout"]
 
 
-def test_a_stopped_session_is_forgotten(clock: Clock, heartbeat: Any) -> None:
+def test_a_stopped_session_is_forgotten(clock: ManualClock, heartbeat: Any) -> None:
     sessions = [Watched(clock) for _ in range(3)]
     for session in sessions:
         heartbeat.start(session)
@@ -121,7 +99,7 @@ def test_a_stopped_session_is_forgotten(clock: Clock, heartbeat: Any) -> None:
     heartbeat.stop(sessions[2])  # twice does no harm
 
 
-def test_thousands_of_sessions_share_few_timers(clock: Clock, heartbeat: Any) -> None:
+def test_thousands_of_sessions_share_few_timers(clock: ManualClock, heartbeat: Any) -> None:
     """They came within 10 seconds; each is pinged in its own time, and the timers are not one a session."""
     sessions = []
     for _ in range(5000):
@@ -129,34 +107,26 @@ def test_thousands_of_sessions_share_few_timers(clock: Clock, heartbeat: Any) ->
         heartbeat.start(session)
         sessions.append((clock.now, session))
         clock.advance(0.002)
-    fired = 0
-    real = clock.call_later
-
-    def counting(delay: float, callback: Callable[[], None]) -> None:
-        nonlocal fired
-        fired += 1
-        real(delay, callback)
-
-    clock.call_later = counting  # type: ignore[method-assign]
+    before = clock.ticks
     clock.advance(INTERVAL + 1)
     for came, session in sessions:
         ((at, what),) = session.events
         assert what == "ping" and came + INTERVAL <= at <= came + INTERVAL + 0.1
-    assert fired < 500
+    assert clock.ticks - before < 500
 
 
-def test_nothing_runs_when_there_is_nobody(clock: Clock, heartbeat: Any) -> None:
+def test_nothing_runs_when_there_is_nobody(clock: ManualClock, heartbeat: Any) -> None:
     session = Watched(clock)
     heartbeat.start(session)
     heartbeat.stop(session)
     clock.advance(INTERVAL * 3)
-    assert clock.timers == []
+    assert clock.pending == []
     heartbeat.start(session)
     clock.advance(INTERVAL + 0.1)
     assert len(session.events) == 1
 
 
-def test_one_session_that_raises_does_not_stop_the_others_hearts(clock: Clock, heartbeat: Any) -> None:
+def test_one_session_that_raises_does_not_stop_the_others_hearts(clock: ManualClock, heartbeat: Any) -> None:
     broken, sound = Watched(clock), Watched(clock)
 
     def ping() -> None:
@@ -170,6 +140,112 @@ def test_one_session_that_raises_does_not_stop_the_others_hearts(clock: Clock, h
         clock.advance(INTERVAL)
     clock.advance(INTERVAL)
     assert "ping" in [what for _, what in sound.events]
+
+
+class Prompt(Watched):
+    """A session whose client answers each ping at once, though nobody reads that before ``delay`` seconds are over."""
+
+    def __init__(self, clock: ManualClock, heartbeat: Heartbeat, delay: float = 0.01) -> None:
+        super().__init__(clock)
+        self._heartbeat = heartbeat
+        self._delay = delay
+
+    def ping(self) -> None:
+        super().ping()
+        self._clock.call_later(self._delay, lambda: self._heartbeat.start(self))  # type: ignore[arg-type]
+
+    @property
+    def lost(self) -> bool:
+        return "ping timeout" in [what for _, what in self.events]
+
+
+@pytest.mark.parametrize("length", [0.5, 3.0, 19.0, 30.0, 3600.0])
+def test_who_answers_is_not_lost_however_long_the_process_stood_still(clock: ManualClock, length: float) -> None:
+    """Whatever the moment: before a ping, between it and its pong; and what has come is read a while after the wake."""
+    heartbeat = Heartbeat(clock, INTERVAL, TIMEOUT, clock)  # type: ignore[arg-type]
+    sessions = []
+    for _ in range(100):
+        sessions.append(Prompt(clock, heartbeat, delay=1.0))
+        heartbeat.start(sessions[-1])  # type: ignore[arg-type]
+        clock.advance(INTERVAL / 100)
+    for _ in range(20):
+        clock.advance(2.9)
+        clock.stall(length)
+    clock.advance(TIMEOUT)
+    assert not any(session.lost for session in sessions)
+
+
+def test_pings_that_are_due_when_the_process_wakes_go_out_at_once(clock: ManualClock, heartbeat: Any) -> None:
+    """The clients' patience has gone on meanwhile."""
+    session = Watched(clock)
+    heartbeat.start(session)
+    clock.advance(INTERVAL - 1)
+    clock.stall(10)
+    clock.advance(0)
+    assert session.events == [(clock.now, "ping")]
+
+
+def test_a_stall_takes_nothing_from_the_time_to_answer(clock: ManualClock, heartbeat: Any) -> None:
+    """But for an eighth of it at most; nor does it give the dead much more."""
+    session = Watched(clock)
+    heartbeat.start(session)
+    clock.advance(INTERVAL + 0.06)
+    clock.stall(1000)
+    woke = clock.now
+    clock.advance(TIMEOUT * 7 / 8 - 0.3)
+    assert [what for _, what in session.events] == ["ping"]
+    clock.advance(TIMEOUT)
+    assert session.events[1][1] == "ping timeout"
+    assert session.events[1][0] <= woke + TIMEOUT
+
+
+def test_even_the_last_moment_waits_for_what_has_arrived(clock: ManualClock, heartbeat: Any) -> None:
+    """A pong that came in time, while the process stood still, is read first, with other pings being due meanwhile."""
+    session = Watched(clock)
+    heartbeat.start(session)
+    for _ in range(5):
+        clock.advance(0.3)
+        heartbeat.start(Watched(clock))
+    clock.advance(INTERVAL + TIMEOUT - 5 * 0.3 - 0.1)
+    clock.stall(5)
+    clock.advance(1)  # reading takes a while
+    assert [what for _, what in session.events] == ["ping"]
+    heartbeat.start(session)
+    clock.advance(TIMEOUT)
+    assert [what for _, what in session.events] == ["ping"]
+
+
+def test_a_process_that_is_late_all_the_time_finds_the_dead_all_the_same(clock: ManualClock, heartbeat: Any) -> None:
+    session = Watched(clock)
+    heartbeat.start(session)
+    for _ in range(200):
+        clock.advance(0.01)
+        clock.stall(1)
+    assert [what for _, what in session.events] == ["ping", "ping timeout"]
+    assert session.events[1][0] < 1000 + 2 * (INTERVAL + TIMEOUT)
+
+
+def test_who_has_sent_what_nobody_has_read_is_not_silent(clock: ManualClock, heartbeat: Any) -> None:
+    """Without a stall: a machine that is too busy to read."""
+    session = Watched(clock)
+    heartbeat.start(session)
+    session.unread = True
+    clock.advance(INTERVAL + TIMEOUT + 1)
+    assert [what for _, what in session.events] == ["ping"]
+    session.unread = False
+    clock.advance(INTERVAL + TIMEOUT + 1)
+    assert [what for _, what in session.events] == ["ping", "ping", "ping timeout"]
+
+
+def test_quiet_sessions_are_not_looked_at_more_often_than_they_are_pinged(clock: ManualClock, heartbeat: Any) -> None:
+    """A thousand, whose pongs come in milliseconds: a tick for each ping at most, pings within 50 ms sharing one."""
+    for _ in range(1000):
+        heartbeat.start(Prompt(clock, heartbeat))
+        clock.advance(INTERVAL / 1000)
+    before = clock.ticks
+    clock.advance(INTERVAL)
+    pongs = 1000  # timers of the test's own
+    assert clock.ticks - before - pongs <= INTERVAL / 0.05
 
 
 def test_on_a_real_clock_with_a_real_reactor(make_engine: MakeEngine) -> None:

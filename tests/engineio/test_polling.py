@@ -157,8 +157,15 @@ def test_pings_travel_through_gets_and_pongs_through_posts(make_engine: MakeEngi
     [
         ("gzip, deflate, br", "gzip", gzip.decompress),
         ("deflate", "deflate", zlib.decompress),
+        ("*", "gzip", gzip.decompress),
+        ("gzip;q=0.5, deflate", "deflate", zlib.decompress),
         ("br", None, bytes),
         ("", None, bytes),
+        ("identity", None, bytes),
+        ("gzip;q=0", None, bytes),
+        ("gzip;q=0, *;q=0", None, bytes),
+        ("*;q=0", None, bytes),
+        ("x-gzip-like", None, bytes),
     ],
 )
 def test_long_answers_are_compressed(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from typing import Any
 
 import pytest
 
 from tests.engineio.conftest import MakeEngine
-from tests.support.inprocess import UPGRADE, InProcess, Refused
+from tests.support.inprocess import UPGRADE, InProcess, Refused, at_once
 from wsgi_sio.engineio import EngineConfig, EngineServer
 from wsgi_sio.engineio.request import Response
 
@@ -27,6 +28,8 @@ from wsgi_sio.engineio.request import Response
         ("transports", ()),
         ("transports", ("polling", "pigeon")),
         ("transports", "flashsocket"),
+        ("max_sessions", 0),
+        ("max_sessions", 1.5),
     ],
 )
 def test_options_that_make_no_sense_are_refused(option: str, value: Any) -> None:
@@ -99,7 +102,14 @@ def test_a_refused_upgrade_gets_the_bare_message(make_engine: MakeEngine) -> Non
 
 
 @pytest.mark.parametrize(
-    "change", [{"Sec-WebSocket-Version": "12"}, {"Sec-WebSocket-Key": ""}, {"Connection": "close"}]
+    "change",
+    [
+        {"Sec-WebSocket-Version": "12"},
+        {"Sec-WebSocket-Version": ""},
+        {"Sec-WebSocket-Version": "13, 8"},
+        {"Sec-WebSocket-Key": ""},
+        {"Connection": "close"},
+    ],
 )
 def test_a_handshake_that_is_no_websocket_handshake_is_refused_before_the_101(
     make_engine: MakeEngine, change: dict[str, str]
@@ -109,6 +119,8 @@ def test_a_handshake_that_is_no_websocket_handshake_is_refused_before_the_101(
         engine.websocket(headers=change)
     assert caught.value.response.status == 400
     assert not engine.engine.sessions
+    spoken = dict(caught.value.response.headers).get("Sec-WebSocket-Version")
+    assert spoken == ("13" if "Sec-WebSocket-Version" in change else None)
 
 
 def test_no_websocket_where_the_socket_is_out_of_reach(make_engine: MakeEngine) -> None:
@@ -245,12 +257,167 @@ def test_the_refusal_of_an_origin_says_which_setting_allows_it(
     assert "http://page.example" in message and "api.example" in message and "cors_allowed_origins" in message
 
 
+def test_the_refusal_of_an_http_page_names_both_schemes(
+    make_engine: MakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers = {"Origin": "http://a.example", "Host": "a.example"}
+    make_engine().request("GET", headers, extra={"wsgi.url_scheme": "https"}, transport="polling")
+    assert "from 'http://a.example' and the server is 'https://a.example'" in caplog.text
+
+
 def test_an_existing_session_is_guarded_as_well(make_engine: MakeEngine) -> None:
     engine = make_engine()
     polling, session = engine.over_polling()
     answer = polling.post("4x", headers={"Origin": "http://evil.example"})
     assert answer.status == 403
     assert engine.received == [] and session.open
+
+
+UNICODE = "https://bücher.example"
+PUNYCODE = "https://xn--bcher-kva.example"
+SUBDOMAINS = "https://*.example.com"
+PATTERN = re.compile(r"https://[a-z]+\.example\.com")
+
+
+@pytest.mark.parametrize(
+    ("allowed", "origin", "ok"),
+    [
+        (UNICODE, PUNYCODE, True),
+        (PUNYCODE, PUNYCODE, True),
+        (PUNYCODE.upper(), PUNYCODE, True),
+        ("https://shop.example:443", "https://shop.example", True),
+        ("https://shop.example", "https://shop.example:443", True),
+        ("http://shop.example:80", "http://shop.example", True),
+        ("http://shop.example:443", "http://shop.example", False),
+        ("https://shop.example:80", "https://shop.example", False),
+        ("http://shop.example", "https://shop.example", False),
+        ("wss://shop.example", "https://shop.example", True),
+        ("https://shop.example.", "https://shop.example.", True),
+        ("https://shop.example", "https://shop.example.", False),
+        ("http://[0:0::1]:8000", "http://[::1]:8000", True),
+        ("capacitor://localhost", "capacitor://localhost", True),
+        ("capacitor://localhost", "ionic://localhost", False),
+        ("file://", "file://", True),
+        ("null", "file://", False),
+        ("https://shop.example", "null", False),
+        (SUBDOMAINS, "https://a.example.com", True),
+        (SUBDOMAINS, "https://a.b-c.example.com", True),
+        (SUBDOMAINS, "https://A.EXAMPLE.com", True),
+        (SUBDOMAINS, "https://a.example.com:443", True),
+        (SUBDOMAINS, "https://example.com", False),
+        (SUBDOMAINS, "https://.example.com", False),
+        (SUBDOMAINS, "http://a.example.com", False),
+        (SUBDOMAINS, "https://a.example.com:444", False),
+        (SUBDOMAINS, "https://evil-example.com", False),
+        (SUBDOMAINS, "https://example.com.evil.org", False),
+        (SUBDOMAINS, "https://x.example.com.evil.org", False),
+        (SUBDOMAINS, "https://evil.org/x.example.com", False),
+        (SUBDOMAINS, "https://evil.org#x.example.com", False),
+        (SUBDOMAINS, "https://evil.org\\x.example.com", False),
+        (SUBDOMAINS, "https://evil.org@x.example.com", False),
+        (SUBDOMAINS, "https://evil.org x.example.com", False),
+        (SUBDOMAINS, "https://x.example.com.", False),
+        (SUBDOMAINS, "null", False),
+        ("https://*.bücher.example", "https://a.xn--bcher-kva.example", True),
+        ("http://*.example.com:8000", "http://a.example.com:8000", True),
+        (PATTERN, "https://shop.example.com", True),
+        (PATTERN, "https://shop.example.com.evil.org", False),
+        (PATTERN, "https://evil.org/https://shop.example.com", False),
+        (re.compile(r"null|file://"), "null", True),
+        ([UNICODE, SUBDOMAINS, PATTERN], "https://shop.example.com", True),
+        ((origin for origin in [SHOP, SUBDOMAINS]), SHOP, True),
+        ({PATTERN, SHOP}, SHOP, True),
+        ([PATTERN, "*"], "https://evil.org", True),
+    ],
+)
+def test_what_an_origin_may_be_given_as(make_engine: MakeEngine, allowed: Any, origin: str, ok: bool) -> None:
+    engine = make_engine(cors_allowed_origins=allowed)
+    for _ in range(2):
+        answer = engine.request("GET", {"Host": "api.example", "Origin": origin}, transport="polling")
+        assert answer.status == (200 if ok else 403)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "error", "part"),
+    [
+        ("shop.example", ValueError, "'shop.example'"),
+        ("", ValueError, "''"),
+        ("https://", ValueError, "'https://'"),
+        ("https://shop.example/app", ValueError, "/app"),
+        ("https://ann@shop.example", ValueError, "ann@"),
+        ("https://shop.example:port", ValueError, ":port"),
+        ("https://shop.example:99999", ValueError, ":99999"),
+        ("https://[::1", ValueError, "::1"),
+        ("*.example.com", ValueError, r"\*.example"),
+        ("https://*", ValueError, r"https://\*"),
+        ("https://*example.com", ValueError, "example"),
+        ("https://a.*.example.com", ValueError, "example"),
+        ("https://*.*.example.com", ValueError, "example"),
+        ("https://example.com:*", ValueError, "example"),
+        ("https://" + "ü" * 64 + ".example", ValueError, "ü"),
+        (re.compile("https://bücher.example"), ValueError, "punycode"),
+        (re.compile(b"https://shop.example"), TypeError, "b'https://shop.example'"),
+        ([re.compile(b"https://shop.example")], TypeError, "b'https://shop.example'"),
+        (7, TypeError, "7"),
+        (True, TypeError, "True"),
+        (b"https://shop.example", TypeError, "b'https://shop.example'"),
+        ({"https://shop.example": True}, TypeError, "shop"),
+        (["https://shop.example", 7], TypeError, "7"),
+        ([None], TypeError, "None"),
+        ([lambda origin: True], TypeError, "lambda"),
+    ],
+)
+def test_what_could_never_match_is_refused_when_it_is_set(allowed: Any, error: type[Exception], part: str) -> None:
+    """Naming the option, the value, and what else there is."""
+    with pytest.raises(error, match=f"cors_allowed_origins.*{part}"):
+        EngineServer(EngineConfig(cors_allowed_origins=allowed), lambda session: None)
+
+
+def test_an_async_function_would_let_everybody_in() -> None:
+    async def ask(origin: str) -> bool:
+        return False
+
+    with pytest.raises(TypeError, match="cors_allowed_origins.*async"):
+        EngineServer(EngineConfig(cors_allowed_origins=ask), lambda session: None)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "host", "origin", "ok"),
+    [
+        ("https", "a.example", "https://a.example", True),
+        ("https", "a.example", "https://A.example:443", True),
+        ("https", "a.example:443", "https://a.example", True),
+        ("https", "a.example:8443", "https://a.example:8443", True),
+        ("https", "a.example", "http://a.example", False),
+        ("https", "a.example:443", "http://a.example:443", False),
+        ("https", "a.example:80", "http://a.example", False),
+        ("http", "a.example", "https://a.example", True),
+        ("http", "a.example:80", "https://a.example", True),
+        ("http", "a.example", "ftp://a.example", False),
+        ("http", "localhost", "capacitor://localhost", False),
+        ("http", "bücher.example", "https://xn--bcher-kva.example", True),
+        ("http", "", "http://", False),
+    ],
+)
+def test_schemes_are_compared_where_the_server_knows_its_own(
+    make_engine: MakeEngine, scheme: str, host: str, origin: str, ok: bool
+) -> None:
+    """Behind a proxy that ends TLS, it does not: there every request is http."""
+    extra = {"wsgi.url_scheme": scheme, **({} if host else {"SERVER_NAME": ""})}
+    answer = make_engine().request("GET", {"Host": host, "Origin": origin}, extra=extra, transport="polling")
+    assert answer.status == (200 if ok else 403)
+
+
+@pytest.mark.parametrize("allowed", [None, SHOP, lambda origin: False, "*"])
+def test_a_refused_request_does_not_send_its_origin_back(make_engine: MakeEngine, allowed: Any) -> None:
+    engine = make_engine(cors_allowed_origins=allowed, cors_credentials=True)
+    headers = {"Host": "api.example", "Origin": "https://evil.example\x00"}
+    for answer in (
+        engine.request("GET", headers, transport="polling"),
+        engine.request("GET", headers, transport="pigeon"),
+        engine.request("OPTIONS", {**headers, "Access-Control-Request-Headers": "x\x00"}, transport="polling"),
+    ):
+        assert "evil" not in repr(answer) and "x\x00" not in repr(answer)
 
 
 # -- CORS -------------------------------------------------------------------------------------------------------------
@@ -322,6 +489,8 @@ def test_preflights(make_engine: MakeEngine) -> None:
             {"name": "x", "path": "/p", "max_age": 60, "domain": "a.example", "secure": True, "same_site": "none"},
             "x={sid}; Max-Age=60; Domain=a.example; Path=/p; HttpOnly; Secure; SameSite=None",
         ),
+        ({"same_site": None, "http_only": False, "path": ""}, "io={sid}"),
+        ({"max_age": 0}, "io={sid}; Max-Age=0; Path=/; HttpOnly; SameSite=Lax"),
     ],
 )
 def test_the_cookie_comes_with_the_first_answer_over_polling_only(
@@ -335,6 +504,119 @@ def test_the_cookie_comes_with_the_first_answer_over_polling_only(
     assert "Set-Cookie" not in dict(polling.get().headers)
     websocket, _ = engine.over_websocket()
     assert b"set-cookie" not in websocket.accept.lower()
+
+
+@pytest.mark.parametrize(
+    ("secure", "scheme", "expected"),
+    [(None, "https", True), (None, "http", False), (True, "http", True), (False, "https", False)],
+)
+def test_the_cookie_is_secure_on_https_unless_told_otherwise(
+    make_engine: MakeEngine, secure: bool | None, scheme: str, expected: bool
+) -> None:
+    cookie: Any = True if secure is None else {"secure": secure}
+    answer = make_engine(cookie=cookie).request("GET", extra={"wsgi.url_scheme": scheme}, transport="polling")
+    assert ("Secure" in dict(answer.headers)["Set-Cookie"].split("; ")) is expected
+
+
+@pytest.mark.parametrize(
+    ("cookie", "error", "part"),
+    [
+        ({"same_site": "None"}, ValueError, "same_site.*'secure': True.*http"),
+        ({"same_site": "none", "secure": False}, ValueError, "'secure': True"),
+        ({"same_site": "sometimes"}, ValueError, "sometimes"),
+        ({"name": "a;b"}, ValueError, "a;b"),
+        ({"name": ""}, ValueError, "name"),
+        ("a b", ValueError, "a b"),
+        ("a=b", ValueError, "a=b"),
+        ("ü", ValueError, "ü"),
+        ("a\r\nX: y", ValueError, "name"),
+        ({"name": 7}, ValueError, "7"),
+        ({"path": "/;x"}, ValueError, "path"),
+        ({"path": "/\n"}, ValueError, "path"),
+        ({"domain": "a.example\r\nX: y"}, ValueError, "domain"),
+        ({"domain": "bücher.example"}, ValueError, "domain"),
+        ({"max_age": "soon"}, ValueError, "max_age"),
+        ({"max_age": True}, ValueError, "max_age"),
+        ({"httpOnly": True}, TypeError, "http_only"),
+        (7, TypeError, "cookie.*7"),
+        (["io"], TypeError, "cookie"),
+    ],
+)
+def test_cookies_that_could_not_be_sent_are_refused_when_set(cookie: Any, error: type[Exception], part: str) -> None:
+    with pytest.raises(error, match=part):
+        EngineServer(EngineConfig(cookie=cookie), lambda session: None)
+
+
+# -- max_sessions -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("transport", ["polling", "websocket"])
+def test_handshakes_above_max_sessions_are_answered_503(
+    make_engine: MakeEngine, caplog: pytest.LogCaptureFixture, transport: str
+) -> None:
+    engine = make_engine(max_sessions=2)
+
+    def come() -> Response:
+        if transport == "polling":
+            return engine.request("GET", transport="polling")
+        try:
+            engine.websocket()
+        except Refused as refused:
+            return refused.response
+        return Response(101)
+
+    assert [come().status for _ in range(4)] == [200 if transport == "polling" else 101] * 2 + [503] * 2
+    assert dict(come().headers)["Retry-After"] == "1"
+    assert len(engine.engine.sessions) == 2
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(warnings) == 1 and "max_sessions=2" in warnings[0]
+    session = engine.sessions[0]
+    session.close(abort=True)
+    if transport == "polling":
+        engine.request("GET", transport="polling", sid=session.id)
+    assert come().status != 503
+
+
+def test_requests_of_present_sessions_are_answered_however_many_there_are(make_engine: MakeEngine) -> None:
+    engine = make_engine(max_sessions=1)
+    polling, session = engine.over_polling()
+    polling.post("4x")
+    websocket = engine.websocket(polling.sid)
+    websocket.send("2probe")
+    assert websocket.receive() == "3probe" and engine.received == ["x"] and session.open
+
+
+def test_who_is_still_on_the_way_in_counts(make_engine: MakeEngine) -> None:
+    engine = make_engine(max_sessions=1)
+    meanwhile: list[int] = []
+
+    class Socket:
+        """The server's, which is looked at while the handshake is answered."""
+
+        recv = send = shutdown = None
+
+        def fileno(self) -> int:
+            meanwhile.append(engine.request("GET", transport="polling").status)
+            return -1
+
+    answer = engine.request("GET", extra={"werkzeug.socket": Socket()}, transport="polling")
+    assert (answer.status, meanwhile) == (200, [503])
+
+
+def test_the_count_is_right_when_many_come_at_once(make_engine: MakeEngine) -> None:
+    """Places are taken before anything is made, and given back by handshakes that fail."""
+    engine = make_engine(max_sessions=5)
+
+    def come(number: int) -> int:
+        if number % 2:
+            return engine.request("GET", UPGRADE, transport="websocket").status  # whose socket is out of reach
+        return engine.request("GET", transport="polling").status
+
+    statuses = at_once(40, come)
+    assert statuses.count(200) <= 5 and len(engine.engine.sessions) == statuses.count(200)
+    while engine.request("GET", transport="polling").status == 200:
+        statuses.append(200)
+    assert statuses.count(200) == 5 == len(engine.engine.sessions)
 
 
 # -- the 101 ----------------------------------------------------------------------------------------------------------

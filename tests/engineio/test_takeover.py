@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import io
+import os
+import resource
 import shutil
 import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +30,7 @@ from tests.support.inprocess import (
 )
 from tests.support.require import require
 from tests.support.world import WORLD
-from wsgi_sio.engineio import Session
+from wsgi_sio.engineio import Response, Session
 from wsgi_sio.engineio.server import Hijacked
 from wsgi_sio.engineio.takeover import shut_down_tcp
 
@@ -166,6 +169,77 @@ def test_taking_leaks_nothing(make_engine: MakeEngine) -> None:
         server.close()
         client.close()
     eventually(lambda: open_descriptors() <= before, "the descriptors to be closed")
+
+
+@contextmanager
+def no_descriptors_left(spare: int = 0) -> Iterator[None]:
+    """All but ``spare`` of the descriptors that this process may have are used up in the block."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(map(int, os.listdir("/proc/self/fd")))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 20, hard))
+    taken = []
+    try:
+        while True:
+            try:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+            except OSError:
+                break
+        for descriptor in taken[len(taken) - spare :]:
+            os.close(descriptor)
+        del taken[len(taken) - spare :]
+        yield
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="descriptors are counted in /proc")
+@pytest.mark.parametrize("spare", range(4))
+@pytest.mark.parametrize("shape", ["werkzeug.socket", "gunicorn.socket", "wsgiref", "pywsgi"])
+def test_without_descriptors_the_connection_stays_with_its_server(
+    make_engine: MakeEngine, caplog: pytest.LogCaptureFixture, shape: str, spare: int
+) -> None:
+    """Every step undoes what came before: nothing leaks, and the client gets an answer of its server's."""
+    engine = make_engine(echo)
+    engine.over_websocket()
+    client, server = socket.socketpair()
+    environ = {**engine.environ("GET", UPGRADE, transport="websocket"), **SHAPES[shape](server)}
+    before = open_descriptors()
+    with no_descriptors_left(spare):
+        answer = engine.engine.handle(environ)
+    if isinstance(answer, Hijacked):  # it was enough
+        websocket = WebSocket(client)
+        websocket.read_accept()
+        websocket.receive()
+        websocket.send("4x")
+        assert websocket.receive() == "4x"
+    else:
+        assert answer.status == 400
+        assert "raise the limit of open files" in caplog.text
+        eventually(lambda: open_descriptors() <= before, "nothing to be left open")  # gevent closes a little later
+        server.sendall(b"HTTP/1.1 400 Bad Request")
+        assert client.recv(100) == b"HTTP/1.1 400 Bad Request"
+    environ.clear()
+    server.close()
+    client.close()
+    eventually(lambda: open_descriptors() <= before - 2, "the descriptors to be closed")
+
+
+@pytest.mark.skipif(WORLD == "gevent", reason="greenlets' polls stay where they are")
+def test_without_descriptors_a_poll_waits_in_its_thread(make_engine: MakeEngine) -> None:
+    engine = make_engine()
+    polling, session = engine.over_polling()
+    client, server = socket.socketpair()
+    environ = {**engine.environ("GET", transport="polling", sid=polling.sid), "gunicorn.socket": server}
+    with no_descriptors_left():
+        call = Background(engine.engine.handle, environ)
+        eventually(lambda: session.transport.idle, "a GET that waits")
+    session.send_message("x")
+    answer = call.result()
+    assert isinstance(answer, Response) and answer.body == b"4x"
+    server.close()
+    client.close()
 
 
 # -- TLS --------------------------------------------------------------------------------------------------------------

@@ -167,6 +167,49 @@ def test_a_websocket_for_nobody_is_refused(make_engine: MakeEngine) -> None:
     assert websocket.receive() == "4x"
 
 
+@pytest.mark.parametrize("end", ["fin", "reset", "close frame", "data", "garbage"])
+def test_a_websocket_that_is_turned_away_does_not_matter_to_the_session(make_engine: MakeEngine, end: str) -> None:
+    """Whatever it sends, and however it ends: it is none of the session's, which is served by its first WebSocket."""
+    engine = make_engine()
+    first, session = engine.upgraded()
+    second = engine.websocket(session.id, tcp=True)
+    if end == "fin":
+        second.half_close()
+    elif end == "reset":
+        second.reset()
+    elif end == "close frame":
+        second.send_close()
+    else:
+        second.send("4data", "1") if end == "data" else second.send_raw(b"\xff" * 20)
+    time.sleep(0.1)
+    first.send("4x")
+    eventually(lambda: engine.received == ["x"], "the message")
+    session.send_message("y")
+    assert first.receive() == "4y"
+    assert session.open
+
+
+def test_a_candidate_that_switches_too_late_does_not_matter_to_the_session(make_engine: MakeEngine) -> None:
+    """Its time was over and another has been faster: its end is not the session's."""
+    engine = make_engine()
+    polling, session = engine.over_polling()
+    late = engine.websocket(polling.sid)
+    late.send("2probe")
+    assert late.receive() == "3probe"
+    late_upgrade = session.upgrade
+    assert late_upgrade is not None and session.end_upgrade(late_upgrade)  # as its time-out does first
+    first = engine.websocket(polling.sid)
+    first.send("2probe")
+    assert first.receive() == "3probe"
+    first.send("5")
+    eventually(lambda: session.transport.name == "websocket", "the switch")
+    late.send("5")
+    late.close()
+    time.sleep(0.1)
+    session.send_message("x")
+    assert first.receive() == "4x"
+
+
 @pytest.mark.parametrize("probed", [False, True])
 @pytest.mark.parametrize("abort", [False, True])
 def test_a_session_that_is_closed_meanwhile_takes_the_candidate_along(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -24,7 +25,8 @@ class PollingV3:
     def __init__(self, engine: Engine, **query: str) -> None:
         self._engine = engine
         self.query = {"EIO": "3", "transport": "polling", **query}
-        self.opened = engine.request("GET", **self.query)
+        self.headers = {"Referer": "http://127.0.0.1/page"} if "j" in query else {}
+        self.opened = engine.request("GET", self.headers, **self.query)
         assert self.opened.status == 200, self.opened
         (first, *self.rest), _ = decode_payload_v3(unpacked(self.opened))
         assert isinstance(first.data, str)
@@ -36,7 +38,7 @@ class PollingV3:
         return self._engine.engine.sessions[self.query["sid"]]
 
     def get(self) -> Response:
-        return self._engine.request("GET", **self.query)
+        return self._engine.request("GET", self.headers, **self.query)
 
     def start_get(self) -> Background:
         """A GET that waits; it is parked when this returns."""
@@ -46,7 +48,7 @@ class PollingV3:
 
     def post(self, body: str | bytes, headers: dict[str, str] | None = None) -> Response:
         data = body.encode() if isinstance(body, str) else body
-        return self._engine.request("POST", headers or {}, data, **self.query)
+        return self._engine.request("POST", {**self.headers, **(headers or {})}, data, **self.query)
 
 
 def unpacked(response: Response) -> str | bytes:
@@ -360,6 +362,7 @@ def test_jsonp_request_of_a_binary_session_gets_text(echoing: Engine) -> None:
     client = PollingV3(echoing)
     client.post("6:b4AQI=")
     client.query["j"] = "0"
+    client.headers = {"Sec-Fetch-Site": "same-origin"}
     assert client.get().body == b'___eio[0]("6:b4AQI=");'
 
 
@@ -380,8 +383,40 @@ def test_jsonp_of_another_site_s_page_is_refused(
         assert make_engine(allow_eio3=True).request("GET", headers, **query).status == 403
     assert "JSONP" in caplog.text and "cors_allowed_origins='*'" in caplog.text
     assert make_engine(allow_eio3=True, cors_allowed_origins="*").request("GET", headers, **query).status == 200
-    ours = {"Sec-Fetch-Site": "same-origin"}
-    assert make_engine(allow_eio3=True).request("GET", ours, **query).status == 200
+    assert make_engine(allow_eio3=True, jsonp_without_origin=True).request("GET", headers, **query).status == 403
+
+
+@pytest.mark.parametrize(
+    ("headers", "options", "ok"),
+    [
+        ({}, {}, False),
+        ({}, {"cors_allowed_origins": "https://shop.example"}, False),
+        ({}, {"cors_allowed_origins": lambda origin: True}, False),
+        ({}, {"jsonp_without_origin": True}, True),
+        ({}, {"cors_allowed_origins": "*"}, True),
+        ({"Sec-Fetch-Site": "same-origin"}, {}, True),
+        ({"Sec-Fetch-Site": "none"}, {}, True),
+        ({"Referer": "http://127.0.0.1/page?x=1"}, {}, True),
+        ({"Referer": "https://shop.example/page"}, {}, False),
+        ({"Referer": "https://shop.example/page"}, {"jsonp_without_origin": True}, False),
+        ({"Referer": "https://shop.example/page"}, {"cors_allowed_origins": ["https://shop.example"]}, True),
+        (
+            {"Referer": "https://shop.example/page", "Sec-Fetch-Site": "cross-site"},
+            {"cors_allowed_origins": lambda origin, environ: origin == "https://shop.example"},
+            True,
+        ),
+        ({"Referer": "/page"}, {}, False),
+        ({"Origin": "http://127.0.0.1"}, {}, True),
+        ({"Origin": "https://shop.example", "Sec-Fetch-Site": "same-origin"}, {}, False),
+    ],
+)
+def test_jsonp_is_answered_to_known_pages(
+    make_engine: MakeEngine, headers: dict[str, str], options: dict[str, Any], ok: bool
+) -> None:
+    """By Origin, Sec-Fetch-Site or Referer, whichever the browser sends; nothing else tells."""
+    engine = make_engine(allow_eio3=True, **options)
+    answer = engine.request("GET", headers, EIO="3", transport="polling", j="0")
+    assert answer.status == (200 if ok else 403)
 
 
 def test_protocol_4_has_no_jsonp(engine: Engine) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from typing import Any
 
@@ -11,8 +12,10 @@ import pytest
 from tests.engineio.conftest import MakeEngine
 from tests.support.inprocess import (
     CLOSE_OPCODE,
+    UPGRADE,
     Background,
     Closed,
+    WebSocket,
     control_frame,
     eventually,
     frame_of,
@@ -244,9 +247,39 @@ def test_no_way_of_ending_leaks_a_descriptor_or_a_session(make_engine: MakeEngin
         assert len(websockets) == 1
 
 
-UPGRADE = {
-    "Connection": "Upgrade",
-    "Upgrade": "websocket",
-    "Sec-WebSocket-Version": "13",
-    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
-}
+def test_base64_text_is_taken_as_bytes(make_engine: MakeEngine) -> None:
+    """What clients with ``forceBase64`` send; each form of a packet that polling knows is known here."""
+    engine = make_engine()
+    websocket, session = engine.over_websocket()
+    websocket.send("bAQID", "4text", "b")
+    eventually(lambda: engine.received == [b"\x01\x02\x03", "text", b""], "the messages")
+    assert session.open
+
+
+def test_a_client_that_wants_base64_gets_it(make_engine: MakeEngine) -> None:
+    engine = make_engine()
+    client, server = socket.socketpair()
+    environ = {**engine.environ("GET", UPGRADE, transport="websocket", b64="1"), "gunicorn.socket": server}
+    engine.engine.handle(environ)
+    server.close()
+    websocket = WebSocket(client)
+    websocket.read_accept()
+    assert str(websocket.receive()).startswith("0{")
+    plain, other = engine.over_websocket()
+    packet = Packet(MESSAGE, b"\x01\x02\x03")
+    for session in (engine.sessions[0], other):
+        assert session.send([Packet(MESSAGE, "text"), packet])  # shared, as by a broadcast
+    assert [websocket.receive(), websocket.receive()] == ["4text", "bAQID"]
+    assert [plain.receive(), plain.receive()] == ["4text", b"\x01\x02\x03"]
+    client.close()
+
+
+@pytest.mark.parametrize(("message", "what"), [("bA", "bad base64"), ("x", "unknown packet type 'x'"), ("", "empty")])
+def test_a_parse_error_is_named_in_the_log(
+    make_engine: MakeEngine, caplog: pytest.LogCaptureFixture, message: str, what: str
+) -> None:
+    engine = make_engine()
+    websocket, _ = engine.over_websocket()
+    websocket.send(message)
+    eventually(lambda: engine.reasons == ["parse error"], "the end")
+    assert f"refused (parse error): {what}" in caplog.text

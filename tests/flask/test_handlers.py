@@ -6,6 +6,7 @@ import builtins
 import functools
 import logging
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import flask
@@ -130,6 +131,15 @@ def test_which_namespaces_there_are(site: Site) -> None:
         assert client.connect_error(name) == {"message": "Invalid namespace"}
 
 
+def test_no_namespace_without_handlers_if_none_is_named(site: Site) -> None:
+    site.socketio.on_event("x", lambda: None, namespace="/handled")
+    site.attach(namespaces=[])
+    client = site.client("/handled")
+    assert client.is_connected("/handled")
+    client.connect("/")
+    assert client.connect_error("/") == {"message": "Invalid namespace"}
+
+
 def test_all_namespaces_if_asked(site: Site) -> None:
     site.socketio.on_event("x", lambda: flask.request.namespace, namespace="*")  # type: ignore[attr-defined]
     site.attach(namespaces="*")
@@ -148,13 +158,16 @@ def test_connect_handlers_take_auth_and_refuse(site: Site) -> None:
             raise ConnectionRefusedError("no liars", {"code": 7})
         if auth["name"] == "late":
             raise builtins.ConnectionRefusedError("too late")
+        if auth["name"] == "unlucky":
+            raise builtins.ConnectionRefusedError(111, "Connection refused: 10.0.0.5:5432")  # by the database, say
         return auth["name"] != "nobody"
 
     client = site.wire()
     for auth, error in (
         (None, {"message": "who are you"}),
         ({"name": "liar"}, {"message": "no liars", "data": {"code": 7}}),
-        ({"name": "late"}, {"message": "too late"}),
+        ({"name": "late"}, {"message": "Connection refused by server"}),  # as of the peer: only ours carries words
+        ({"name": "unlucky"}, {"message": "Internal error"}),
         ({"name": "nobody"}, {"message": "Connection refused"}),
     ):
         client.send(Packet(CONNECT, "/", auth))
@@ -180,8 +193,8 @@ def test_an_error_in_a_connect_handler_is_its_own(site: Site, caplog: pytest.Log
 
     client = site.wire()
     client.send(Packet(CONNECT, "/", {"a": 1}))
-    assert "says a function inside" in client.receive().data["message"]
-    assert calls == [{"a": 1}]
+    assert client.receive().data == {"message": "Internal error"}
+    assert calls == [{"a": 1}] and "says a function inside" in caplog.text
 
 
 def wrapping(func: Callable[..., Any]) -> Callable[..., Any]:
@@ -524,3 +537,49 @@ def test_a_task_that_a_connect_handler_starts_finds_its_client(site: Site) -> No
     received = [events for found in at_once(4, users, timeout=30) for events in found]
     assert [len(events) for events in received] == [1] * 100
     assert len({events[0]["args"][0] for events in received}) == 100
+
+
+def test_what_clients_send_does_not_forge_log_lines(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    evil = "\nCRITICAL forged\x1b[2J\u2028" + "x" * 900_000
+
+    @site.socketio.on("*")
+    def fails(event: str, *args: Any) -> None:
+        raise ValueError
+
+    site.socketio.on_event("few", lambda: None)
+    client, _ = site.joined()
+    with caplog.at_level(logging.DEBUG, "wsgi_sio"):
+        client.emit(evil)
+        client.emit("few", *[1] * 100_000)
+        eventually(lambda: "takes 0 arguments" in caplog.text, "the last line")
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("wsgi_sio")]
+    assert len(lines) == 2 and all(line.isprintable() and len(line) < 600 for line in lines), lines
+
+
+def test_a_handler_whose_client_leaves_instead_of_answering_is_no_error(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    site.socketio.on("ask")(lambda: site.socketio.call("q", to=flask.request.sid))  # type: ignore[attr-defined]
+    client, _ = site.joined()
+    client.emit("ask")
+    client.expect("q")
+    client.close()
+    eventually(lambda: "a handler ended with the connection of" in caplog.text, "the log")
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def test_a_handler_finds_no_context_variable_of_another_clients(site: Site) -> None:
+    tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
+
+    @site.socketio.on("log in")
+    def log_in(name: str) -> str:
+        before = tenant.get()
+        tenant.set(name)
+        return before
+
+    site.attach(max_workers=1)
+    ann, _ = site.joined()
+    bob, _ = site.joined()
+    for client, name in ((ann, "ann"), (bob, "bob"), (ann, "ann")):
+        assert client.call("log in", name) == ["nobody"]

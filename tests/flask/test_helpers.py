@@ -11,7 +11,7 @@ import pytest
 from tests.flask.conftest import Site
 from tests.support.inprocess import eventually
 from wsgi_sio import AckTimeout, LocalProtocolError, OutOfContext
-from wsgi_sio.flask import SocketIO, call, close_room, disconnect, emit, join_room, leave_room, rooms, send
+from wsgi_sio.flask import Namespace, SocketIO, call, close_room, disconnect, emit, join_room, leave_room, rooms, send
 
 
 def names(events: list[dict[str, Any]]) -> list[str]:
@@ -51,6 +51,126 @@ def test_any_hashable_value_names_a_room(site: Site) -> None:
     site.socketio.emit("text", to="5")
     site.socketio.emit("several", room=[5, "no such room"])
     assert (names(client.get_received()), other.get_received()) == (["five", "several"], [])
+
+
+@pytest.mark.parametrize("room", [0, "", False, 7, "red"], ids=repr)
+def test_a_room_is_meant_however_it_is_called(site: Site, room: Any) -> None:
+    """What is for a few must not reach everybody, nor the sender alone."""
+    socketio = site.socketio
+    socketio.on_event("join", lambda: join_room(room))
+    socketio.on_event("leave", lambda: leave_room(room))
+
+    @socketio.on("tell")
+    def tell() -> None:
+        socketio.emit("object", room, to=room)
+        socketio.emit("room", room, room=room)
+        socketio.send(room, to=room)
+        emit("helper", room, to=room, include_self=False)
+        emit("helper", room, room=room, broadcast=True, include_self=False)
+        socketio.server.emit("server", room, room=room)
+
+    ann, bob, eve = (site.client() for _ in range(3))
+    for member in (ann, bob):
+        member.emit("join")
+    ann.emit("tell")
+    both = ["object", "room", "message", "server"]
+    assert names(ann.get_received()) == both
+    assert names(bob.get_received()) == [*both[:3], "helper", "helper", "server"]
+    ann.emit("leave")
+    bob.on("question", lambda: (0, ""))
+    assert socketio.call("question", to=room) == socketio.call("question", room=room) == (0, "")
+    socketio.close_room(room)
+    socketio.emit("object", to=room)
+    assert bob.get_received() == eve.get_received() == []
+
+
+def test_nobody_is_meant_by_an_empty_list(site: Site) -> None:
+    @site.socketio.on("tell")
+    def tell() -> None:
+        for nobody in ([], (), set()):
+            emit("helper", to=nobody)
+            emit("helper", room=nobody)
+            site.socketio.emit("object", to=nobody)
+            site.socketio.send("text", room=nobody)
+
+    answers: list[Any] = []
+    client = site.client()
+    client.emit("tell")
+    site.socketio.emit("question", to=[], callback=answers.append)
+    eventually(lambda: answers == [[]], "the answers of nobody")
+    with pytest.raises(ValueError, match="one client"):
+        site.socketio.call("question", to=[])
+    assert client.get_received() == []
+
+
+def test_nobody_is_meant_by_an_empty_id(site: Site) -> None:
+    """Such as one that a client has sent: not the client itself, and nobody is left out by it."""
+
+    @site.socketio.on("all")
+    def act(sid: str) -> list[Any]:
+        join_room("hall", sid=sid)
+        leave_room("own", sid=sid)
+        disconnect(sid=sid)
+        emit("news", broadcast=True, skip_sid=sid)
+        return rooms(sid=sid)
+
+    client = site.client()
+    site.socketio.on_event("own", lambda: join_room("own"))
+    client.emit("own")
+    assert client.emit("all", "", callback=True) == [] and client.is_connected()
+    site.socketio.on_event("rooms", rooms)
+    assert client.emit("rooms", callback=True)[1:] == ["own"] and names(client.get_received()) == ["news"]
+
+
+def test_the_empty_namespace_is_the_root(site: Site) -> None:
+    class Chat(Namespace):
+        def on_tell(self) -> None:
+            self.emit("to the root", namespace="")
+            self.send("to ourselves")
+            emit("to the root", namespace="", broadcast=True)
+
+    site.socketio.on_event("x", lambda: None)
+    site.socketio.on_namespace(Chat("/chat"))
+    root, chat = site.client(), site.client("/chat")
+    chat.emit("tell", namespace="/chat")
+    assert names(root.get_received()) == ["to the root"] * 2 and names(chat.get_received("/chat")) == ["message"]
+
+
+class Silent:
+    """Callable, and false: like a recorder of calls that has recorded none."""
+
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+
+    def __len__(self) -> int:
+        return 0
+
+    def __call__(self, *args: Any) -> Any:
+        self.calls.append(args)
+        return 0
+
+
+def test_callables_may_be_false(site: Site) -> None:
+    callback, on_error = Silent(), Silent()
+    site.socketio.on_event("ask", lambda: emit("question", callback=callback))
+    site.socketio.on_event("fail", lambda: 1 // 0)
+    site.socketio.on_error()(on_error)
+    client = site.client()
+    client.on("question", lambda: 0)
+    client.emit("ask")
+    eventually(lambda: callback.calls == [(0,)], "the callback")
+    assert client.emit("fail", callback=True) == 0 and len(on_error.calls) == 1
+
+
+@pytest.mark.parametrize("value", [0, "", [], {}, False], ids=repr)
+def test_values_that_are_false_are_sent_all_the_same(site: Site, value: Any) -> None:
+    site.socketio.on_event("echo", lambda got: emit("back", got) or got)
+    client = site.client()
+    client.on("question", lambda: value)
+    assert client.emit("echo", value, callback=True) == value
+    assert [event["args"] for event in client.get_received()] == [[value]]
+    site.socketio.on_event("ask", lambda: call("question"))
+    assert client.emit("ask", callback=True) == value
 
 
 def test_messages_json_and_namespaces(site: Site) -> None:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import logging
+import signal
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from tests.runtime.conftest import Conn, MakeReactor
+from tests.runtime.test_mailbox import Owner
 from tests.support.inprocess import DEADLINE, at_once, eventually
+from tests.support.servers import ROOT
 from tests.support.world import WORLD
+from wsgi_sio.runtime import SerialQueue
 
 threads_only = pytest.mark.skipif(WORLD != "threads", reason="about the pool of threads")
 
@@ -47,13 +53,30 @@ def test_failing_jobs_are_logged_and_the_others_run(reactor: Any, caplog: pytest
     assert all(r.levelno == logging.ERROR for r in caplog.records if r.exc_info)
 
 
-def test_jobs_that_end_their_worker_do_not_shrink_the_pool(make_reactor: MakeReactor) -> None:
-    reactor = make_reactor(max_workers=2)
-    error: type[BaseException] = SystemExit
+def endings() -> list[type[BaseException]]:
+    """What a job may raise that is meant to end more than the job."""
+    found: list[type[BaseException]] = [SystemExit, KeyboardInterrupt, GeneratorExit, BaseException]
     if WORLD == "gevent":
-        from gevent import Timeout
+        from gevent import GreenletExit, Timeout
 
-        error = Timeout
+        found += [GreenletExit, Timeout]
+    return found
+
+
+@pytest.fixture
+def ctrl_c_is_somebody_elses() -> Iterator[None]:
+    """As under gunicorn: Python does not raise KeyboardInterrupt by itself."""
+    before = signal.signal(signal.SIGINT, lambda number, frame: None)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_is_somebody_elses")
+@pytest.mark.parametrize("error", endings())
+def test_jobs_that_end_their_worker_do_not_shrink_the_pool(
+    make_reactor: MakeReactor, caplog: pytest.LogCaptureFixture, error: type[BaseException]
+) -> None:
+    reactor = make_reactor(max_workers=2)
 
     def leave() -> None:
         raise error()
@@ -63,6 +86,60 @@ def test_jobs_that_end_their_worker_do_not_shrink_the_pool(make_reactor: MakeRea
     done = threading.Event()
     reactor.submit(done.set)
     assert done.wait(2)
+    eventually(lambda: sum(r.exc_info is not None for r in caplog.records) == 10, "the log")
+
+
+@pytest.mark.usefixtures("ctrl_c_is_somebody_elses")
+@pytest.mark.parametrize("error", endings())
+def test_a_job_that_ends_its_worker_does_not_stop_its_mailbox(
+    make_reactor: MakeReactor, error: type[BaseException]
+) -> None:
+    reactor = make_reactor(max_workers=1)
+    queue = SerialQueue(reactor.submit, limit=100, owner=Owner())
+    ran: list[int] = []
+
+    def leave(number: int) -> None:
+        ran.append(number)
+        raise error()
+
+    for number in range(5):
+        queue.put(leave, number)
+    eventually(lambda: ran == [0, 1, 2, 3, 4], "all jobs")
+
+
+@pytest.mark.usefixtures("ctrl_c_is_somebody_elses")
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_task_that_calls_sys_exit_ends_nothing_else(
+    reactor: Any, caplog: pytest.LogCaptureFixture, error: type[BaseException]
+) -> None:
+    def leave() -> None:
+        raise error()
+
+    task = reactor.spawn(leave)
+    task.join(DEADLINE)
+    assert not task.is_alive()
+    assert error is KeyboardInterrupt or "a background task failed" in caplog.text
+    done = threading.Event()
+    reactor.submit(done.set)
+    assert done.wait(DEADLINE)
+
+
+@pytest.mark.skipif(WORLD != "gevent", reason="threads of ours are never interrupted")
+def test_ctrl_c_ends_the_program_whatever_job_it_hits() -> None:
+    program = """if True:
+        from gevent import monkey
+        monkey.patch_all()
+        import os, signal, time
+        from wsgi_sio.runtime import create_reactor
+        create_reactor().submit(lambda: os.kill(os.getpid(), signal.SIGINT))
+        try:
+            time.sleep(20)
+        except KeyboardInterrupt:
+            print("interrupted")
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, cwd=ROOT)
+    assert done.stdout == "interrupted\n", done.stderr
 
 
 def test_blocking_jobs_run_side_by_side_up_to_the_limit(make_reactor: MakeReactor) -> None:

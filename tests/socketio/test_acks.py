@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from typing import Any
@@ -12,8 +13,9 @@ import pytest
 
 from tests.socketio.conftest import Serve
 from tests.support.inprocess import DEADLINE, Background, Client, InProcess, at_once, event_packet, eventually
-from wsgi_sio import AckTimeout, Disconnected, LocalProtocolError, Server, Socket
-from wsgi_sio.socketio.packet import ACK, Packet
+from wsgi_sio import AckTimeout, ConnectRefused, Disconnected, LocalProtocolError, Server, Socket
+from wsgi_sio.socketio import socket as socket_module
+from wsgi_sio.socketio.packet import ACK, CONNECT, Packet
 
 
 def connected(io: Server, process: InProcess, transport: str = "websocket") -> tuple[Client, Socket]:
@@ -89,6 +91,66 @@ def test_emit_with_ack_in_every_worker_at_once(serve: Serve) -> None:
         return client.receive().data
 
     assert at_once(8, answer) == [[number] for number in range(8)]
+
+
+def test_clients_that_never_acknowledge_do_not_keep_other_clients_handlers_from_running(serve: Serve) -> None:
+    """Whether they are asked one by one or all together."""
+    io = Server(max_workers=2)
+    io.on("ask", lambda socket: socket.emit_with_ack("q", timeout=DEADLINE))
+    io.on("ask all", lambda socket: io.to(socket.id).timeout(DEADLINE).emit_with_ack("q"))
+    io.on("sync", lambda socket: None)
+    process = serve(io)
+    for event in ("ask", "ask all") * 4:
+        client, _ = connected(io, process)
+        client.emit(event)
+        client.expect("q")
+    other, _ = connected(io, process)
+    assert other.call("sync") == []
+
+
+def test_without_a_time_out_an_acknowledgement_is_waited_for_for_a_minute(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert socket_module.ACK_TIMEOUT == 60
+    monkeypatch.setattr(socket_module, "ACK_TIMEOUT", 0.01)
+    io = Server()
+    _, socket = connected(io, serve(io))
+    with pytest.raises(AckTimeout):
+        socket.emit_with_ack("q")
+    with pytest.raises(AckTimeout):
+        socket.volatile.emit_with_ack("q")
+
+
+@pytest.mark.parametrize("event", ["connect", "connection", "ask", "disconnect"])
+def test_a_handler_whose_client_leaves_instead_of_answering_is_no_error(
+    serve: Serve, caplog: pytest.LogCaptureFixture, event: str
+) -> None:
+    caplog.set_level(logging.INFO)
+    io = Server()
+    io.on(event, lambda socket: socket.emit_with_ack("q"))
+    client = serve(io).client()
+    client.send(Packet(CONNECT, "/"), event_packet("ask"))
+    asked = client.receive()
+    if event in ("connection", "ask"):
+        asked = client.receive()
+    assert event == "disconnect" or asked.data == ["q"]
+    client.close()
+    eventually(lambda: "a handler ended with the connection of" in caplog.text, "the log")
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def test_a_handler_that_asked_another_client_that_has_left_has_failed(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    io = Server()
+    process = serve(io)
+    ann, asked = connected(io, process)
+    bob, _ = connected(io, process)
+    io.on("ask", lambda socket: asked.emit_with_ack("q"))
+    bob.emit("ask")
+    ann.receive()
+    ann.close()
+    eventually(lambda: "a handler of 'ask' failed" in caplog.text, "the log")
 
 
 def test_emit_with_ack_in_a_connect_handler_before_the_client_is_let_in(serve: Serve) -> None:
@@ -269,7 +331,7 @@ def test_a_refused_client_answers_nobody(serve: Serve) -> None:
     def middleware(socket: Socket) -> None:
         asking.append(Background(lambda: socket.emit_with_ack("q")))
         asked.wait(DEADLINE)
-        raise ValueError("not you")
+        raise ConnectRefused("not you")
 
     client = serve(io).client()
     client.wire.send("40")

@@ -45,6 +45,13 @@ def test_middlewares_then_gate_then_connection_in_order(serve: Serve, transport:
     ]  # fmt: skip
 
 
+class Unprintable(Exception):
+    """There are such in the wild: their text refers to what is gone."""
+
+    def __str__(self) -> str:
+        raise LookupError("no text")
+
+
 @TRANSPORTS
 @pytest.mark.parametrize(
     ("error", "answer"),
@@ -52,12 +59,18 @@ def test_middlewares_then_gate_then_connection_in_order(serve: Serve, transport:
         (ConnectRefused("no", {"code": 7}), {"message": "no", "data": {"code": 7}}),
         (ConnectRefused(), {"message": "Connection refused"}),
         (ConnectRefused("no", data=0), {"message": "no", "data": 0}),
-        (ValueError("bad token"), {"message": "bad token"}),
+        (ValueError("bad token"), {"message": "Internal error"}),
+        (Unprintable(), {"message": "Internal error"}),
     ],
 )
 @pytest.mark.parametrize("where", ["middleware", "gate"])
 def test_a_refusal_reaches_the_client_and_leaves_nothing(
-    serve: Serve, transport: str, error: Exception, answer: dict[str, Any], where: str
+    serve: Serve,
+    caplog: pytest.LogCaptureFixture,
+    transport: str,
+    error: Exception,
+    answer: dict[str, Any],
+    where: str,
 ) -> None:
     io = Server()
     late: list[str] = []
@@ -77,6 +90,8 @@ def test_a_refusal_reaches_the_client_and_leaves_nothing(
     client.send(Packet(0, "/", None))
     packet = client.receive()
     assert (packet.type, packet.nsp, packet.data) == (CONNECT_ERROR, "/", answer)
+    logged = [record.exc_info[1] for record in caplog.records if record.exc_info]
+    assert logged == ([] if isinstance(error, ConnectRefused) else [error]), "what the client is not told, the log is"
     assert nothing_left(io)
     client.connect("/other")  # the connection lives on
     client.close()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import Any
 
 import pytest
 
 from tests.socketio.conftest import Serve
-from tests.support.inprocess import Client
+from tests.support.inprocess import Client, eventually
 from wsgi_sio import Namespace, Server, Socket
+from wsgi_sio.socketio.packet import CONNECT, CONNECT_ERROR, Packet
 
 TRANSPORTS = pytest.mark.parametrize("transport", ["websocket", "polling"])
 ERROR = ValueError("bad value")
@@ -129,3 +131,59 @@ def test_it_can_be_set_on_a_namespace_by_decorator(serve: Serve, io: Server) -> 
 
     chat: Namespace = io.of("/chat")
     assert chat.on_error(tell) is tell and io.on_error(tell) is tell
+
+
+def leave(*args: Any) -> None:
+    sys.exit("on purpose")
+
+
+def test_a_handler_that_calls_sys_exit_has_failed_and_ends_nothing_else(
+    serve: Serve, io: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever it handles; the handler of errors is told as well."""
+    io.on("leave", leave)
+    io.on("disconnect", leave)
+    io.on_error(lambda socket, error, event, args: str(error))
+
+    @io.on("connection")
+    def connection(socket: Socket) -> None:
+        socket.on("disconnect", leave)
+        socket.on_any(leave)
+        socket.on_any_outgoing(leave)
+
+    @io.on("ask")
+    def ask(socket: Socket) -> None:
+        socket.emit("question", callback=leave)
+
+    process = serve(io)
+    ann, bob = process.client(), process.client()
+    ann.connect()
+    bob.connect()
+    assert ann.call("leave") == ["on purpose"]
+    ann.emit("ask")
+    ann.answer(ann.receive())
+    assert ann.call("sync") == []
+    ann.close()
+    eventually(lambda: len(io.sockets.sockets) == 1, "ann's end")
+    assert bob.call("sync") == []
+    eventually(lambda: caplog.text.count("a handler of 'disconnect' failed") == 2, "the log")
+    for told in ("a handler of 'leave' failed", "a listener to everything failed", "a job in a mailbox failed"):
+        assert told in caplog.text
+
+
+@pytest.mark.parametrize("register", [Server.use, lambda io, handler: io.on("connect", handler)])
+def test_a_gate_that_calls_sys_exit_refuses_its_client_only(serve: Serve, io: Server, register: Any) -> None:
+    register(io, lambda socket: leave() if socket.handshake.auth else None)
+    process = serve(io)
+    ann, bob = process.client(), process.client()
+    ann.send(Packet(CONNECT, "/", {"exit": True}))
+    assert ann.receive().type == CONNECT_ERROR
+    bob.connect()
+    assert bob.call("sync") == []
+
+
+def test_a_test_for_namespaces_that_calls_sys_exit_accepts_none(serve: Serve, io: Server) -> None:
+    io.of(lambda name, auth: leave())  # type: ignore[arg-type,func-returns-value,return-value]
+    client = serve(io).client()
+    client.send(Packet(CONNECT, "/any"))
+    assert client.receive().type == CONNECT_ERROR

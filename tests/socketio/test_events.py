@@ -379,7 +379,9 @@ def test_the_handshake_tells_how_the_client_came(serve: Serve) -> None:
     seen: list[Socket] = []
     io.on("connection", seen.append)
     process = serve(io)
-    client = process.client(headers={"X-Test": "yes", "Origin": "http://127.0.0.1"}, extra={"wsgi.url_scheme": "https"})
+    client = process.client(
+        headers={"X-Test": "yes", "Origin": "https://127.0.0.1"}, extra={"wsgi.url_scheme": "https"}
+    )
     client.connect(auth={"token": "abc"})
     handshake = eventually(lambda: seen, "connection")[0].handshake
     assert handshake.auth == {"token": "abc"}

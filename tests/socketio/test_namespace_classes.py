@@ -180,3 +180,19 @@ def test_a_name_that_a_pattern_accepts_may_be_of_another_class(serve: Serve) -> 
     special = io.of("/room-1", Loud)
     assert type(special) is Loud and type(io.of("/room-2")) is Chat
     assert set(rooms.children) == {"/room-1", "/room-2"}
+
+
+def test_the_children_of_a_parent_keep_their_handler_of_errors(serve: Serve) -> None:
+    class Failing(Namespace):
+        def on_x(self, socket: Socket) -> None:
+            raise ValueError("no")
+
+        def on_error(self, socket: Socket, error: Exception, event: str, args: list[Any]) -> Any:  # type: ignore
+            return f"{event} failed"
+
+    io = Server()
+    io.of(re.compile("/room.*"), Failing)
+    client = serve(io).client()
+    client.connect("/room1")
+    client.emit("x", nsp="/room1", ack=1)
+    assert client.receive().data == ["x failed"]

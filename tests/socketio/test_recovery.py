@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import threading
+import weakref
 from typing import Any
 
 import pytest
@@ -11,6 +13,8 @@ import pytest
 from tests.socketio.conftest import Serve
 from tests.support.inprocess import Background, Client, Closed, InProcess, at_once, eventually
 from wsgi_sio import ConnectRefused, Server, Socket
+from wsgi_sio.adapters.base import BroadcastOptions, SavedSession
+from wsgi_sio.adapters.session_aware import EventLog, SessionAwareAdapter
 from wsgi_sio.socketio.packet import CONNECT, CONNECT_ERROR, EVENT, Packet
 
 TRANSPORTS = ("websocket", "polling")
@@ -89,6 +93,22 @@ def lost(io: Server, process: InProcess) -> Visitor:
     visitor.lose()
     gone(io, visitor)
     return visitor
+
+
+@pytest.mark.parametrize("room", [0, "", 7, b""], ids=repr)
+def test_what_was_missed_in_rooms_of_any_name_comes_back_and_no_more(serve: Serve, io: Server, room: Any) -> None:
+    visitor = Visitor(serve(io))
+    socket_of(io, visitor).join(room)
+    io.emit("x")
+    visitor.receive()
+    visitor.lose()
+    gone(io, visitor)
+    io.to(room).emit("to mine")
+    io.to([]).emit("to nobody")
+    io.to(1).emit("to others")
+    io.except_(room).emit("to the rest")
+    assert visitor.back() and visitor.names == ["x", "to mine"]
+    assert socket_of(io, visitor).rooms == {visitor.sid, room}
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -248,7 +268,14 @@ def test_an_end_that_somebody_wanted_is_the_end(serve: Serve, io: Server, how: s
 
 
 @pytest.mark.parametrize("how", ["vanishes", "closed by the server", "io.close"])
-def test_an_end_that_nobody_wanted_is_kept(serve: Serve, io: Server, how: str) -> None:
+def test_an_end_that_nobody_wanted_is_kept(serve: Serve, how: str) -> None:
+    kept: list[str] = []
+
+    class Keeping(SessionAwareAdapter):
+        def persist_session(self, session: SavedSession) -> None:
+            kept.append(session.pid)
+
+    io = Server(connection_state_recovery=True, adapter=lambda namespace: Keeping(namespace, 120, 1000))
     process = serve(io)
     visitor = Visitor(process)
     io.emit("x")
@@ -261,18 +288,55 @@ def test_an_end_that_nobody_wanted_is_kept(serve: Serve, io: Server, how: str) -
         socket.conn.close()
     else:
         io.close()
-    gone(io, visitor)
-    assert io.sockets.adapter.restore_session(pid, visitor.auth["offset"]) is not None
+    eventually(lambda: kept, "what is kept")
+    assert kept == [pid]
 
 
 def test_sessions_and_events_are_forgotten_after_a_while(serve: Serve) -> None:
     io = Server(connection_state_recovery={"max_disconnection_duration": 0.05})
     process = serve(io)
     visitor = lost(io, process)
-    io.sleep(0.1)
+    adapter: Any = io.sockets.adapter
+    eventually(lambda: not adapter._watched, "the end of what was kept")
+    assert not adapter._sessions and not adapter._log._entries and adapter._log._size == 0
     assert not visitor.back()
     io.emit("y")
-    assert len(io.sockets.adapter._log._entries) == 1  # type: ignore[attr-defined]
+    eventually(lambda: not adapter._log._entries, "the end of what came later")
+
+
+def test_what_expires_later_is_dropped_later() -> None:
+    """By the clock of the test: the timer comes again for what is left, and not when nothing is."""
+    log = EventLog(max_stored=1_000_000)
+    offsets = []
+    for _ in range(3):
+        offsets.append(log.next_offset())
+        log.append([], BroadcastOptions())
+    times = [entry.since for entry in log._entries]
+    assert log.drop_until(times[0] - 1) == times[0]
+    assert log.drop_until(times[1]) == (times[2] if times[2] > times[1] else None)
+    assert log.after(offsets[0]) is None and log.after(offsets[2]) is not None
+    assert log.drop_until(times[2]) is None and log._size == 0
+
+
+def test_what_is_kept_keeps_nobody_alive_and_goes_with_the_server() -> None:
+    io = Server(connection_state_recovery={"max_disconnection_duration": 1000})
+    reactor = io.reactor
+    io.emit("x")
+    io.of("/other").emit("x")
+    adapter: Any = io.sockets.adapter
+    assert adapter._log._entries and adapter._timer is not None
+    io.close()
+    adapter.persist_session(SavedSession("sid", "pid", frozenset()))
+    assert not adapter._log._entries and not adapter._sessions and adapter._timer is None
+    another = Server(connection_state_recovery={"max_disconnection_duration": 1000})
+    another.emit("x")
+    rest = another.reactor  # its timer has a while to go
+    forgotten = weakref.ref(another)
+    del another
+    gc.collect()
+    assert forgotten() is None
+    reactor.close()
+    rest.close()
 
 
 def test_events_are_kept_up_to_a_size(serve: Serve) -> None:

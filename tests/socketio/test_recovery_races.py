@@ -274,7 +274,7 @@ def test_who_cannot_be_looked_up_is_refused_and_not_left_waiting(serve: Serve) -
     client = serve(io).client()
     client.send(Packet(CONNECT, "/", {"pid": "x", "offset": "y"}))
     packet = client.receive()
-    assert packet.type == CONNECT_ERROR and packet.data == {"message": "the store is not there"}
+    assert packet.type == CONNECT_ERROR and packet.data == {"message": "Internal error"}
     eventually(lambda: nobody_is_left(io), "an empty namespace")
 
 
@@ -293,7 +293,7 @@ def test_an_event_larger_than_all_that_may_be_kept_is_sent_all_the_same(serve: S
 
 def test_many_small_events_are_not_kept_for_free() -> None:
     """What an event takes beside its payload counts too."""
-    log = EventLog(duration=1000, max_stored=100_000)
+    log = EventLog(max_stored=100_000)
     for _ in range(2000):
         log.append([EnginePacket(MESSAGE, "x")], EVERYBODY)
     assert len(log._entries) <= 400

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import pytest
@@ -56,7 +57,16 @@ def crowd(serve: Serve) -> Crowd:
         (lambda io, s: io.except_("x"), [2, 3]),
         (lambda io, s: io.except_(["x", "z"]), [2]),
         (lambda io, s: io.to("nobody"), []),
-        (lambda io, s: io.to([]), [0, 1, 2, 3]),
+        (lambda io, s: io.to([]), []),
+        (lambda io, s: io.except_([]), [0, 1, 2, 3]),
+        (lambda io, s: io.to([]).to("x"), [0, 1]),
+        (lambda io, s: io.to("x").in_([]), [0, 1]),
+        (lambda io, s: io.except_("x").to([]), []),
+        (lambda io, s: io.volatile.to([]).except_([]).local, []),
+        (lambda io, s: s[0].to([]), []),
+        (lambda io, s: s[0].to([]).to("y"), [1, 2]),
+        (lambda io, s: s[0].compress(False).to(()), []),
+        (lambda io, s: io.sockets.to(frozenset()), []),
         (lambda io, s: io.to(s[2].id), [2]),
         (lambda io, s: io.except_(s[2].id), [0, 1, 3]),
         (lambda io, s: io.local, [0, 1, 2, 3]),
@@ -113,6 +123,49 @@ def test_joining_and_leaving(crowd: Crowd) -> None:
     assert socket.rooms == {socket.id, "b"}
     crowd.io.to("x").emit("hit")
     assert crowd.got() == [[], ["hit"], [], []]
+
+
+@pytest.mark.parametrize("room", [7, 0, "", b"", b"ab", 1.5, uuid.UUID(int=0)], ids=repr)
+def test_any_hashable_value_is_a_room(serve: Serve, room: Any) -> None:
+    io = Server()
+    told: list[Any] = []
+    io.sockets.adapter.on("join-room", lambda room, sid: told.append(room))
+    crowd = Crowd(io, serve(io), count=3)
+    first, second, _ = crowd.sockets
+    del told[:]
+    first.join(room)
+    io.to(second.id).sockets_join(room)
+    assert told == [room, room] and first.rooms == {first.id, room}
+    io.to(room).emit("to")
+    first.in_(room).emit("others")
+    io.except_(room).emit("except")
+    io.to([room, "nobody"]).emit("several")
+    assert {socket.id for socket in io.in_(room).fetch_sockets()} == {first.id, second.id}
+    first.leave(room)
+    io.to(room).emit("left")
+    io.in_(room).sockets_leave(room)
+    io.to(room).emit("empty")
+    names = [[event[0] if isinstance(event, list) else event for event in events] for events in crowd.got()]
+    assert names == [["to", "several"], ["to", "others", "several", "left"], ["except"]]
+
+
+def test_nobody_is_moved_asked_or_found(crowd: Crowd) -> None:
+    nobody = crowd.io.to([])
+    before = [socket.rooms for socket in crowd.sockets]
+    nobody.sockets_join("x")
+    nobody.except_("z").sockets_leave(["x", "y", "z"])
+    nobody.disconnect_sockets(close=True)
+    crowd.sockets[0].join([])
+    crowd.io.sockets_leave([])
+    assert nobody.fetch_sockets() == [] and nobody.timeout(60).emit_with_ack("q") == []
+    assert [socket.rooms for socket in crowd.sockets] == before and crowd.got() == [[], [], [], []]
+
+
+def test_nothing_is_no_room(crowd: Crowd) -> None:
+    """Most likely a variable that should have one: neither everybody nor nobody would be what is meant."""
+    for use in (crowd.io.to, crowd.io.except_, crowd.sockets[0].join, crowd.io.sockets_join):
+        with pytest.raises(TypeError, match="None is not a room"):
+            use(None)
 
 
 def test_the_utilities_that_move_sockets(crowd: Crowd) -> None:

@@ -23,9 +23,31 @@ def test_a_misspelt_option_is_refused_with_the_closest_name() -> None:
         Server(ping_intervall=3)
     with pytest.raises(TypeError, match="unknown option 'zzz'"):
         Server(zzz=1)
-    for options in ({"ping_timeout": 0}, {"max_outbox": -1}, {"transports": ("carrier pigeon",)}, {"transports": ()}):
+    for options in (
+        {"ping_timeout": 0},
+        {"max_outbox": -1},
+        {"max_workers": 0},
+        {"transports": ("carrier pigeon",)},
+        {"transports": ()},
+    ):
         with pytest.raises(ValueError):
             Server(**options)  # type: ignore[arg-type]
+
+
+class Falsy:
+    """An application or a factory may be a container that is empty."""
+
+    def __len__(self) -> int:
+        return 0
+
+    def __call__(self, *args: Any) -> Any:
+        return ["here", *args]
+
+
+def test_what_is_given_is_taken_though_it_is_false() -> None:
+    assert WSGIApp(Server(), Falsy())({"PATH_INFO": "/"}, None) == ["here", {"PATH_INFO": "/"}, None]  # type: ignore
+    io = Server(adapter=Falsy())  # type: ignore[arg-type]
+    assert io.sockets.adapter == ["here", io.sockets]
 
 
 def test_making_a_server_makes_no_thread() -> None:

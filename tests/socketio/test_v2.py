@@ -94,7 +94,7 @@ def test_dynamic_namespaces_do_not_see_the_query_in_their_name(serve: Serve) -> 
         (ConnectRefused("no", []), "[]"),
         (ConnectRefused("no", 0), '"no"'),
         (ConnectRefused("no", ""), '"no"'),
-        (ValueError("broken"), '"broken"'),
+        (ValueError("broken"), '"Internal error"'),
     ],
 )
 def test_a_refusal_is_the_bare_data_or_message(serve: Serve, error: Exception, answer: str) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from ..runtime import FAILURES
 from ..socketio.packet import Packet
 
 if TYPE_CHECKING:
@@ -17,10 +18,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("wsgi_sio.adapters")
 
-Room = str
+# Any value but None that is no iterable, which would name several; strings and bytes are one each.
+Room = Hashable
 RoomListener = Callable[..., object]
 # An event with its arguments.
-RoomChange = tuple[str, ...]
+RoomChange = tuple[Any, ...]
+
+# The rooms of a broadcast that names rooms, but an empty list of them: what this holds can be joined by nobody.
+NOBODY: Final[frozenset[Room]] = frozenset([object()])
 
 ROOM_EVENTS = ("create-room", "delete-room", "join-room", "leave-room")
 
@@ -38,6 +43,11 @@ class BroadcastOptions:
     volatile: bool = False
     compress: bool = True
     timeout: float | None = None
+
+    @property
+    def stays_here(self) -> bool:
+        """Whether no other server need know of it: it is only for clients of this one, or for nobody."""
+        return self.local or self.rooms is NOBODY
 
 
 EVERYBODY = BroadcastOptions()
@@ -96,13 +106,17 @@ class Adapter(ABC):
         self._listeners[event] = (*self._listeners.get(event, ()), listener)
         return listener
 
+    def take_listeners(self, former: Adapter) -> None:
+        """Call the listeners of ``former``, in whose place this one comes."""
+        self._listeners = former._listeners
+
     def _tell(self, changes: list[RoomChange]) -> None:
         """Call the listeners; the caller has released its lock."""
         for event, *args in changes:
             for listener in self._listeners.get(event, ()):
                 try:
                     listener(*args)
-                except Exception:
+                except FAILURES:
                     logger.exception("a listener to %r failed", event)
 
     @abstractmethod

@@ -44,18 +44,18 @@ class ClusterAdapter(Member):
         super().open(sid)
 
     def broadcast(self, packet: Packet, options: BroadcastOptions) -> None:
-        if not options.local:
+        if not options.stays_here:
             self.join_cluster()
             opts = messages.encode_options(options)
             self._announce(messages.BROADCAST, {"packet": messages.encode_packet(packet), "opts": opts})
         super().broadcast(packet, options)
 
     def broadcast_with_ack(self, packet: Packet, options: BroadcastOptions, acks: AckCollector) -> None:
-        if not options.local:
+        if not options.stays_here:
             node = self.join_cluster()
-            request = AckRequest(self._others(node), acks)
-            request_id = node.ack_requests.add(request, options.timeout or self.request_timeout)
             opts = messages.encode_options(options)
+            request = AckRequest(self._others(node), acks)
+            request_id = node.ack_requests.add(request, self._patience(options))
             data = {"packet": messages.encode_packet(packet), "opts": opts, "requestId": request_id}
             try:
                 self._announce(messages.BROADCAST, data)
@@ -66,35 +66,39 @@ class ClusterAdapter(Member):
 
     def fetch_sockets(self, options: BroadcastOptions) -> list[Socket | RemoteSocket]:
         found: list[Socket | RemoteSocket] = [*self.local_sockets(options)]
-        if options.local:
+        if options.stays_here:
             return found
         node = self.join_cluster()
         others = self._others(node)
         if not others:
             return found
-        timeout = options.timeout or self.request_timeout
-        data = {"opts": messages.encode_options(options)}
+        patience, data = self._patience(options), {"opts": messages.encode_options(options)}
         return gather(
             self._namespace.server.reactor,
-            lambda done: self._ask(node, Question(others, done, found), timeout, messages.FETCH_SOCKETS, data),
+            lambda done: self._ask(node, Question(others, done, found), patience, messages.FETCH_SOCKETS, data),
         )
 
     def add_sockets(self, options: BroadcastOptions, rooms: frozenset[Room]) -> None:
-        self._announce_for(messages.SOCKETS_JOIN, options, rooms=list(rooms))
+        if not options.stays_here:
+            self._announce_for(messages.SOCKETS_JOIN, options, rooms=messages.encode_rooms(rooms))
         super().add_sockets(options, rooms)
 
     def del_sockets(self, options: BroadcastOptions, rooms: frozenset[Room]) -> None:
-        self._announce_for(messages.SOCKETS_LEAVE, options, rooms=list(rooms))
+        if not options.stays_here:
+            self._announce_for(messages.SOCKETS_LEAVE, options, rooms=messages.encode_rooms(rooms))
         super().del_sockets(options, rooms)
 
     def disconnect_sockets(self, options: BroadcastOptions, close: bool) -> None:
-        self._announce_for(messages.DISCONNECT_SOCKETS, options, close=close)
+        if not options.stays_here:
+            self._announce_for(messages.DISCONNECT_SOCKETS, options, close=close)
         super().disconnect_sockets(options, close)
 
+    def _patience(self, options: BroadcastOptions) -> float:
+        return self.request_timeout if options.timeout is None else options.timeout
+
     def _announce_for(self, kind: int, options: BroadcastOptions, **data: Any) -> None:
-        if not options.local:
-            self.join_cluster()
-            self._announce(kind, {"opts": messages.encode_options(options), **data})
+        self.join_cluster()
+        self._announce(kind, {"opts": messages.encode_options(options), **data})
 
     def server_side_emit(self, data: list[Any], done: Done | None) -> None:
         node = self.join_cluster()
@@ -136,7 +140,7 @@ class ClusterAdapter(Member):
         if request_id is None:
             super().broadcast(packet, options)
             return
-        options = replace(options, timeout=options.timeout or self.request_timeout)
+        options = replace(options, timeout=self._patience(options))
         respond = partial(self._respond, node, sender)
         super().broadcast_with_ack(packet, options, _AcksForAnother(respond, request_id))
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import time
 from typing import TYPE_CHECKING, Any
 
-from ..runtime import Rank, Timer, make_lock
+from ..runtime import PIECES, HeardTime, Rank, Timer, make_lock, sleepless_clock
 from . import messages
 from .cluster import ClusterAdapter
 from .membership import ClusterNode
@@ -40,8 +39,9 @@ class ClusterAdapterWithHeartbeat(ClusterAdapter):
         super().__init__(namespace, request_timeout=request_timeout)
         self._interval = heartbeat_interval
         self._timeout = heartbeat_timeout
-        self._peers_lock = make_lock(Rank.ADAPTER)  # guards the two below
-        self._seen: dict[str, float] = {}  # when each of the other servers was heard of
+        self._peers_lock = make_lock(Rank.ADAPTER)  # guards the three below
+        self._heard = HeardTime(heartbeat_timeout / PIECES)
+        self._seen: dict[str, float] = {}  # when each of the other servers was heard of, in that time
         self._left: dict[str, float] = {}  # when it said goodbye, which late messages must not undo
         self._published = 0.0
         self._timer: Timer | None = None
@@ -50,6 +50,7 @@ class ClusterAdapterWithHeartbeat(ClusterAdapter):
         super().start()
         with self._peers_lock:
             self._seen, self._left = {}, {}  # a fork has inherited them
+            self._heard = HeardTime(self._timeout / PIECES)
         self._announce(messages.INITIAL_HEARTBEAT)
         self._tick()
 
@@ -70,7 +71,7 @@ class ClusterAdapterWithHeartbeat(ClusterAdapter):
             return frozenset() if node.closed else frozenset(self._seen)
 
     def _publish(self, kind: int, data: dict[str, Any] | None = None) -> None:
-        self._published = time.monotonic()
+        self._published = sleepless_clock()
         super()._publish(kind, data)
 
     def _receive(self, node: ClusterNode, message: Message) -> None:
@@ -81,7 +82,7 @@ class ClusterAdapterWithHeartbeat(ClusterAdapter):
         if sender != messages.EMITTER:
             with self._peers_lock:
                 if sender not in self._left:
-                    self._seen[sender] = time.monotonic()
+                    self._seen[sender] = self._heard.read()
         if kind == messages.INITIAL_HEARTBEAT:
             node.outbox.put(self._announce, messages.HEARTBEAT, cost=1)
         elif kind != messages.HEARTBEAT:
@@ -91,7 +92,7 @@ class ClusterAdapterWithHeartbeat(ClusterAdapter):
         with self._peers_lock:
             self._seen.pop(uid, None)
             if for_good:
-                self._left[uid] = time.monotonic()
+                self._left[uid] = self._heard.read()
         node.questions.excuse(uid)
         node.ack_requests.excuse(uid)
 
@@ -100,10 +101,11 @@ class ClusterAdapterWithHeartbeat(ClusterAdapter):
         node = self._node
         if node is None or node.closed:
             return
-        now = time.monotonic()
+        now = sleepless_clock()
         with self._peers_lock:
-            dead = [uid for uid, seen in self._seen.items() if now - seen >= self._timeout]
-            self._left = {uid: since for uid, since in self._left.items() if now - since < self._timeout}
+            judges, heard = self._heard.look(), self._heard.read()
+            dead = [uid for uid, seen in self._seen.items() if judges and heard - seen >= self._timeout]
+            self._left = {uid: since for uid, since in self._left.items() if heard - since < self._timeout}
         for uid in dead:
             logger.warning("%r has not heard of the server %s for %g s", self._namespace, uid, self._timeout)
             self._forget(node, uid)
@@ -111,5 +113,7 @@ class ClusterAdapterWithHeartbeat(ClusterAdapter):
             self._published = now
             node.outbox.put(self._announce, messages.HEARTBEAT, cost=1)
         with self._peers_lock:
-            due = min([self._published + self._interval, *(seen + self._timeout for seen in self._seen.values())])
-        self._timer = self._namespace.server.reactor.call_later(max(due - now, 0.01), self._tick)
+            ends = [self._heard.until(seen + self._timeout) for seen in self._seen.values()]
+            delay = max(0.01, min([self._published + self._interval - now, *ends]))
+            self._heard.expect_look(delay)
+        self._timer = self._namespace.server.reactor.call_later(delay, self._tick)

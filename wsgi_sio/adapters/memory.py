@@ -96,7 +96,8 @@ class MemoryAdapter(Adapter):
 
     def _only_one(self, options: BroadcastOptions) -> Socket | None:
         """The client that is meant alone, by its id, if one is: then the sender may be held back."""
-        return self._namespace.sockets.get(next(iter(options.rooms))) if len(options.rooms) == 1 else None
+        room = next(iter(options.rooms)) if len(options.rooms) == 1 else None
+        return self._namespace.sockets.get(room) if isinstance(room, str) else None
 
     def broadcast_with_ack(self, packet: Packet, options: BroadcastOptions, acks: AckCollector) -> None:
         acks.await_servers(1)

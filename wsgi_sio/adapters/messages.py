@@ -7,12 +7,13 @@ A message is a dict of ``uid`` (who sends it), ``nsp`` (the namespace), ``type``
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Union
 
 from ..socketio.jsoncodec import BinaryFound
 from ..socketio.packet import BINARY_EVENT, EVENT, Packet
-from .base import BroadcastOptions
+from ..socketio.remote import is_plain
+from .base import BroadcastOptions, Room
 
 INITIAL_HEARTBEAT: Final = 1
 HEARTBEAT: Final = 2
@@ -82,8 +83,25 @@ def decode_packet(value: Mapping[str, Any], nsp: str) -> Packet:
     return Packet(EVENT, nsp, data)
 
 
+def encode_rooms(rooms: Iterable[Room]) -> list[Room]:
+    """Rooms as other servers expect them.
+
+    :raises TypeError: one would not be the same room there.
+    """
+    for room in rooms:
+        if not is_plain(room):
+            raise TypeError(
+                f"the room {room!r} cannot be named to other servers: name it by a string, a number or bytes"
+                " (str(room)), or reach its members in this process by .local"
+            )
+    return list(rooms)
+
+
 def encode_options(options: BroadcastOptions) -> dict[str, Any]:
-    """Whom a broadcast is for, and how, as other servers expect it."""
+    """Whom a broadcast is for, and how, as other servers expect it.
+
+    :raises TypeError: see :func:`encode_rooms`.
+    """
     flags: dict[str, Any] = {}
     if options.volatile:
         flags["volatile"] = True
@@ -91,7 +109,7 @@ def encode_options(options: BroadcastOptions) -> dict[str, Any]:
         flags["compress"] = False
     if options.timeout is not None:
         flags["timeout"] = round(options.timeout * 1000)
-    return {"rooms": list(options.rooms), "except": list(options.except_), "flags": flags}
+    return {"rooms": encode_rooms(options.rooms), "except": encode_rooms(options.except_), "flags": flags}
 
 
 def decode_options(value: Mapping[str, Any]) -> BroadcastOptions:

@@ -184,7 +184,7 @@ class Requests(Generic[AnyRequest]):
         request_id = secrets.token_hex(8)
         with self._lock:
             self._open[request_id] = request
-        request.timer = self._reactor.call_later(timeout, partial(self.give_up, request_id))
+        request.timer = self._reactor.expire_after(timeout, partial(self.give_up, request_id))
         return request_id
 
     def update(self, request_id: str, change: Callable[[AnyRequest], Act | None]) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import secrets
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from ..runtime import Timer
 from ..socketio.packet import EVENT, Packet
 from .base import BroadcastOptions, Room, SavedSession
 from .memory import MemoryAdapter
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
 # What an event weighs beside its payload (bytes), so that a million tiny ones are not for free.
 _OVERHEAD = 512
 
-# How many of the oldest sessions are looked at whenever one is added: more than one, so that the old ones run out.
-_PURGE = 3
+# What has expired is dropped in this many steps a duration: late by less than one of them, and not for each event.
+_STEPS = 10
 
 
 class SessionAwareAdapter(MemoryAdapter):
@@ -39,11 +41,14 @@ class SessionAwareAdapter(MemoryAdapter):
     def __init__(self, namespace: Namespace, duration: float, max_stored: int) -> None:
         super().__init__(namespace)
         self._duration = duration
-        self._log = EventLog(duration, max_stored)
+        self._log = EventLog(max_stored)
         self._sessions: dict[str, tuple[float, SavedSession]] = {}  # by pid, the oldest first
+        self._watched = False  # whether a timer is set, or about to be, for what is kept
+        self._timer: Timer | None = None
+        self._closed = False
 
     def broadcast(self, packet: Packet, options: BroadcastOptions) -> None:
-        if packet.type != EVENT or packet.id is not None or options.volatile:
+        if packet.type != EVENT or packet.id is not None or options.volatile or self._closed:
             super().broadcast(packet, options)
             return
         alone = self._only_one(options)
@@ -53,21 +58,25 @@ class SessionAwareAdapter(MemoryAdapter):
             marked = replace(packet, data=[*packet.data, self._log.next_offset()])
             batch = self._namespace.server.encode(marked, options.compress)
             self._log.append(batch, options)
+            unwatched, self._watched = not self._watched, True
             recipients = [socket for socket in self._find_locked(options) if not socket.gone]
             sends = [socket.reserve(batch, alone is not None) for socket in recipients]
+        if unwatched:
+            self._drop_in(self._duration)
         for send in sends:  # all, before any listener may wait, or raise, while the others' clients get nothing
             send()
         for socket in recipients:
             socket.tell_outgoing(packet.data)
 
     def persist_session(self, session: SavedSession) -> None:
-        now = time.monotonic()
         with self._lock:
+            if self._closed:
+                return
             self._sessions.pop(session.pid, None)
-            self._sessions[session.pid] = now, session
-            for pid, (since, _) in list(islice(self._sessions.items(), _PURGE)):
-                if since < now - self._duration:
-                    del self._sessions[pid]
+            self._sessions[session.pid] = time.monotonic(), session
+            unwatched, self._watched = not self._watched, True
+        if unwatched:
+            self._drop_in(self._duration)
 
     def restore_session(self, pid: str, offset: str) -> SavedSession | None:
         with self._lock:
@@ -86,6 +95,42 @@ class SessionAwareAdapter(MemoryAdapter):
             send = socket.reserve([*missed, *welcome])
         send()
         return True
+
+    def _drop_in(self, seconds: float) -> None:
+        """Set the timer, with no lock held."""
+        adapter = weakref.ref(self)  # a forgotten namespace is not kept alive for what it has kept
+
+        def drop() -> None:
+            alive = adapter()
+            if alive is not None:
+                alive._drop_expired()
+
+        self._timer = self._namespace.server.reactor.call_later(seconds, drop)
+
+    def _drop_expired(self) -> None:
+        """Drop what is too old, and come again when the next will be; not when nothing is left."""
+        now = time.monotonic()
+        expired = now - self._duration
+        with self._lock:
+            oldest = self._log.drop_until(expired)
+            for pid, (since, _) in list(self._sessions.items()):
+                if since > expired:
+                    oldest = since if oldest is None else min(oldest, since)
+                    break
+                del self._sessions[pid]
+            self._watched = oldest is not None
+        if oldest is not None:
+            self._drop_in(max(oldest - expired, self._duration / _STEPS))
+
+    def close(self) -> None:
+        super().close()
+        with self._lock:
+            self._closed = True
+            self._sessions.clear()
+            self._log.clear()
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +151,10 @@ class _Entry:
 class EventLog:
     """The latest events in order, each with an offset; guarded by its owner's lock.
 
-    :param duration: seconds for which an event is kept.
     :param max_stored: bytes that are kept at most.
     """
 
-    def __init__(self, duration: float, max_stored: int) -> None:
-        self._duration = duration
+    def __init__(self, max_stored: int) -> None:
         self._max_stored = max_stored
         self._entries: deque[_Entry] = deque()
         self._size = 0
@@ -123,14 +166,30 @@ class EventLog:
         return f"{self._prefix}{self._first + len(self._entries):x}"
 
     def append(self, batch: list[Any], options: BroadcastOptions) -> None:
-        """Remember an encoded event, and forget what is too old or too much."""
-        now = time.monotonic()
+        """Remember an encoded event, and forget the oldest when that is too much."""
         size = _OVERHEAD + sum(packet.size for packet in batch)
-        self._entries.append(_Entry(now, size, batch, options.rooms, options.except_))
+        self._entries.append(_Entry(time.monotonic(), size, batch, options.rooms, options.except_))
         self._size += size
-        while self._entries and (self._entries[0].since < now - self._duration or self._size > self._max_stored):
-            self._size -= self._entries.popleft().size
-            self._first += 1
+        while self._entries and self._size > self._max_stored:
+            self._drop_oldest()
+
+    def drop_until(self, expired: float) -> float | None:
+        """Forget what was appended until ``expired``, by the monotonic clock; when the oldest of the rest was."""
+        while self._entries:
+            oldest = self._entries[0].since
+            if oldest > expired:
+                return oldest
+            self._drop_oldest()
+        return None
+
+    def clear(self) -> None:
+        """Forget everything."""
+        while self._entries:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        self._size -= self._entries.popleft().size
+        self._first += 1
 
     def after(self, offset: str) -> Iterator[_Entry] | None:
         """What followed ``offset``; None when not all of that is known any more, or the offset is not of this log."""

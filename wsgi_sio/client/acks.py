@@ -52,7 +52,7 @@ class PendingAcks:
             self._expected[ack_id] = expected
         if timeout is None:
             return
-        timer = self._lease.call_later(timeout, lambda: self._time_out(ack_id, expected))
+        timer = self._lease.expire_after(timeout, lambda: self._time_out(ack_id, expected))
         with self._lock:
             waiting = self._expected.get(ack_id) is expected
             if waiting:

@@ -27,7 +27,7 @@ class Client(ClientSocket):
             client.emit("join", "lobby")
             client.wait()
 
-    It belongs to the process that made it: after a fork, the child makes one of its own and leaves this one alone.
+    Its connection belongs to the process that made it: a forked child finds itself disconnected, and may connect.
 
     :param url: where the server is; its path is the namespace, its query goes into every request.
     :param auth: a mapping to send when connecting, or a callable that makes it each time.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from ..logtext import quote
+from ..runtime import FAILURES
 from ..socketio.handlers import CATCH_ALL, NO_ACK, HandlerTable, call
 
 logger = logging.getLogger("wsgi_sio.client")
@@ -20,7 +22,7 @@ def tell(table: HandlerTable, event: str, args: tuple[Any, ...], who: object) ->
             continue
         try:
             handler.func(*args[: handler.most])
-        except Exception:
+        except FAILURES:
             logger.exception("a handler of %r failed for %r", event, who)
 
 
@@ -39,8 +41,8 @@ def dispatch(table: HandlerTable, data: list[Any], spare: int, who: object) -> A
         return NO_ACK
     try:
         return call(table, handlers, CATCH_ALL if own else event, given, "the server", own=own, spare=spare)
-    except Exception:
-        logger.exception("a handler of %r failed for %r", event, who)
+    except FAILURES:
+        logger.exception("a handler of %s failed for %r", quote(event), who)
         return NO_ACK
 
 

@@ -60,6 +60,12 @@ class ReactorLease:
             reactor.close()
             idle.set()
 
+    def after_fork(self) -> None:
+        """In a forked child: begin anew, for the reactor is the parent's, even one that was given."""
+        self._lock = make_lock(Rank.LEAF)
+        self._given = self._reactor = self._idle = None
+        self._users = 0
+
     def __enter__(self) -> Reactor:
         return self.hold()
 
@@ -82,7 +88,13 @@ class ReactorLease:
     def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
         """Call ``callback``, which must not block, in ``delay`` seconds."""
         timer = LeasedTimer(self, callback)
-        timer.start(self.hold(), delay)
+        timer.start(self.hold().call_later, delay)
+        return timer
+
+    def expire_after(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        """See :meth:`Reactor.expire_after`."""
+        timer = LeasedTimer(self, callback)
+        timer.start(self.hold().expire_after, seconds)
         return timer
 
     def end(self, action: Callable[[], bool]) -> None:
@@ -115,8 +127,8 @@ class LeasedTimer:
         self._callback: Callable[[], None] | None = callback
         self._timer: Timer | None = None
 
-    def start(self, reactor: Reactor, delay: float) -> None:
-        self._timer = reactor.call_later(delay, self._fire)
+    def start(self, call_later: Callable[[float, Callable[[], None]], Timer], delay: float) -> None:
+        self._timer = call_later(delay, self._fire)
 
     def cancel(self) -> None:
         if self._take() is not None:

@@ -80,6 +80,14 @@ class Link:
         if engine is not None:
             engine.close()
 
+    def after_fork(self) -> None:
+        """In a forked child: be over, without a word to the server or to the manager."""
+        self._lock = make_lock(Rank.SESSION)
+        self._over = True
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.after_fork()
+
     @property
     def transport_name(self) -> str | None:
         """How it is connected, or begins to be: "polling", "websocket"; None before that."""

@@ -63,7 +63,7 @@ class SimpleClient:
         :raises ValueError: there is no URL.
         :raises SocketIOError: see :meth:`Client.connect`.
         """
-        self._url = url or self._url
+        self._url = self._url if url is None else url
         if self._url is None:
             raise ValueError("connect() needs a URL")
         self.disconnect()

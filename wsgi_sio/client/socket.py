@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..exceptions import ConnectRefused, Disconnected, RemoteProtocolError, TimedOut
-from ..runtime import Rank, SerialQueue, make_event, make_lock
+from ..logtext import quote
+from ..runtime import Rank, SerialQueue, make_event, make_lock, wait_patiently
 from ..socketio.handlers import NO_ACK, HandlerTable, Listens
 from ..socketio.listeners import ListensToAny
 from ..socketio.packet import ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Packet
@@ -65,31 +66,43 @@ class ClientSocket(Emits, Listens, ListensToAny):
         self.id: str | None = None
         self.recovered = False
         self._handlers = HandlerTable()
-        self._mailbox = SerialQueue(manager.lease.submit, limit=BACKLOG, owner=BacklogLog(self))
+        self._retries = options.retries if retries is None else retries
+        self._ack_timeout = options.ack_timeout if ack_timeout is None else ack_timeout
+        self._begin_anew()
+        self.wishes = 0  # how often the application has wished to connect; for the manager
+        self._stay = 0  # counts the times that the server has let us in
+        self._left = 0  # the last stay that this side has ended: what has come until then is not handled any more
+        self._when_over: tuple[Callable[[], object], ...] = ()
+
+    def _begin_anew(self) -> None:
+        """Be disconnected, with nothing to send."""
+        self._mailbox = SerialQueue(self.io.lease.submit, limit=BACKLOG, owner=BacklogLog(self))
         self._decision = Decision()
         self._over = make_event()  # not connected, and nothing will change that by itself
         self._over.set()
         self._sender = Sender(
-            manager,
+            self.io,
             self.nsp,
             self._mailbox,
             self._notify,
             self._over.is_set,
-            retries=options.retries if retries is None else retries,
-            ack_timeout=options.ack_timeout if ack_timeout is None else ack_timeout,
+            retries=self._retries,
+            ack_timeout=self._ack_timeout,
         )
         self._recovery = Recovery()
         self._lock = make_lock(Rank.SESSION)
         self._link: Link | None = None  # where we have asked to be let in, or are
         self._connected = False
         self._early: list[tuple[Packet, int]] = []  # events that came before the answer to CONNECT
-        self.wishes = 0  # how often the application has wished to connect; for the manager
-        self._stay = 0  # counts the times that the server has let us in
-        self._left = 0  # the last stay that this side has ended: what has come until then is not handled any more
-        self._when_over: tuple[Callable[[], object], ...] = ()
+
+    def after_fork(self) -> None:
+        """In a forked child: be disconnected; what the parent has still to send is not for the child to send."""
+        self._handlers.after_fork()
+        self._begin_anew()
+        self.id = None
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.nsp!r} of {self.io.host}>"
+        return f"<{type(self).__name__} {quote(self.nsp)} of {self.io.host}>"
 
     @property
     def connected(self) -> bool:
@@ -133,7 +146,7 @@ class ClientSocket(Emits, Listens, ListensToAny):
     def _wait_connected(self, timeout: float | None) -> None:
         decision = self._decision
         try:
-            decided = decision.made.wait(timeout)
+            decided = wait_patiently(decision.made.wait, timeout)
         except BaseException:  # the user has lost patience
             self.disconnect()
             raise
@@ -387,4 +400,4 @@ class ClientSocket(Emits, Listens, ListensToAny):
         try:
             link.send_packet(Packet(ACK, self.nsp, args, packet.id), bounded=True)
         except Exception:
-            logger.exception("what the handler of %r returned cannot be sent", data[0])
+            logger.exception("what the handler of %s returned cannot be sent", quote(data[0]))

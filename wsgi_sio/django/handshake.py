@@ -14,6 +14,7 @@ from django.middleware.csrf import CsrfViewMiddleware
 
 from ..engineio.config import Environ
 from ..engineio.request import BAD_REQUEST, FORBIDDEN, EngineError
+from ..logtext import one_line, quote
 from ..runtime import threads_are_greenlets
 
 
@@ -55,7 +56,7 @@ class HandshakePolicy:
         try:
             request.get_host()
         except DisallowedHost as error:
-            raise EngineError(BAD_REQUEST, str(error)) from None
+            raise EngineError(BAD_REQUEST, one_line(str(error), 300)) from None
         if self._checks_origin and "HTTP_ORIGIN" in environ:
             self._verify_origin(request)
         if self._ask_project is None:
@@ -71,15 +72,15 @@ class HandshakePolicy:
 
         :raises EngineError: it may not.
         """
-        self._verify_origin(as_request(environ))
+        self._verify_origin(as_request({**environ, "HTTP_ORIGIN": origin}))  # it may be known by the Referer
         return True
 
     def _verify_origin(self, request: WSGIRequest) -> None:
         # Not public, but the very rule that forms are checked by.
         if not self._csrf._origin_verified(request):  # type: ignore[attr-defined]
-            origin, host = request.META["HTTP_ORIGIN"], request.META.get("HTTP_HOST", "")
+            origin, host = quote(request.META["HTTP_ORIGIN"]), one_line(request.META.get("HTTP_HOST", ""), 100)
             raise EngineError(
                 FORBIDDEN,
-                f"the page is from {origin!r} and the server is {request.scheme}://{host}; to allow it, add"
-                f" {origin!r} to CSRF_TRUSTED_ORIGINS (behind a proxy that ends TLS, set SECURE_PROXY_SSL_HEADER)",
+                f"the page is from {origin} and the server is {request.scheme}://{host}; to allow it, add"
+                f" {origin} to CSRF_TRUSTED_ORIGINS (behind a proxy that ends TLS, set SECURE_PROXY_SSL_HEADER)",
             )

@@ -10,7 +10,9 @@ from contextvars import ContextVar
 from functools import wraps
 from typing import TYPE_CHECKING, Any, cast, overload
 
-from django.core.cache import close_caches
+from asgiref.local import Local
+from django.core.cache import caches, close_caches
+from django.core.cache.backends.base import BaseCache
 from django.db import close_old_connections, connections, reset_queries
 
 from ..runtime import Task
@@ -46,6 +48,21 @@ class _Event:
 
 
 _event: ContextVar[_Event] = ContextVar("wsgi_sio.django.event")
+
+
+class _Caches:
+    """The caches of a worker: in each event's fresh context Django would make them anew, connections included."""
+
+    def __init__(self) -> None:
+        self._worker = Local(thread_critical=True)
+
+    def use(self) -> None:
+        """Let the event have those of the one before."""
+        if getattr(self._worker, "settings", None) is not caches.settings:  # the first event, or a test's override
+            self._worker.settings, self._worker.made = caches.settings, {alias: caches[alias] for alias in caches}
+        made: dict[str, BaseCache] = self._worker.made
+        for alias, cache in made.items():
+            caches[alias] = cache
 
 
 def _tidy(*steps: Callable[[], object]) -> None:
@@ -138,6 +155,7 @@ class Server(core_server.Server):
 
     def __init__(self, **options: Any) -> None:
         self.requests = Requests()
+        self._caches = _Caches()
         super().__init__(**options)
 
     @overload
@@ -166,7 +184,7 @@ class Server(core_server.Server):
         """
         event = _Event()
         token = _event.set(event)
-        _tidy(reset_queries, close_old_connections)
+        _tidy(self._caches.use, reset_queries, close_old_connections)
         try:
             yield
         finally:

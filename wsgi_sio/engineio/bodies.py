@@ -11,7 +11,7 @@ from typing import Any
 
 from ..runtime import Rank, Reactor, make_lock
 from .config import Environ
-from .takeover import own_socket, shut_down_tcp
+from .takeover import has_unread, own_socket, shut_down_tcp
 
 
 class Reading:
@@ -47,6 +47,13 @@ class Reading:
     def remaining(self, now: float) -> float:
         """Seconds that it may still take."""
         return self._deadline - now
+
+    def spare(self, until: float) -> bool:
+        """If its bytes lie unread in the kernel, as after a stall of the process, let it take until ``until``."""
+        unread = self._sock is not None and has_unread(self._sock)
+        if unread:
+            self._deadline = until
+        return unread
 
     def give_up(self) -> None:
         """It has taken too long."""
@@ -86,9 +93,14 @@ class BodyWatch:
     def _look(self) -> None:
         now = monotonic()
         with self._lock:
-            late = list(takewhile(lambda reading: reading.remaining(now) <= 0, self._readings))
-            for reading in late:
+            due = list(takewhile(lambda reading: reading.remaining(now) <= 0, self._readings))
+            late = []
+            for reading in due:
                 del self._readings[reading]
+                if reading.spare(now + self._patience):
+                    self._readings[reading] = None
+                else:
+                    late.append(reading)
             first = next(iter(self._readings), None)
             self._armed = first is not None
         if first is not None:

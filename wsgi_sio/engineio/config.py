@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Union
 
 Environ = dict[str, Any]
-# None: same origin only; "*": any; a string or several: these; a callable: (origin) or (origin, environ) -> bool.
-AllowedOrigins = Union[None, str, Iterable[str], Callable[..., bool]]
+# None: same origin only; "*": any; a string or pattern, or several: these; a callable: (origin[, environ]) -> bool.
+AllowedOrigins = Union[None, str, re.Pattern[str], Iterable[Union[str, re.Pattern[str]]], Callable[..., bool]]
 
 TRANSPORTS = ("polling", "websocket")
 
@@ -27,16 +28,20 @@ class EngineConfig:
     :param transports: what clients may use, of ``polling`` and ``websocket``.
     :param allow_upgrades: whether polling clients are offered the WebSocket.
     :param cors_allowed_origins: which Origins may connect, over polling and WebSocket alike. None: only the server's
-        own. ``"*"``, one origin, several, or a callable ``(origin, environ) -> bool``.
+        own. ``"*"``, one origin, ``"https://*.example.com"`` for all sub-domains, a compiled pattern for the whole
+        Origin header, several of these, or a callable ``(origin, environ) -> bool``.
     :param cors_credentials: whether browsers may send cookies cross-origin.
     :param cookie: name of a cookie that carries the session id to a load balancer, or a mapping of its attributes
         (``name``, ``path``, ``http_only``, ``same_site``, ``secure``, ``max_age``, ``domain``); True names it
-        ``io``, None and False send none.
+        ``io``, None and False send none. Without ``secure``, it is Secure on https.
     :param allow_request: ``(environ) -> True, None, False or a message``; False and messages refuse the handshake
         with code 4.
     :param http_compression: bytes from which a polling answer is compressed; None for never.
     :param allow_eio3: whether clients of Socket.IO v2 (Engine.IO protocol 3) may connect as well; on pages of other
         origins they need ``cors_credentials`` too, since they always send cookies.
+    :param jsonp_without_origin: whether such a client may poll by script (JSONP) although its page is not known, for
+        want of an Origin, Sec-Fetch-Site or Referer header: then any page could, and read the answers.
+    :param max_sessions: how many clients may be connected; the others' handshakes are answered 503 (None: no limit).
     :param max_outbox: bytes of memory that may wait for a slow client before it is closed; from half of them on, who
         emits to it alone waits for it.
     :param max_workers: how many handlers may run at once (None: 64 threads or 1000 greenlets).
@@ -57,6 +62,8 @@ class EngineConfig:
     allow_request: Callable[[Environ], bool | str | None] | None = None
     http_compression: int | None = 1024
     allow_eio3: bool = False
+    jsonp_without_origin: bool = False
+    max_sessions: int | None = None
     max_outbox: int = 4_000_000
     max_workers: int | None = None
 
@@ -71,6 +78,11 @@ class EngineConfig:
         ):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be greater than 0, not {getattr(self, name)!r}")
+        limit = self.max_sessions
+        if limit is not None and (not isinstance(limit, int) or limit < 1):
+            raise ValueError(f"max_sessions must be 1 or more, or None for no limit, not {limit!r}")
+        if self.max_workers is not None and not self.max_workers > 0:
+            raise ValueError(f"max_workers must be greater than 0, or None, not {self.max_workers!r}")
         transports = (self.transports,) if isinstance(self.transports, str) else tuple(self.transports)
         unknown = [name for name in transports if name not in TRANSPORTS]
         if unknown or not transports:

@@ -12,9 +12,11 @@ from typing import Any
 import simple_websocket
 from wsproto.utilities import ProtocolError
 
+from ..logtext import quote
 from .config import Environ
 from .request import BAD_REQUEST, EngineError, Headers
 
+_VERSION = "13"
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 
 
@@ -25,6 +27,10 @@ def compose_accept(environ: Environ, headers: Headers) -> bytes:
     """
     if environ.get("SERVER_PROTOCOL") != "HTTP/1.1" or environ["REQUEST_METHOD"] != "GET":
         raise EngineError(BAD_REQUEST, "a WebSocket handshake is a GET of HTTP/1.1")
+    version = environ.get("HTTP_SEC_WEBSOCKET_VERSION", "").strip()
+    if version != _VERSION:
+        context = f"Sec-WebSocket-Version is {quote(version)}, and only {_VERSION} is spoken"
+        raise EngineError(BAD_REQUEST, context, headers=[("Sec-WebSocket-Version", _VERSION)])
     if not _KEY.fullmatch(environ.get("HTTP_SEC_WEBSOCKET_KEY", "").strip()):
         raise EngineError(BAD_REQUEST, "Sec-WebSocket-Key is not the base64 of 16 bytes")
     offered = [name.strip() for name in environ.get("HTTP_SEC_WEBSOCKET_PROTOCOL", "").split(",") if name.strip()]

@@ -2,6 +2,8 @@
 
 The interval is the same for everybody, so the order in which sessions were entered is the order in which they are due:
 two dicts, always sorted, and every change costs O(1).
+
+Pings are due by the clock; the silence of a client is measured in time in which it could have been heard.
 """
 
 from __future__ import annotations
@@ -9,23 +11,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import takewhile
 from math import inf
-from time import monotonic
 from typing import TYPE_CHECKING
 
-from ..runtime import Rank, Reactor, make_lock
+from ..runtime import PIECES, HeardTime, Rank, Reactor, make_lock, sleepless_clock
 
 if TYPE_CHECKING:
     from .session import Session
+
+# How soon the next tick may be (seconds): differences between clocks are not to make it turn on the spot.
+_SOONEST = 0.001
 
 
 class Heartbeat:
     """Pings sessions ``interval`` seconds after their last pong and ends those silent for ``timeout`` more.
 
-    :param clock: the monotonic clock, in seconds; tests bring their own.
+    While pongs are awaited it ticks often enough to notice that the process has stood still; they come in milliseconds,
+    so that is seldom.
+
+    :param clock: in seconds; tests bring their own.
     """
 
     def __init__(
-        self, reactor: Reactor, interval: float, timeout: float, clock: Callable[[], float] = monotonic
+        self, reactor: Reactor, interval: float, timeout: float, clock: Callable[[], float] = sleepless_clock
     ) -> None:
         self._reactor = reactor
         self._interval = interval
@@ -33,9 +40,11 @@ class Heartbeat:
         self._clock = clock
         # Pinging a little late lets one wake-up serve many sessions.
         self._slack = min(0.05, interval / 20, timeout / 20)
+        self._step = timeout / PIECES
+        self._heard = HeardTime(self._step, clock)
         self._lock = make_lock(Rank.LEAF)
-        self._due: dict[Session, float] = {}
-        self._awaited: dict[Session, float] = {}
+        self._due: dict[Session, float] = {}  # by the clock
+        self._awaited: dict[Session, float] = {}  # in heard time
         self._armed_for = inf
         self._generation = 0
 
@@ -46,7 +55,7 @@ class Heartbeat:
             self._due.pop(session, None)
             deadline = self._due[session] = self._clock() + self._interval
             session.pong_awaited = False
-            earlier = deadline < self._armed_for
+            earlier = deadline + self._slack < self._armed_for
         if earlier:
             self._arm()
 
@@ -61,34 +70,36 @@ class Heartbeat:
         """Something else came before the pong, which must be on its way: wait anew, once for each ping."""
         with self._lock:
             if self._awaited.pop(session, None) is not None:
-                self._awaited[session] = self._clock() + self._timeout
+                self._awaited[session] = self._heard.read() + self._timeout
             session.pong_awaited = False
 
     def _arm(self) -> None:
         with self._lock:
-            next_ping = next(iter(self._due.values()), inf)
-            next_end = next(iter(self._awaited.values()), inf)
-            self._armed_for = min(next_ping, next_end)
-            if self._armed_for == inf:
+            now = self._clock()
+            next_ping = next(iter(self._due.values()), inf) + self._slack - now
+            next_end = self._heard.until(next(iter(self._awaited.values()), inf))
+            delay = max(_SOONEST, min(next_ping, next_end, self._step if self._awaited else inf))
+            self._heard.expect_look(delay)
+            self._armed_for = now + delay
+            if delay == inf:
                 return
             self._generation += 1
             generation = self._generation
-            delay = max(0.0, min(next_ping + self._slack, next_end) - self._clock())
         self._reactor.call_later(delay, lambda: self._tick(generation))
 
     def _tick(self, generation: int) -> None:
         if generation != self._generation:
             return  # a later call of _arm has replaced this timer
         with self._lock:
-            now = self._clock()
-            silent = list(_take_due(self._awaited, now))
-            to_ping = _take_due(self._due, now)
-            for session, due in to_ping.items():
-                self._awaited[session] = due + self._timeout  # that the ping went out late is not to be noticed
+            silent = list(_take_due(self._awaited, self._heard.read())) if self._heard.look() else []
+            to_ping = list(_take_due(self._due, self._clock()))
+            deadline = self._heard.read() + self._timeout
+            for session in to_ping:
+                self._awaited[session] = deadline
                 session.pong_awaited = True
         try:
             for session in silent:
-                if session.paused:  # its pong may well have come, only nobody reads
+                if session.paused or session.transport.unread:  # its pong may well have come, only nobody has read it
                     self.start(session)
                 else:
                     session.close("ping timeout", abort=True)

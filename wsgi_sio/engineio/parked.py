@@ -16,10 +16,10 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from ..runtime import Event, Reactor, Timer
+from ..runtime import Event, Reactor, Timer, disown
 from .reports import no_descriptors
 from .request import EngineRequest, Headers, Response
-from .takeover import Taken, can_move, peer_left, take
+from .takeover import Taken, can_move, find_socket, peer_left, take
 
 if TYPE_CHECKING:
     from .polling import PollingTransport
@@ -115,6 +115,12 @@ class ThreadWait:
         if peer_left(environ):
             transport.session.close("transport error", abort=True)
         return self._response
+
+    def after_fork(self) -> None:
+        """In a forked child: the connection, which is the server's here, is the parent's."""
+        sock = find_socket(self.request.environ)
+        if sock is not None:
+            disown([sock.fileno()])
 
 
 class Parked:
@@ -222,7 +228,7 @@ class Parked:
             self._end_in(_LINGER)
 
     def _end_in(self, seconds: float) -> None:
-        timer, self._timer = self._timer, self._reactor.call_later(seconds, self._hang_up)
+        timer, self._timer = self._timer, self._reactor.expire_after(seconds, self._hang_up)
         if timer is not None:
             timer.cancel()
 

@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Iterator
 
+from ..content_coding import encode, negotiate
 from ..runtime import Reactor
 from .bodies import BodyWatch
 from .capacity import Capacity
 from .packet import CLOSE, NOOP, Packet, PacketError, encode_payload, packets_of, to_utf8
-from .parked import Hijacked, Waiting, make_waiting
+from .parked import Hijacked, ThreadWait, Waiting, make_waiting
 from .posts import Posts
 from .request import NO_STORE, BodyError, EngineRequest, Headers, Response
 from .session import Session
@@ -54,6 +53,7 @@ class PollingTransport:
     )
 
     name = "polling"
+    unread = False  # what has not come to us yet is the WSGI server's
 
     def __init__(
         self,
@@ -152,6 +152,12 @@ class PollingTransport:
         if claimed:
             self.write([NOOP_PACKET])
 
+    def after_fork(self) -> None:
+        """In a forked child: requests that wait are the parent's to answer, be there greenlets that would do it."""
+        for waiting in (self._waiting, *self._posts.waiting()):
+            if isinstance(waiting, ThreadWait):
+                waiting.after_fork()
+
     # -- POST (posts.py) ----------------------------------------------------------------------------------------
 
     def post(self, request: EngineRequest, limit: int, cors: Headers) -> Response | Hijacked:
@@ -171,13 +177,10 @@ class PollingTransport:
         headers: Headers = [("Content-Type", content_type), NO_STORE]
         threshold = self._threshold
         if threshold is not None and len(body) >= threshold and any(packet.compress for packet in packets):
-            accepted = request.environ.get("HTTP_ACCEPT_ENCODING", "")
-            if "gzip" in accepted:
-                body = gzip.compress(body, compresslevel=1, mtime=0)
-                headers.append(("Content-Encoding", "gzip"))
-            elif "deflate" in accepted:
-                body = zlib.compress(body, 1)
-                headers.append(("Content-Encoding", "deflate"))
+            coding = negotiate(request.environ.get("HTTP_ACCEPT_ENCODING", ""))
+            if coding != "identity":
+                body = encode(body, coding, level=1)
+                headers.append(("Content-Encoding", coding))
         return Response(200, headers, body)
 
     def _encode(self, request: EngineRequest, packets: list[Packet]) -> tuple[bytes, str]:

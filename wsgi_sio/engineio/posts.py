@@ -184,6 +184,10 @@ class Posts:
             waiting.answer(response)
         return waiting.result()
 
+    def waiting(self) -> list[Waiting]:
+        """The POSTs that wait at present."""
+        return [post.waiting for post in self._queue if post.waiting is not None]
+
     def _release(self, post: _Post) -> None:
         """One that holds a thread has done so for long enough: its answer comes before its end, but only once."""
         session = self._transport.session

@@ -13,6 +13,7 @@ from http.client import responses
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
+from ..logtext import quote
 from .config import EngineConfig, Environ
 
 if TYPE_CHECKING:
@@ -47,20 +48,22 @@ class EngineError(Exception):
 
     :param code: 0 to 5, the reference's error codes.
     :param context: for the log: what was wrong and which setting changes it.
+    :param headers: what the answer has besides.
     """
 
-    def __init__(self, code: int, context: str, message: str | None = None) -> None:
+    def __init__(self, code: int, context: str, message: str | None = None, headers: Headers | None = None) -> None:
         super().__init__(message or _MESSAGES[code])
         self.code = code
         self.message = message or _MESSAGES[code]
         self.context = context
+        self.headers = headers or []
 
     def response(self, upgrade: bool) -> Response:
         """The HTTP answer; a request to upgrade gets the bare message and always 400."""
         if upgrade:
-            return Response(400, [("Content-Type", "text/html")], self.message.encode())
+            return Response(400, [("Content-Type", "text/html"), *self.headers], self.message.encode())
         body = json.dumps({"code": self.code, "message": self.message}, separators=(",", ":"), ensure_ascii=False)
-        return Response(403 if self.code == FORBIDDEN else 400, [_JSON], body.encode())
+        return Response(403 if self.code == FORBIDDEN else 400, [_JSON, *self.headers], body.encode())
 
 
 class BodyError(Exception):
@@ -182,13 +185,15 @@ def verify(
     """
     transport = request.query.get("transport", "")
     if transport not in config.transports:
-        raise EngineError(UNKNOWN_TRANSPORT, f"transport {transport!r} is not one of transports={config.transports}")
+        raise EngineError(
+            UNKNOWN_TRANSPORT, f"transport {quote(transport)} is not one of transports={config.transports}"
+        )
     if request.origin and any(ord(char) < 32 or ord(char) == 127 for char in request.origin):
         raise EngineError(BAD_REQUEST, "the Origin header holds control characters")
     if request.sid is not None:
         return _verify_member(request, transport, find_session)
     if request.method != "GET":
-        raise EngineError(BAD_HANDSHAKE_METHOD, f"a handshake is a GET, not a {request.method}")
+        raise EngineError(BAD_HANDSHAKE_METHOD, f"a handshake is a GET, not a {quote(request.method)}")
     if transport == "websocket" and not request.upgrade:
         raise EngineError(
             BAD_REQUEST,
@@ -196,10 +201,11 @@ def verify(
         )
     _ask_application(request, config)
     if request.protocol == 3 and not config.allow_eio3:
+        spoken = quote(request.query.get("EIO", "3"))
         raise EngineError(
             UNSUPPORTED_PROTOCOL_VERSION,
-            f"the client speaks Engine.IO protocol {request.query.get('EIO', 3)}; clients of Socket.IO v2 speak 3 and"
-            " need allow_eio3=True, newer ones speak 4",
+            f"the client speaks Engine.IO protocol {spoken}; clients of Socket.IO v2 speak 3 and need allow_eio3=True,"
+            " newer ones speak 4",
         )
     return None
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import secrets
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
-from ..runtime import Event, Rank, Reactor, create_reactor, make_lock, threads_are_greenlets
+from ..logtext import one_line, quote
+from ..runtime import Event, Rank, Reactor, create_reactor, make_lock, tell_in_child, threads_are_greenlets
 from .bodies import BodyWatch
 from .capacity import Capacity
 from .config import EngineConfig, Environ
+from .cookie import SessionCookie
 from .framed import Base64Session
 from .handshake import compose_accept
 from .heartbeat import Heartbeat
@@ -49,7 +50,6 @@ _NO_WEBSOCKET = "WebSocket is not available on this server"
 class _Serving(NamedTuple):
     """What exists only in the process that serves, hence after any fork."""
 
-    pid: int
     reactor: Reactor
     heartbeat: Heartbeat
     bodies: BodyWatch
@@ -60,6 +60,7 @@ class EngineServer:
     """An Engine.IO server (protocol 4, and 3 on demand), ready for :class:`wsgi_sio.WSGIApp`.
 
     :param config: its options.
+    :ivar on_fork: called in a forked child, where it has no sessions any more, with whether it ever had any.
     :param on_session: called with each new :class:`Session`, on the thread of the handshake request: set the session's
         callbacks there; it must not block.
     """
@@ -68,12 +69,18 @@ class EngineServer:
         self.config = config
         self.sessions: dict[str, Session] = {}
         self._on_session = on_session
-        self._origins = OriginPolicy(config.cors_allowed_origins, config.cors_credentials)
+        self._origins = OriginPolicy(
+            config.cors_allowed_origins, config.cors_credentials, unknown_scripts=config.jsonp_without_origin
+        )
+        self._cookie = None if config.cookie in (None, False) else SessionCookie(config.cookie)
         self._lock = make_lock(Rank.REGISTRY)
         self._serving: _Serving | None = None
         self._reported: set[str] = set()
+        self._opening: set[str] = set()  # the ids of sessions whose handshake is being answered
         self._ended: dict[str, None] = {}  # the ids of the sessions that ended last
         self._closed = False
+        self.on_fork: Callable[[bool], None] = _ignore
+        tell_in_child(self)
 
     # -- what lives in the serving process ----------------------------------------------------------------------
 
@@ -94,19 +101,29 @@ class EngineServer:
 
     def _in_this_process(self) -> _Serving:
         serving = self._serving
-        if serving is None or serving.pid != os.getpid():
+        if serving is None:
             with self._lock:
                 serving = self._serving
-                if serving is None or serving.pid != os.getpid():
+                if serving is None:
                     config = self.config
                     reactor = create_reactor(max_workers=config.max_workers)
                     reactor.tell_when_stuck()
                     heartbeat = Heartbeat(reactor, config.ping_interval, config.ping_timeout)
                     bodies = BodyWatch(reactor, config.http_request_body_timeout)
                     capacity = Capacity(lambda: len(self.sessions), self.report)
-                    serving = self._serving = _Serving(os.getpid(), reactor, heartbeat, bodies, capacity)
-                    self.sessions = {}
+                    serving = self._serving = _Serving(reactor, heartbeat, bodies, capacity)
         return serving
+
+    def after_fork(self) -> None:
+        """In a forked child: have no clients."""
+        served = bool(self.sessions or self._ended)
+        self._lock = make_lock(Rank.REGISTRY)
+        for session in self.sessions.values():
+            session.after_fork()
+            if isinstance(session.transport, PollingTransport):
+                session.transport.after_fork()
+        self.sessions, self._opening, self._ended, self._serving = {}, set(), {}, None
+        self.on_fork(served)
 
     # -- a request ----------------------------------------------------------------------------------------------
 
@@ -142,15 +159,16 @@ class EngineServer:
     def cors_headers(self, environ: Environ) -> Headers:
         """The CORS headers of an answer to the page that made the request, from whatever answers it."""
         request = EngineRequest(environ, environ["REQUEST_METHOD"], {}, False)
-        return self._origins.headers(request) if self._origins.allows(request) else []
+        try:
+            return self._origins.headers(request) if self._origins.allows(request) else []
+        except EngineError:  # the application's own rule may refuse in its own words
+            return []
 
     def _route(self, request: EngineRequest, cors: Headers) -> Response | Hijacked:
         session = verify(request, self.config, self.sessions.get)
         websocket = request.query["transport"] == "websocket"
         if session is None:
-            if self._closed:
-                return Response(503, [("Retry-After", "1")])
-            return self._open_websocket(request, cors) if websocket else self._open_polling(request)
+            return self._open(request, cors, websocket)
         if websocket:
             return self._upgrade(session, request, cors)
         transport = session.transport
@@ -164,13 +182,34 @@ class EngineServer:
 
     # -- a new session ------------------------------------------------------------------------------------------
 
-    def _new_session(self, request: EngineRequest) -> Session:
+    def _open(self, request: EngineRequest, cors: Headers, websocket: bool) -> Response | Hijacked:
         kind = SessionV3 if request.protocol == 3 else Base64Session if request.query.get("b64") else Session
-        return kind(self, secrets.token_urlsafe(15), _keep(request.environ))
+        session = kind(self, secrets.token_urlsafe(15), _keep(request.environ))
+        if self._closed or not self._reserve(session):
+            return Response(503, [("Retry-After", "1")])
+        try:
+            return self._open_websocket(session, request, cors) if websocket else self._open_polling(session, request)
+        finally:
+            self._opening.discard(session.id)
 
-    def _open_polling(self, request: EngineRequest) -> Response:
+    def _reserve(self, session: Session) -> bool:
+        """Take one of ``max_sessions`` places, if one is free; it is the session's while it is being opened."""
+        self._in_this_process()  # whose table is empty in the beginning
+        limit = self.config.max_sessions
+        with self._lock:
+            free = limit is None or len(self.sessions) + len(self._opening) < limit
+            if free:
+                self._opening.add(session.id)
+        if not free:
+            self.report(
+                "too many sessions",
+                f"max_sessions={limit} clients are connected, so another is answered 503; raise it if there is memory"
+                " and file descriptors for more, or add processes",
+            )
+        return free
+
+    def _open_polling(self, session: Session, request: EngineRequest) -> Response:
         config = self.config
-        session = self._new_session(request)
         hold = config.ping_interval + config.ping_timeout
         kind = PollingTransportV3 if session.protocol == 3 else PollingTransport
         serving = self._in_this_process()
@@ -181,12 +220,11 @@ class EngineServer:
         with session.lock:
             packets = [self._open_packet(session, ["websocket"] if upgradable else []), *(session.take_locked() or [])]
         response = transport.payload_response(request, packets)
-        if config.cookie not in (None, False):
-            response.headers.append(("Set-Cookie", _cookie(config.cookie, session.id)))
+        if self._cookie is not None:
+            response.headers.append(self._cookie.header(session.id, request.environ.get("wsgi.url_scheme", "http")))
         return response
 
-    def _open_websocket(self, request: EngineRequest, cors: Headers) -> Hijacked:
-        session = self._new_session(request)
+    def _open_websocket(self, session: Session, request: EngineRequest, cors: Headers) -> Hijacked:
         transport, early, held = self._accept(session, request, cors)
         session.transport = transport
         try:
@@ -202,6 +240,7 @@ class EngineServer:
     def _admit(self, session: Session) -> None:
         with self._lock:
             self.sessions[session.id] = session
+            self._opening.discard(session.id)
         self._on_session(session)
         self.heartbeat.start(session)
         if self._closed:  # while this one was on its way
@@ -304,7 +343,11 @@ class EngineServer:
         """Log what was refused and how to allow it: the first time at WARNING, then at DEBUG."""
         first = kind not in self._reported
         self._reported.add(kind)
-        logger.log(logging.WARNING if first else logging.DEBUG, "refused (%s): %s", kind, text)
+        logger.log(logging.WARNING if first else logging.DEBUG, "refused (%s): %s", kind, one_line(text))
+
+
+def _ignore(*args: object) -> None:
+    """What a server does in a forked child until something has been set."""
 
 
 def _refuse_unpatched_gevent(environ: Environ) -> None:
@@ -317,11 +360,20 @@ def _refuse_unpatched_gevent(environ: Environ) -> None:
 
 def _origin_advice(request: EngineRequest) -> str:
     host = request.environ.get("HTTP_HOST", "")
+    if request.environ.get("wsgi.url_scheme") == "https":  # then the page's scheme may be what is wrong
+        host = f"https://{host}"
     if request.origin is None:
-        return "a page of another site polls by JSONP; that needs cors_allowed_origins='*'"
+        return (
+            "a script polls (JSONP), and neither Sec-Fetch-Site nor Referer names a page that may: that of another"
+            " origin has to be in cors_allowed_origins; where browsers send neither header, jsonp_without_origin=True"
+            " or cors_allowed_origins='*' let any page poll, and read the answers"
+        )
+    hint = "behind a proxy, let it pass the Host header on"
+    if "HTTP_X_FORWARDED_HOST" in request.environ and "werkzeug.proxy_fix.orig" not in request.environ:
+        hint += "; its X-Forwarded-Host counts if ProxyFix stands outside of Socket.IO: set it after SocketIO(app)"
     return (
-        f"the page is from {request.origin!r} and the server is {host!r}; to allow it set"
-        f" cors_allowed_origins={request.origin!r} (behind a proxy, let it pass the Host header on)"
+        f"the page is from {quote(request.origin)} and the server is {quote(host)}; to allow it set"
+        f" cors_allowed_origins={quote(request.origin)} ({hint})"
     )
 
 
@@ -330,23 +382,3 @@ def _keep(environ: Environ) -> Environ:
     kept = {key: value for key, value in environ.items() if not key.startswith(("wsgi.", "gunicorn.", "werkzeug."))}
     kept["wsgi.url_scheme"] = environ.get("wsgi.url_scheme", "http")
     return kept
-
-
-def _cookie(cookie: bool | str | Mapping[str, Any], sid: str) -> str:
-    """The Set-Cookie value, its defaults being the reference's."""
-    options: dict[str, Any] = {"name": "io", "path": "/", "http_only": True, "same_site": "Lax"}
-    if isinstance(cookie, str):
-        options["name"] = cookie
-    elif not isinstance(cookie, bool):
-        options.update(cookie)
-    parts = [f"{options['name']}={sid}"]
-    if options.get("max_age") is not None:
-        parts.append(f"Max-Age={int(options['max_age'])}")
-    if options.get("domain"):
-        parts.append(f"Domain={options['domain']}")
-    if options["path"]:
-        parts.append(f"Path={options['path']}")
-    parts += [flag for key, flag in (("http_only", "HttpOnly"), ("secure", "Secure")) if options.get(key)]
-    if options["same_site"]:
-        parts.append(f"SameSite={str(options['same_site']).capitalize()}")
-    return "; ".join(parts)

@@ -17,9 +17,11 @@ from __future__ import annotations
 
 import _socket
 import errno
+import fcntl
 import os
 import socket
 import ssl
+import termios
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -190,6 +192,14 @@ def peer_left(environ: Environ) -> bool:
         return False
     except OSError:
         return True
+
+
+def has_unread(sock: Any) -> bool:
+    """Whether bytes of the peer lie in the kernel; a look at a socket of any kind, which consumes nothing."""
+    try:
+        return any(fcntl.ioctl(sock.fileno(), termios.FIONREAD, bytes(4)))
+    except (OSError, ValueError):  # ValueError: it is closed, and has no descriptor
+        return False
 
 
 def shut_down_tcp(sock: Any, how: int) -> None:

@@ -43,7 +43,7 @@ class Upgrade:
 
     def start(self, early: bytes, timeout: float) -> None:
         """Wait up to ``timeout`` seconds for the client to probe and to switch."""
-        self._timeout = self._reactor.call_later(timeout, self.cancel)
+        self._timeout = self._reactor.expire_after(timeout, self.cancel)
         self._candidate.start(early)
 
     def receive(self, data: str | bytes) -> None:

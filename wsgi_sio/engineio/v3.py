@@ -16,12 +16,12 @@ from urllib.parse import parse_qs
 from ..websocket.frames import BINARY, TEXT, encode_frame
 from .config import Environ
 from .framed import FramedSession
+from .outbound import OPEN
 from .packet import CLOSE, MESSAGE, PING, PONG, Packet, PacketError, to_utf8
 from .packet_v3 import decode_packet_v3, encode_packet_v3, encode_payload_v3, packets_of_v3
 from .polling import BINARY as BINARY_CONTENT
 from .polling import PLAIN_TEXT, PollingTransport, is_binary
 from .request import EngineRequest, parse_query
-from .session import OPEN
 
 if TYPE_CHECKING:
     from .server import EngineServer

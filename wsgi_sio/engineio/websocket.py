@@ -16,7 +16,7 @@ from ..runtime import Reactor, Timer, Watch
 from ..websocket.frames import BINARY, PONG, TEXT, encode_close, encode_frame
 from ..websocket.messages import Close, MessageDecoder, Ping, Violation
 from .packet import NOOP, Packet, to_utf8
-from .takeover import ClientSocket
+from .takeover import ClientSocket, has_unread
 
 _CHUNK = 65536
 # How long a peer may take to close after we have (seconds).
@@ -169,6 +169,11 @@ class WebSocketTransport:
         else:
             self._cut_off()
 
+    @property
+    def unread(self) -> bool:
+        # In this order: what is being read has left the kernel before.
+        return has_unread(self._sock) or self._watch.reading
+
     def pause(self) -> None:
         self._watch.pause()
 
@@ -263,7 +268,7 @@ class WebSocketTransport:
             self._release()
         else:
             self._watch.resume()  # a paused connection must still see the end of the stream
-            self._linger = self._reactor.call_later(_LINGER, self._hang_up)
+            self._linger = self._reactor.expire_after(_LINGER, self._hang_up)
 
     def abort(self, code: int | None = None) -> None:
         with self.session.lock:

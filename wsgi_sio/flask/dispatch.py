@@ -6,7 +6,6 @@ import builtins
 import logging
 import sys
 from collections.abc import Callable
-from contextvars import ContextVar
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +14,13 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
 from ..exceptions import ConnectRefused
+from ..runtime import FAILURES
 from ..socketio.handlers import NO_ACK
 from ..socketio.namespace import Namespace as CoreNamespace
 from ..socketio.server import Server
 from ..socketio.socket import Socket
 from . import sessions
+from .current import DISPATCHER_KEY, DISPATCHING, SOCKET_KEY
 from .errors import DisconnectReason
 from .handlers import LIFE_CYCLE, EventHandler, WrongArguments
 from .namespace import Namespace
@@ -31,16 +32,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("wsgi_sio.flask")
 
-ErrorHandler = Callable[[Exception], Any]
+ErrorHandler = Callable[[Any], Any]
 
 ANY = "*"
 
-# Where the environ of an event's request holds the client; and, of a test client's handshake, what handlers raise.
-SOCKET_KEY = "wsgi_sio.flask.socket"
+# Where the environ of a test client's handshake holds what handlers raise.
 RAISED_KEY = "wsgi_sio.flask.raised"
-
-# Whose event a class-based namespace dispatches: it is not in any app's context yet.
-DISPATCHING: ContextVar[Dispatcher] = ContextVar("wsgi_sio.flask.dispatching")
 
 
 class Events:
@@ -81,7 +78,8 @@ class Events:
 class Dispatcher:
     """Brings the events of one app's server to the handlers.
 
-    :param owner: whose handlers they are.
+    :ivar owner: whose handlers they are.
+    :ivar app: the app whose clients they are for.
     :ivar server: the app's server.
     :ivar ended: whether it has been closed.
     """
@@ -89,8 +87,8 @@ class Dispatcher:
     def __init__(self, owner: SocketIO, app: flask.Flask, events: Events, options: Options) -> None:
         self.server = PeerServer(Server(**options.server))
         self.ended = False
-        self._owner = owner
-        self._app = app
+        self.owner = owner
+        self.app = app
         self._events = events
         self._open = options.namespaces
         self._always_connect = options.always_connect
@@ -105,6 +103,10 @@ class Dispatcher:
         """Let clients join the namespace ``name``."""
         if name != ANY and self.server.namespace(name) is None:
             self._listen(self.server.io.of(name))
+
+    def has(self, namespace: Namespace) -> bool:
+        """Whether the class-based ``namespace`` gets its events from here, perhaps from elsewhere too."""
+        return self._events.classes.get(namespace.namespace) is namespace
 
     def _listen(self, namespace: CoreNamespace) -> None:
         self.server.add_namespace(namespace)
@@ -162,8 +164,8 @@ class Dispatcher:
         :return: what acknowledges the event.
         """
         kept = socket.handshake.environ
-        context = self._app.request_context(_complete(kept, self._app, socket))
-        managed = self._owner.manage_session
+        context = self.app.request_context(self._complete(kept, socket))
+        managed = self.owner.manage_session
         if managed:
             sessions.restore(context, kept)
         with context:
@@ -175,27 +177,42 @@ class Dispatcher:
             given = args[1:] if handler.event == "connect" else args
             result = self._guarded(handler, socket, given)
             if not managed:
-                self._own_sessions.save(self._app)
+                self._own_sessions.save(self.app)
             return result
+
+    def _complete(self, kept: dict[str, Any], socket: Socket) -> dict[str, Any]:
+        """A full WSGI environ from what was kept of the handshake's, whose body and error stream are gone."""
+        return {
+            "wsgi.version": (1, 0),
+            "wsgi.input": BytesIO(),
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": False,
+            "wsgi.run_once": False,
+            **kept,
+            "flask.app": self.app,
+            SOCKET_KEY: socket,
+            DISPATCHER_KEY: self,
+        }
 
     def _guarded(self, handler: EventHandler, socket: Socket, args: tuple[Any, ...]) -> Any:
         try:
-            result = handler(args, f"client {socket.id}")
+            result = handler(args, f"client {socket.conn.log_id(socket)}")
             if isinstance(result, Response):  # such as the redirection of login_required
                 raise HTTPException(response=result)
             return result
         except ConnectRefused:
             raise
-        except Exception as error:
+        except FAILURES as error:
             try:
                 on_error = self._error_handler(socket.nsp.name)
                 if on_error is not None:
                     return on_error(error)
-            except Exception as another:
+            except FAILURES as another:
                 _note(socket, another)
                 raise
-            if handler.event == "connect" and isinstance(error, builtins.ConnectionRefusedError):
-                raise ConnectRefused(str(error) or "Connection refused by server") from error
+            if handler.event == "connect" and _is_refusal(error):
+                raise ConnectRefused("Connection refused by server") from error
             _note(socket, error)
             if isinstance(error, (HTTPException, WrongArguments)):
                 return _refuse(handler, error)
@@ -203,7 +220,13 @@ class Dispatcher:
 
     def _error_handler(self, namespace: str) -> ErrorHandler | None:
         of_class: ErrorHandler | None = getattr(self._events.classes.get(namespace), "error", None)
-        return of_class or self._events.errors.get(namespace) or self._events.errors.get(None)
+        handlers = (of_class, self._events.errors.get(namespace), self._events.errors.get(None))
+        return next((handler for handler in handlers if handler is not None), None)
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Whether it is Python's ConnectionRefusedError, raised to refuse: the system raises it too, of other servers."""
+    return isinstance(error, builtins.ConnectionRefusedError) and error.errno is None
 
 
 def _refuse(handler: EventHandler, error: HTTPException | WrongArguments) -> Any:
@@ -220,23 +243,8 @@ def _refuse(handler: EventHandler, error: HTTPException | WrongArguments) -> Any
     return NO_ACK
 
 
-def _note(socket: Socket, error: Exception) -> None:
+def _note(socket: Socket, error: BaseException) -> None:
     """Let a test client raise what its event has led to; a response that was returned is not an error."""
-    raised: list[Exception] | None = socket.handshake.environ.get(RAISED_KEY)
+    raised: list[BaseException] | None = socket.handshake.environ.get(RAISED_KEY)
     if raised is not None and getattr(error, "response", None) is None:
         raised.append(error)
-
-
-def _complete(kept: dict[str, Any], app: flask.Flask, socket: Socket) -> dict[str, Any]:
-    """A full WSGI environ from what was kept of the handshake's, whose body and error stream are gone."""
-    return {
-        "wsgi.version": (1, 0),
-        "wsgi.input": BytesIO(),
-        "wsgi.errors": sys.stderr,
-        "wsgi.multithread": True,
-        "wsgi.multiprocess": False,
-        "wsgi.run_once": False,
-        **kept,
-        "flask.app": app,
-        SOCKET_KEY: socket,
-    }

@@ -12,14 +12,15 @@ import flask
 from ..runtime import Task
 from ..socketio.server import Server
 from ..socketio.socket import Socket
-from ..wsgi import WSGIApp
-from .dispatch import DISPATCHING, SOCKET_KEY, Dispatcher, ErrorHandler, Events
+from .current import DISPATCHER_KEY, SOCKET_KEY, current_dispatcher, current_environ
+from .dispatch import Dispatcher, ErrorHandler, Events
 from .errors import Reason
 from .handlers import EventHandler
 from .namespace import Namespace
 from .options import Options, check
 from .running import Runner
-from .server import PeerServer, as_list
+from .server import PeerServer, as_clients, either
+from .wrapping import wrap
 
 if TYPE_CHECKING:
     from .testclient import SocketIOTestClient
@@ -35,7 +36,7 @@ class SocketIO:
     """Adds Socket.IO to a Flask app, now or with :meth:`init_app`; to several apps, if need be.
 
     :param app: the app; its ``wsgi_app`` is wrapped, so ``flask run``, ``app.run`` and ``gunicorn module:app`` serve
-        both.
+        both; werkzeug's ProxyFix stays outside, whether it is set before or after.
     :param options: those of Flask-SocketIO (options.py says what each becomes) and of :class:`wsgi_sio.Server`, and
 
         ``manage_session``: give handlers a session of their own that begins as a copy of the one at the handshake and
@@ -71,10 +72,13 @@ class SocketIO:
         self._dispatchers.add(dispatcher)
         app.extensions.setdefault(_DISPATCHERS, {})[self] = dispatcher
         app.extensions["socketio"] = self
-        app.wsgi_app = WSGIApp(dispatcher.server.io, app.wsgi_app)  # type: ignore[method-assign]
+        wrap(app, dispatcher.server.io)
 
     def _dispatcher(self) -> Dispatcher:
-        """That of the current app, or else of the one attached to last."""
+        """That of the event being handled, if it is ours; else that of the current app, or the one attached to last."""
+        dispatcher = current_dispatcher()
+        if dispatcher is not None and dispatcher.owner is self:
+            return dispatcher
         dispatcher = self._latest
         if flask.has_app_context():
             dispatcher = flask.current_app.extensions.get(_DISPATCHERS, {}).get(self, dispatcher)
@@ -176,7 +180,7 @@ class SocketIO:
 
     def run_method(self, handler: EventHandler, namespace: str, sid: str, *args: Any) -> Any:
         """Run a class-based namespace's method for the client ``sid``; None when it has gone."""
-        dispatcher = DISPATCHING.get(None) or self._dispatcher()
+        dispatcher = self._dispatcher()
         socket = dispatcher.server.socket(sid, namespace)
         return None if socket is None else dispatcher.run(handler, socket, args)
 
@@ -197,7 +201,7 @@ class SocketIO:
         """Send an event to everybody in ``namespace``, or in ``to``; works outside of handlers too.
 
         :param args: the arguments; a single tuple means several.
-        :param to: a room or client, or a list; ``room`` is the same.
+        :param to: a room or client, or a list, of which an empty one is nobody; ``room`` is the same.
         :param include_self: False leaves the client out whose event is being handled.
         :param skip_sid: one or several clients to leave out.
         :param callback: called with the acknowledgement of the one client that ``to`` names, or with the list of the
@@ -207,16 +211,13 @@ class SocketIO:
         :raises TypeError: an argument is not JSON and not bytes.
         :raises ValueError: there are more bytes values than ``max_attachments``.
         """
-        current = _current_socket()
-        skipped = [*as_list(skip_sid), *([current.id] if current is not None and not include_self else [])]
+        environ = current_environ()
+        current: Socket | None = environ.get(SOCKET_KEY)
+        skipped = [*as_clients(skip_sid), *([current.id] if current is not None and not include_self else [])]
         if callback is not None and current is not None:
-            callback = self._in_context(callback, current)
+            callback = _in_context(callback, environ[DISPATCHER_KEY], current)
         data = args[0] if len(args) == 1 else args
-        self.server.emit(event, data, to or room, None, skipped, namespace, callback)
-
-    def _in_context(self, callback: Callable[..., Any], socket: Socket) -> Callable[..., Any]:
-        dispatcher, handler = self._dispatcher(), EventHandler("callback", callback)
-        return lambda *args: dispatcher.run(handler, socket, args, message=None)
+        self.server.emit(event, data, either(to, room), None, skipped, namespace, callback)
 
     def send(self, data: Any, json: bool = False, namespace: str | None = None, to: Any = None, **kwargs: Any) -> None:
         """Emit the event ``message`` (or ``json``); the other parameters are those of :meth:`emit`."""
@@ -227,21 +228,21 @@ class SocketIO:
         event: str,
         *args: Any,
         namespace: str | None = "/",
-        to: str | None = None,
-        room: str | None = None,
+        to: Any = None,
+        room: Any = None,
         timeout: float | None = 60,
         ignore_queue: bool = False,
     ) -> Any:
         """Send an event to one client and block until it acknowledges; safe inside handlers.
 
         :param to: the client's session id, or a room with nobody else in it.
-        :param timeout: seconds; None waits as long as the client is connected.
+        :param timeout: seconds; None: 60.
         :return: None, the one value it acknowledged with, or a tuple of several.
         :raises AckTimeout: no acknowledgement came in time, or can come any more; it is a :class:`TimeoutError`.
         :raises ValueError: it is not one client that is asked.
         """
         data = args[0] if len(args) == 1 else args
-        return self.server.call(event, data, to or room, namespace=namespace, timeout=timeout)
+        return self.server.call(event, data, either(to, room), namespace=namespace, timeout=timeout)
 
     def close_room(self, room: Any, namespace: str | None = None) -> None:
         """Make everybody leave ``room``."""
@@ -294,9 +295,10 @@ class SocketIO:
         return SocketIOTestClient(app, self, namespace, query_string, headers, auth, flask_test_client)
 
 
-def _current_socket() -> Socket | None:
-    """The client whose event is being handled."""
-    return flask.request.environ.get(SOCKET_KEY) if flask.has_request_context() else None
+def _in_context(callback: Callable[..., Any], dispatcher: Dispatcher, socket: Socket) -> Callable[..., Any]:
+    """``callback``, in a request context like that of the handler which gives it."""
+    handler = EventHandler("callback", callback)
+    return lambda *args: dispatcher.run(handler, socket, args, message=None)
 
 
 def _checked(handler: AnyErrorHandler) -> AnyErrorHandler:

@@ -8,6 +8,7 @@ from math import inf
 from types import CodeType
 from typing import Any
 
+from ..logtext import kinds
 from ..socketio.handlers import Handler
 
 # Their handlers need not take the argument that they are offered: the auth data, the reason.
@@ -76,8 +77,8 @@ class EventHandler(Handler):
     def _complaint(self, args: tuple[Any, ...], sender: object) -> str:
         most = "any number of" if self.most > 255 else str(self.most)
         span = most if self.fewest == self.most else f"{self.fewest} to {most}"
-        kinds = f" ({', '.join(type(arg).__name__ for arg in args)})" if args else ""
-        return f"handler {self.where()} of {self.event!r} takes {span} arguments, but {sender} sent {len(args)}{kinds}"
+        types = f" ({kinds(args)})" if args else ""
+        return f"handler {self.where()} of {self.event!r} takes {span} arguments, but {sender} sent {len(args)}{types}"
 
 
 def _span(func: Callable[..., Any]) -> tuple[int, float]:

@@ -1,6 +1,7 @@
-"""The helpers for handlers: they find the SocketIO by ``current_app``, the client by ``request``.
+"""The helpers for handlers: they act on the SocketIO whose handler runs, and find the client by ``request``.
 
-Those that are told whom they are for work in views, and anywhere else in an app context, as well.
+Those that are told whom they are for work in views, and anywhere else in an app context, as well: for the SocketIO of
+``current_app``, the last one if it has several.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import flask
 
 from ..exceptions import OutOfContext
+from .current import current_dispatcher
+from .server import either
 
 if TYPE_CHECKING:
     from .extension import SocketIO
@@ -23,16 +26,20 @@ def _extension(helper: str) -> SocketIO:
             f"{helper}() finds its client in the context of a handler, and there is none here; in threads, tasks and"
             f" other code use the SocketIO object: socketio.emit(..., to=sid_or_room)"
         )
+    dispatcher = current_dispatcher()
+    if dispatcher is not None:
+        return dispatcher.owner
     socketio: SocketIO | None = flask.current_app.extensions.get("socketio")
     if socketio is None:
         raise OutOfContext(f"{helper}(): {flask.current_app!r} has no SocketIO: call SocketIO(app) or init_app(app)")
     return socketio
 
 
-def _sid(helper: str, sid: str | None = None) -> str:
-    """The client named, or else the one whose event is being handled."""
-    current = getattr(flask.request, "sid", None) if flask.has_request_context() else None
-    found: str | None = sid or current
+def _sid(helper: str, sid: Any = None) -> Any:
+    """The client (or room) named, or else the client whose event is being handled."""
+    if sid is not None:
+        return sid
+    found = getattr(flask.request, "sid", None) if flask.has_request_context() else None
     if found is None:
         raise OutOfContext(
             f"{helper}() is meant for the client whose event is being handled, and no event is, here; name one:"
@@ -69,7 +76,7 @@ def emit(
     :param callback: called with the client's acknowledgement, in a request context like the handler's; for several
         clients, see :meth:`SocketIO.emit`.
     :param broadcast: to everybody in the namespace.
-    :param to: to these rooms or clients instead; ``room`` is the same.
+    :param to: to these rooms or clients instead, an empty list being nobody; ``room`` is the same.
     :param include_self: False leaves the client out whose event is being handled.
     :param skip_sid: one or several clients to leave out.
     :param ignore_queue: means nothing without a message queue.
@@ -77,8 +84,8 @@ def emit(
     """
     _mention(ignored)
     socketio = _extension("emit")
-    target = to or room
-    if not target and not broadcast:
+    target = either(to, room)
+    if target is None and not broadcast:
         target = _sid("emit")
     socketio.emit(
         event,
@@ -100,8 +107,8 @@ def call(
     event: str,
     *args: Any,
     namespace: str | None = None,
-    to: str | None = None,
-    room: str | None = None,
+    to: Any = None,
+    room: Any = None,
     timeout: float | None = 60,
     ignore_queue: bool = False,
     **ignored: Any,
@@ -113,7 +120,7 @@ def call(
     """
     _mention(ignored)
     socketio = _extension("call")
-    target = _sid("call", to or room)
+    target = _sid("call", either(to, room))
     return socketio.call(event, *args, namespace=_namespace(namespace), to=target, timeout=timeout)
 
 

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+from .current import current_dispatcher
 from .handlers import EventHandler
+from .server import either
 
 if TYPE_CHECKING:
     from .extension import SocketIO
@@ -18,13 +20,22 @@ class Namespace:
     A method ``error(exception)``, if there is one, gets what the others raise; its result acknowledges.
 
     :param namespace: its name, such as ``/chat``.
-    :ivar socketio: whose it is.
     """
 
     def __init__(self, namespace: str | None = None) -> None:
         self.namespace = namespace or "/"
-        self.socketio: SocketIO
+        self._socketio: SocketIO
         self._methods: dict[str, EventHandler] = {}
+
+    @property
+    def socketio(self) -> SocketIO:
+        """The SocketIO it is registered with; of several, the one whose event is being handled, or else the last."""
+        dispatcher = current_dispatcher()
+        return dispatcher.owner if dispatcher is not None and dispatcher.has(self) else self._socketio
+
+    @socketio.setter
+    def socketio(self, socketio: SocketIO) -> None:
+        self._socketio = socketio
 
     @property
     def server(self) -> Any:
@@ -45,6 +56,9 @@ class Namespace:
             handler = self._methods[event] = EventHandler(event, method)
         return self.socketio.run_method(handler, self.namespace, *args)
 
+    def _named(self, namespace: str | None) -> str:
+        return self.namespace if namespace is None else namespace
+
     # -- SocketIO's methods, for this namespace -----------------------------------------------------------------
 
     def emit(
@@ -63,8 +77,8 @@ class Namespace:
         self.socketio.emit(
             event,
             data,
-            namespace=namespace or self.namespace,
-            to=to or room,
+            namespace=self._named(namespace),
+            to=either(to, room),
             include_self=include_self,
             skip_sid=skip_sid,
             callback=callback,
@@ -82,8 +96,8 @@ class Namespace:
         """See :meth:`SocketIO.send`."""
         self.socketio.send(
             data,
-            namespace=namespace or self.namespace,
-            to=kwargs.pop("to", None) or room,
+            namespace=self._named(namespace),
+            to=either(kwargs.pop("to", None), room),
             include_self=include_self,
             callback=callback,
             **kwargs,
@@ -91,41 +105,41 @@ class Namespace:
 
     def call(self, event: str, *args: Any, namespace: str | None = None, **kwargs: Any) -> Any:
         """See :meth:`SocketIO.call`."""
-        return self.socketio.call(event, *args, namespace=namespace or self.namespace, **kwargs)
+        return self.socketio.call(event, *args, namespace=self._named(namespace), **kwargs)
 
     def close_room(self, room: Any, namespace: str | None = None) -> None:
         """See :meth:`SocketIO.close_room`."""
-        self.socketio.close_room(room, namespace or self.namespace)
+        self.socketio.close_room(room, self._named(namespace))
 
     # -- the server's methods, for this namespace ---------------------------------------------------------------
 
     def enter_room(self, sid: str, room: Any, namespace: str | None = None) -> None:
         """Put a client into ``room``."""
-        self.server.enter_room(sid, room, namespace or self.namespace)
+        self.server.enter_room(sid, room, self._named(namespace))
 
     def leave_room(self, sid: str, room: Any, namespace: str | None = None) -> None:
         """Take a client out of ``room``."""
-        self.server.leave_room(sid, room, namespace or self.namespace)
+        self.server.leave_room(sid, room, self._named(namespace))
 
     def rooms(self, sid: str, namespace: str | None = None) -> list[Any]:
         """The rooms of a client, its own among them."""
-        rooms: list[Any] = self.server.rooms(sid, namespace or self.namespace)
+        rooms: list[Any] = self.server.rooms(sid, self._named(namespace))
         return rooms
 
     def disconnect(self, sid: str, namespace: str | None = None) -> None:
         """Disconnect a client."""
-        self.server.disconnect(sid, namespace or self.namespace)
+        self.server.disconnect(sid, self._named(namespace))
 
     def get_session(self, sid: str, namespace: str | None = None) -> dict[str, Any]:
         """What the application keeps about a client."""
-        session: dict[str, Any] = self.server.get_session(sid, namespace or self.namespace)
+        session: dict[str, Any] = self.server.get_session(sid, self._named(namespace))
         return session
 
     def save_session(self, sid: str, session: dict[str, Any], namespace: str | None = None) -> None:
         """Replace what :meth:`get_session` gives."""
-        self.server.save_session(sid, session, namespace or self.namespace)
+        self.server.save_session(sid, session, self._named(namespace))
 
     def session(self, sid: str, namespace: str | None = None) -> AbstractContextManager[dict[str, Any]]:
         """What :meth:`get_session` gives, for a ``with`` block."""
-        session: AbstractContextManager[dict[str, Any]] = self.server.session(sid, namespace or self.namespace)
+        session: AbstractContextManager[dict[str, Any]] = self.server.session(sid, self._named(namespace))
         return session

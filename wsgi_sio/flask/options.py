@@ -69,7 +69,7 @@ class Options:
         _mention_loggers(given.pop("logger", None), given.pop("engineio_logger", None))
         if given.pop("monitor_clients", True) is False:
             logger.warning("monitor_clients=False is ignored: watching for clients that have gone costs nothing here")
-        namespaces = given.pop("namespaces", None) or ("/",)
+        namespaces = given.pop("namespaces", None)
         always_connect = bool(given.pop("always_connect", False))
         _rename_path(given)
         _choose_codec(given, app)
@@ -77,7 +77,8 @@ class Options:
         _join_compression(given)
         _translate_cookie(given)
         _translate_cors(given)
-        return cls(always_connect, namespaces if namespaces == "*" else frozenset(_several(namespaces)), given)
+        named = frozenset(("/",) if namespaces is None else _several(namespaces))
+        return cls(always_connect, namespaces if namespaces == "*" else named, given)
 
 
 def _several(names: str | Iterable[str]) -> Iterable[str]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from weakref import WeakValueDictionary
 
+from ..adapters import Room
 from ..exceptions import AckTimeout, Disconnected
 from ..runtime import Task, threads_are_greenlets
+from ..socketio.broadcast import as_rooms
 from ..socketio.dynamic import ParentNamespace
 from ..socketio.namespace import Namespace
 from ..socketio.server import Server
@@ -66,10 +68,10 @@ class PeerServer:
         """It is over: the client is in, or refused."""
         self._admitting.pop((socket.nsp.name, socket.id), None)
 
-    def socket(self, sid: str | None, namespace: str | None) -> Socket | None:
-        """The client of that id, one that is still connecting included."""
+    def socket(self, sid: Any, namespace: str | None) -> Socket | None:
+        """The client of that id, one that is still connecting included; None for anything else."""
         found = self.namespace(namespace)
-        if found is None or sid is None:
+        if found is None:
             return None
         return found.sockets.get(sid) or self._admitting.get((found.name, sid))
 
@@ -100,8 +102,9 @@ class PeerServer:
         nsp = self.namespace(namespace)
         if nsp is None:
             return
-        args, rooms, skipped = as_arguments(data), as_list(to or room), as_list(skip_sid)
-        client = self.socket(rooms[0], nsp.name) if len(rooms) == 1 else None
+        target = either(to, room)
+        args, rooms, skipped = as_arguments(data), None if target is None else as_rooms(target), as_clients(skip_sid)
+        client = self.socket(next(iter(rooms)), nsp.name) if rooms is not None and len(rooms) == 1 else None
         if client is not None and callback is not None:
             client.emit(event, *args, callback=callback)
             return
@@ -109,19 +112,20 @@ class PeerServer:
         for socket in early:
             socket.emit(event, *args)
         # Leaving those out by name is what keeps one that is let in just now from getting it twice.
-        target = nsp.to(rooms).except_([*skipped, *(socket.id for socket in early)])
+        others = nsp.except_([*skipped, *(socket.id for socket in early)])
+        others = others if rooms is None else others.to(rooms)
         if callback is None:
-            target.emit(event, *args)
+            others.emit(event, *args)
         else:
-            target.timeout(_ANSWERS_WITHIN).emit(event, *args, callback=lambda error, answers: callback(answers))
+            others.timeout(_ANSWERS_WITHIN).emit(event, *args, callback=lambda error, answers: callback(answers))
 
-    def _early(self, nsp: Namespace, rooms: list[Any], skipped: list[Any]) -> list[Socket]:
-        """Those whose ``connect`` handler is running and who are meant."""
+    def _early(self, nsp: Namespace, rooms: Collection[Any] | None, skipped: Collection[Any]) -> list[Socket]:
+        """Those whose ``connect`` handler is running and who are meant: all, or those in ``rooms``."""
         if not self._admitting:
             return []
         everyone = [socket for reference in self._admitting.valuerefs() if (socket := reference()) is not None]
         here = [socket for socket in everyone if socket.nsp is nsp and socket.id not in skipped]
-        return [socket for socket in here if not rooms or not {socket.id, *socket.rooms}.isdisjoint(rooms)]
+        return [socket for socket in here if rooms is None or not {socket.id, *socket.rooms}.isdisjoint(rooms)]
 
     def send(self, data: Any, to: Any = None, **kwargs: Any) -> None:
         """Send the event ``message``; see :meth:`emit`."""
@@ -131,7 +135,7 @@ class PeerServer:
         self,
         event: str,
         data: Any = None,
-        to: str | None = None,
+        to: Any = None,
         sid: str | None = None,
         namespace: str | None = None,
         timeout: float | None = 60,
@@ -140,20 +144,22 @@ class PeerServer:
         """Send an event to one client, block until it acknowledges, and return that: None, one value or a tuple.
 
         :param to: the client's session id, or a room with nobody else in it; ``sid`` is the same.
-        :param timeout: seconds; None waits as long as the client is connected.
+        :param timeout: seconds; None: 60.
         :raises AckTimeout: no acknowledgement came in time, or can come any more; it is a :class:`TimeoutError`.
         :raises ValueError: it is not one client that is asked.
         """
-        target = to or sid
-        if not isinstance(target, str):
+        target = either(to, sid)
+        rooms = () if target is None else as_rooms(target)
+        if len(rooms) != 1:
             raise ValueError("call() asks one client: name it with to=sid")
-        client = self.socket(target, namespace) or self._only_one(target, namespace)
+        (room,) = rooms
+        client = self.socket(room, namespace) or self._only_one(room, namespace)
         try:
             return client.emit_with_ack(event, *as_arguments(data), timeout=timeout)
         except Disconnected as gone:
             raise AckTimeout(str(gone)) from gone
 
-    def _only_one(self, room: str, namespace: str | None) -> Socket:
+    def _only_one(self, room: Room, namespace: str | None) -> Socket:
         nsp = self.namespace(namespace)
         members = [] if nsp is None else nsp.in_(room).local.fetch_sockets()
         sockets = [member for member in members if isinstance(member, Socket)]
@@ -281,12 +287,14 @@ def _deprecated(name: str, instead: str) -> None:
     )
 
 
-def as_list(names: Any) -> list[Any]:
-    """One room or client, several, or none; any hashable value can name a room."""
-    if not names:
-        return []
-    several = isinstance(names, Iterable) and not isinstance(names, (str, bytes))
-    return list(names) if several else [names]
+def either(to: Any, room: Any) -> Any:
+    """The one that is given, of two parameters that mean the same; None when neither is."""
+    return room if to is None else to
+
+
+def as_clients(sids: Any) -> frozenset[Any]:
+    """One client, several, or none (None)."""
+    return frozenset() if sids is None else as_rooms(sids)
 
 
 def as_arguments(data: Any) -> tuple[Any, ...]:

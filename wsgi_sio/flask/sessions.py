@@ -23,18 +23,13 @@ def restore(context: Any, environ: MutableMapping[str, Any]) -> None:
     """Give a request context, before it is pushed, the connection's copy, so that Flask need not open its own."""
     saved = environ.get(_SAVED)
     if saved is not None:
-        _set(context, saved)
+        context._session = saved
 
 
 def fork(context: Any, environ: MutableMapping[str, Any]) -> None:
     """Make the connection's copy of the session, when there is none yet; the context is pushed."""
     if _SAVED not in environ:
-        _set(context, environ.setdefault(_SAVED, ManagedSession(flask.session)))
-
-
-def _set(context: Any, session: ManagedSession) -> None:
-    """Flask has no public way to replace the session of a context; before 3.1.3 the attribute was ``session``."""
-    setattr(context, "_session" if hasattr(context, "_session") else "session", session)
+        context._session = environ.setdefault(_SAVED, ManagedSession(flask.session))
 
 
 class OwnSessions:

@@ -73,7 +73,7 @@ class SocketIOTestClient:
     def _open(self, query_string: str | None, headers: Any) -> TestClient:
         with self.app.app_context():
             io = self.socketio.io
-        http = self.flask_test_client or _PlainClient(self.app)
+        http = _PlainClient(self.app) if self.flask_test_client is None else self.flask_test_client
         query = (query_string or "").lstrip("?")
         client = TestClient(io, query_string=query, headers=headers, http=http)
         client.session.environ["QUERY_STRING"] = query  # as tests know it: without the engine's own parameters

@@ -8,12 +8,18 @@ from __future__ import annotations
 import sys
 import threading
 
+from .failures import FAILURES
+from .forks import disown, tell_in_child
 from .locks import Rank, make_lock
 from .mailbox import MailboxOwner, SerialQueue
+from .patience import PIECES, HeardTime, sleepless_clock, wait_patiently
 from .reactor import Event, Reactor, Task, Timer, Watch, Watched
 
 __all__ = [
+    "FAILURES",
+    "PIECES",
     "Event",
+    "HeardTime",
     "MailboxOwner",
     "Rank",
     "Reactor",
@@ -23,9 +29,13 @@ __all__ = [
     "Watch",
     "Watched",
     "create_reactor",
+    "disown",
     "make_event",
     "make_lock",
+    "sleepless_clock",
+    "tell_in_child",
     "threads_are_greenlets",
+    "wait_patiently",
 ]
 
 

@@ -7,18 +7,22 @@ it through a thread-safe callback, so its emits go out at once too.
 from __future__ import annotations
 
 import logging
+import signal
 from collections import deque
 from collections.abc import Callable
+from contextvars import Context
 from typing import Any
 
 import gevent
 import gevent.event
 import gevent.monkey
 from gevent.hub import get_hub
-from greenlet import getcurrent, greenlet
+from greenlet import GreenletExit, getcurrent, greenlet
 
+from .failures import FAILURES
+from .forks import disown, tell_in_child
 from .hub_watch import HubWatch
-from .reactor import Event, Places, Reactor, Task, Timer, Watched
+from .reactor import Event, Places, Reactor, Task, Timer, Watched, run_task
 
 logger = logging.getLogger("wsgi_sio.runtime")
 
@@ -42,11 +46,14 @@ class GreenletReactor(Reactor):
         self._backlog: deque[Job] = deque()
         self._hub_watch: HubWatch | None = None
         self._closed = False
+        self._watches: set[GreenletWatch] = set()
+        tell_in_child(self)
 
     # -- the interface ------------------------------------------------------------------------------------------
 
     def watch(self, conn: Watched, *, reading: bool = True) -> GreenletWatch:
         watch = GreenletWatch(self, conn)
+        self._watches.add(watch)
         if reading:
             watch.resume()
         return watch
@@ -68,9 +75,11 @@ class GreenletReactor(Reactor):
         return gevent.event.Event()  # type: ignore[return-value]  # its wait() is overloaded, to the same effect
 
     def wait(self, event: Event, timeout: float | None = None) -> bool:
+        if event.is_set():
+            return True
         if not self.may_wait():
             raise RuntimeError("gevent's hub must not wait")
-        if event.is_set() or getcurrent() not in self._workers:
+        if getcurrent() not in self._workers:
             return event.wait(timeout)
         self._places.wait(1)
         if self._backlog:
@@ -101,6 +110,14 @@ class GreenletReactor(Reactor):
         if not self._workers - {getcurrent()}:
             return True
         return not self.inside() and bool(self._all_gone.wait(timeout))
+
+    def after_fork(self) -> None:
+        self._closed = True
+        if self._hub_watch is not None:
+            self._hub_watch.stop()
+        self._backlog.clear()
+        # Or the child's hub would read what is for the parent.
+        disown([watch.after_fork() for watch in self._watches])
 
     def _dismiss_idle(self) -> None:
         idle, self._idle = self._idle, []
@@ -147,8 +164,13 @@ class GreenletReactor(Reactor):
             job: Job = self._hub.switch()
             while not self._closed:
                 try:
-                    job()
-                except (Exception, gevent.Timeout):  # a time-out that the handler has let escape
+                    Context().run(job)
+                except GreenletExit:  # somebody has killed the worker
+                    logger.exception("a job was killed")
+                    return
+                except BaseException as error:
+                    if _is_ctrl_c(error):
+                        raise
                     logger.exception("a job failed")
                 stood_in = len(self._workers) - len(self._idle) > self._places.count  # for one that waited
                 if self._backlog and not stood_in:
@@ -159,6 +181,8 @@ class GreenletReactor(Reactor):
                     job = self._hub.switch()
         finally:
             self._workers.discard(me)
+            if self._backlog and not self._closed:
+                self._loop.run_callback(self._catch_up)
             if self._closed and not self._workers:
                 self._all_gone.set()
 
@@ -167,16 +191,23 @@ def _nothing() -> None:
     """The job that wakes an idle worker so that it ends."""
 
 
+def _is_ctrl_c(error: BaseException) -> bool:
+    """Whether ``error`` means the program: Python raises it wherever the main thread is, unless somebody else cares."""
+    by_signal = get_hub().main_hub and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return by_signal and isinstance(error, KeyboardInterrupt)
+
+
 class GreenletWatch:
     """Two libev watchers, the one for writing made when it is first needed."""
 
-    __slots__ = ("_conn", "_fd", "_open", "_reactor", "_read", "_write")
+    __slots__ = ("_conn", "_fd", "_open", "_reactor", "_read", "_write", "reading")
 
     def __init__(self, reactor: GreenletReactor, conn: Watched) -> None:
         self._reactor = reactor
         self._conn = conn
         self._fd = conn.fileno()
         self._open = True
+        self.reading = False
         self._read = reactor._loop.io(self._fd, _READ)
         self._write: Any = None
 
@@ -214,12 +245,23 @@ class GreenletWatch:
         if self._reactor._closed:
             self._read.stop()  # lest it be told for ever; the watcher for writing has been stopped already
             return
+        self.reading = True  # or writing, which nobody need tell apart
         try:
             callback()
-        except Exception:
+        except FAILURES:
             logger.exception("a connection's callback failed")
+        self.reading = False
+
+    def after_fork(self) -> int:
+        """In a forked child: let go of the descriptor, which is returned (-1: it is closed)."""
+        self._open = False
+        for watcher in (self._read, self._write):
+            if watcher is not None:
+                watcher.stop()
+        return self._conn.fileno()
 
     def _stop(self, release: Callable[[], None]) -> None:
+        self._reactor._watches.discard(self)
         for watcher in (self._read, self._write):
             if watcher is not None:
                 watcher.stop()
@@ -240,7 +282,11 @@ class HubTask:
 
     def _run(self, target: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         try:
-            target(*args, **kwargs)
+            run_task(target, args, kwargs)
+        except KeyboardInterrupt as error:
+            if _is_ctrl_c(error):
+                raise
+            logger.exception("a background task failed")
         finally:
             self._over.set()
 
@@ -275,5 +321,5 @@ class HubTimer:
         if callback is not None and not self._reactor._closed:
             try:
                 callback()
-            except Exception:
+            except FAILURES:
                 logger.exception("a timer failed")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from contextvars import Context
 from typing import Any, Protocol
 
+from .failures import FAILURES
 from .locks import Rank, make_lock
 
 logger = logging.getLogger("wsgi_sio.runtime")
@@ -29,7 +31,7 @@ class MailboxOwner(Protocol):
 
 
 class SerialQueue:
-    """A mailbox: ``put`` from any thread, the jobs run in that order, never two at once.
+    """A mailbox: ``put`` from any thread, the jobs run in that order, never two at once, each in a fresh context.
 
     It is bounded by telling, not by blocking: each job has a cost, and the owner is told when those that have not run
     yet cost ``limit`` or more, when they have fallen to half of it, and when they cost four times as much.
@@ -102,8 +104,8 @@ class SerialQueue:
                     return
                 cost, job, args = self._jobs.popleft()
             try:
-                job(*args)
-            except Exception:
+                Context().run(job, *args)
+            except FAILURES:
                 logger.exception("a job in a mailbox failed")
             except BaseException:
                 self._submit(self._drain)  # the worker goes down with this, the queue goes on

@@ -6,10 +6,16 @@ must not block; jobs given to :meth:`Reactor.submit` may, best by :meth:`Reactor
 
 from __future__ import annotations
 
+import logging
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextvars import Context
 from typing import Any, Protocol
+
+from .patience import PatientTimer
+
+logger = logging.getLogger("wsgi_sio.runtime")
 
 # For how many waiting jobs others may run in their place, as a multiple of ``max_workers``.
 _STAND_INS = 4
@@ -38,6 +44,10 @@ class Watch(Protocol):
 
     def want_write(self) -> None:
         """Call ``on_writable`` once, as soon as the descriptor takes bytes."""
+
+    @property
+    def reading(self) -> bool:
+        """Whether some thread is in the middle of ``on_readable``, or a handler was begun there."""
 
     def close(self, release: Callable[[], None]) -> None:
         """Forget the descriptor, then call ``release``, which closes it; the second call does nothing.
@@ -85,11 +95,21 @@ class Reactor(ABC):
 
     @abstractmethod
     def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
-        """Call ``callback`` (which must not block) in ``delay`` seconds."""
+        """Call ``callback`` (which must not block) in ``delay`` seconds.
+
+        This is for what we are to do; for the time-out of what others are to do see :meth:`expire_after`.
+        """
+
+    def expire_after(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        """Call ``callback`` (which must not block) when others have had ``seconds`` in which they could be heard.
+
+        While this process stood still they could not; and what has come by then is read first.
+        """
+        return PatientTimer(self.call_later, seconds, callback)
 
     @abstractmethod
     def submit(self, job: Callable[[], None]) -> None:
-        """Run ``job``, which may block, on a pooled worker."""
+        """Run ``job``, which may block, on a pooled worker, with no context variable set."""
 
     @abstractmethod
     def event(self) -> Event:
@@ -114,6 +134,11 @@ class Reactor(ABC):
     def may_wait(self) -> bool:
         """Whether the caller may block: not in the middle of reading or writing, in a timer, or in gevent's hub."""
 
+    def may_be_held_back(self) -> bool:
+        """Whether a caller that has not asked to wait may be made to: likewise, but it must be no signal handler, which
+        may have interrupted anything."""
+        return self.may_wait()
+
     @abstractmethod
     def tell_when_stuck(self) -> None:
         """Log, from now on, when handlers keep all others from running; for a server."""
@@ -134,11 +159,21 @@ class Reactor(ABC):
         """
 
     def spawn(self, target: Callable[..., object], *args: Any, **kwargs: Any) -> Task:
-        """Run a long task of its own thread or greenlet."""
-        # gevent's monkey patch turns this very class into a greenlet.
-        thread = threading.Thread(target=target, args=args, kwargs=kwargs, daemon=True, name="wsgi_sio-task")
+        """Run a long task of its own thread or greenlet, with no context variable set."""
+        # A thread could inherit its starter's, as it does in free-threaded builds of Python.
+        thread = threading.Thread(
+            target=Context().run, args=(run_task, target, args, kwargs), daemon=True, name="wsgi_sio-task"
+        )
         thread.start()
         return thread
+
+
+def run_task(target: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Run a background task; its ``sys.exit()`` is told, and ends nothing else."""
+    try:
+        target(*args, **kwargs)
+    except SystemExit:
+        logger.exception("a background task failed")
 
 
 class Places:

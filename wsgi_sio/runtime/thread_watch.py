@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from .failures import FAILURES
 from .locks import Rank, make_lock
 from .pollers import READ, WRITE
 from .reactor import Watched
@@ -52,6 +53,10 @@ class ThreadWatch:
             self._interest |= WRITE
             self._arm_locked()
 
+    @property
+    def reading(self) -> bool:
+        return self._reading
+
     def close(self, release: Callable[[], None]) -> None:
         with self._lock:
             if not self._open:
@@ -62,6 +67,12 @@ class ThreadWatch:
             if not self._reactor._closed:
                 self._reactor._poller.remove(self._fd)
         release()
+
+    def after_fork(self) -> int:
+        """In a forked child: let go of the descriptor, which is returned (-1: it is closed)."""
+        self._lock = make_lock(Rank.LEAF)
+        self._open = False
+        return self._conn.fileno()
 
     def fire(self, happened: int) -> None:
         """Run the callbacks for what the poller told, then listen again."""
@@ -79,7 +90,7 @@ class ThreadWatch:
                 self._conn.on_writable()
             if read:
                 self._conn.on_readable()
-        except Exception:
+        except FAILURES:
             logger.exception("a connection's callback failed")
         with self._lock:
             if read:

@@ -15,9 +15,12 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextvars import Context
 from time import monotonic
 
 from .clock import QueuedTimer, TimerQueue
+from .failures import FAILURES
+from .forks import disown, tell_in_child
 from .locks import Alarm, Rank, make_lock
 from .pollers import READ, make_poller
 from .reactor import Event, Places, Reactor, Watched
@@ -71,6 +74,7 @@ class ThreadReactor(Reactor):
         os.set_blocking(self._nudge_out, False)
         os.set_blocking(self._nudge_in, False)
         self._poller.add(self._nudge_out, READ)
+        tell_in_child(self)
 
     # -- the interface ------------------------------------------------------------------------------------------
 
@@ -102,9 +106,11 @@ class ThreadReactor(Reactor):
         return threading.Event()
 
     def wait(self, event: Event, timeout: float | None = None) -> bool:
+        if event.is_set():
+            return True
         if not self.may_wait():
             raise RuntimeError("a thread that reads, writes or keeps the time for all must not wait")
-        if event.is_set() or not self.inside():
+        if not self.inside():
             return event.wait(timeout)
         with self._lock:
             self._places.wait(1)
@@ -122,6 +128,9 @@ class ThreadReactor(Reactor):
     def may_wait(self) -> bool:
         local = self._local
         return local.batch is None and not local.keeps_time
+
+    def may_be_held_back(self) -> bool:
+        return self.may_wait() and threading.current_thread() is not threading.main_thread()
 
     def close(self) -> None:
         with self._lock:
@@ -148,6 +157,16 @@ class ThreadReactor(Reactor):
         for thread in others:
             thread.join(max(0.0, deadline - monotonic()))
         return not any(thread.is_alive() for thread in others)
+
+    def after_fork(self) -> None:
+        self._closed = True
+        self._lock = make_lock(Rank.LEAF)
+        self._timers = TimerQueue()
+        self._backlog.clear()
+        self._alive.clear()
+        self._threads = 0
+        self._close_files()  # without a word to the poller, which is the parent's as well
+        disown([watch.after_fork() for watch in self._watches.values()])
 
     def _start_thread(self, target: Callable[[], None], name: str) -> None:
         def run() -> None:
@@ -233,8 +252,8 @@ class ThreadReactor(Reactor):
         if rested:
             self._wake_clock()
         try:
-            job()
-        except (Exception, SystemExit):  # a handler may try to end its thread, but the thread is not its own
+            Context().run(job)
+        except BaseException:  # a handler may try to end its thread, but the thread is not its own
             logger.exception("a job failed")
         finally:
             with self._lock:
@@ -259,8 +278,10 @@ class ThreadReactor(Reactor):
 
     def _close_files(self) -> None:
         self._poller.close()
-        os.close(self._nudge_out)
-        os.close(self._nudge_in)
+        for end in (self._nudge_out, self._nudge_in):
+            if end >= 0:
+                os.close(end)
+        self._nudge_out = self._nudge_in = -1
 
     def _nudge(self) -> None:
         try:
@@ -327,7 +348,7 @@ class ThreadReactor(Reactor):
         for callback in self._timers.take_due(monotonic()):
             try:
                 callback()
-            except Exception:
+            except FAILURES:
                 logger.exception("a timer failed")
 
     def _clock_sleep(self) -> float | None:

@@ -7,7 +7,10 @@ from functools import partial
 from typing import Any, Protocol, Union
 
 from ..exceptions import AckTimeout, Disconnected
-from ..runtime import Event, Rank, Reactor, Timer, make_lock
+from ..runtime import Event, Rank, Reactor, Timer, make_lock, wait_patiently
+
+# How long a server's ``emit_with_ack`` to one client waits, unless told otherwise (seconds).
+ACK_TIMEOUT = 60.0
 
 _LOST = "the other side has gone before it acknowledged"
 
@@ -40,7 +43,7 @@ def gather(reactor: Reactor, start: Callable[[Done], None]) -> list[Any]:
         finished.set()
 
     start(done)
-    finished.wait()
+    reactor.wait(finished)
     error, answers = outcome[0]
     if error is not None:
         raise error
@@ -60,9 +63,10 @@ def unpack(args: list[Any]) -> Any:
 class BlockingAck:
     """For ``emit_with_ack``: a thread or greenlet sleeps until the answer comes."""
 
-    __slots__ = ("_args", "_error", "_event")
+    __slots__ = ("_args", "_error", "_event", "_reactor")
 
     def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
         self._event: Event = reactor.event()
         self._args: list[Any] = []
         self._error: Exception | None = None
@@ -85,7 +89,7 @@ class BlockingAck:
         :raises AckTimeout: the time is over.
         :raises Disconnected: the other side has gone.
         """
-        if not self._event.wait(timeout):
+        if not wait_patiently(partial(self._reactor.wait, self._event), timeout):
             raise AckTimeout()
         if self._error is not None:
             raise self._error

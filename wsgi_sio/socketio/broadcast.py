@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..adapters.base import EVERYBODY, BroadcastOptions, Room
+from ..adapters.base import EVERYBODY, NOBODY, Adapter, BroadcastOptions, Room
 from ..exceptions import LocalProtocolError
 from .acks import BroadcastAcks, as_job, gather
 from .handlers import check_event
@@ -20,8 +20,15 @@ if TYPE_CHECKING:
 
 
 def as_rooms(rooms: Room | Iterable[Room]) -> frozenset[Room]:
-    """One room or several."""
-    return frozenset([rooms] if isinstance(rooms, str) else rooms)
+    """One room, several, or (an empty iterable) none.
+
+    :raises TypeError: None, which names no room, or a value that cannot be hashed.
+    """
+    if isinstance(rooms, (str, bytes)):
+        return frozenset([rooms])
+    if rooms is None:
+        raise TypeError("None is not a room; an empty list names none")
+    return frozenset(rooms if isinstance(rooms, Iterable) else [rooms])
 
 
 class Targets:
@@ -33,9 +40,13 @@ class Targets:
         raise NotImplementedError
 
     def to(self, room: Room | Iterable[Room]) -> BroadcastOperator:
-        """Those in ``room`` (or any of several), in addition to the rooms named before; a socket's id is a room."""
+        """Those in ``room`` (or any of several), in addition to the rooms named before; a socket's id is a room.
+
+        An empty list adds nobody: if no room is named before or after, nobody is meant.
+        """
         operator = self._operator()
-        return operator._with(rooms=operator.options.rooms | as_rooms(room))
+        named, rooms = operator.options.rooms, as_rooms(room)
+        return operator._with(rooms=(rooms if named is NOBODY else named | rooms) or NOBODY)
 
     in_ = to
 
@@ -83,6 +94,12 @@ class BroadcastOperator(Broadcasts, Sends):
     def _with(self, **changes: Any) -> BroadcastOperator:
         return BroadcastOperator(self.namespace, replace(self.options, **changes))
 
+    def _adapter(self) -> Adapter:
+        namespace = self.namespace
+        if not namespace.sockets:
+            namespace.server.tell_if_orphaned()
+        return namespace.adapter
+
     def emit(self, event: str, *args: Any, callback: Callable[..., Any] | None = None) -> bool:
         """Send an event to everybody described; it is encoded once.
 
@@ -96,7 +113,7 @@ class BroadcastOperator(Broadcasts, Sends):
         check_event(event)
         if callback is None:
             packet = Packet(EVENT, self.namespace.name, [event, *args])
-            self.namespace.adapter.broadcast(packet, self.options)
+            self._adapter().broadcast(packet, self.options)
         else:
             self.collect(event, args, BroadcastAcks(as_job(self.namespace.server.submit, callback)))
         return True
@@ -119,8 +136,8 @@ class BroadcastOperator(Broadcasts, Sends):
         if timeout is None:
             raise LocalProtocolError("a broadcast with acknowledgement needs a time-out: .timeout(seconds).emit(...)")
         packet = Packet(EVENT, self.namespace.name, [event, *args])
-        self.namespace.adapter.broadcast_with_ack(packet, self.options, acks)
-        self.namespace.server.reactor.call_later(timeout, acks.timed_out)  # an answered collection ignores it
+        self._adapter().broadcast_with_ack(packet, self.options, acks)
+        self.namespace.server.reactor.expire_after(timeout, acks.timed_out)  # an answered collection ignores it
 
     def fetch_sockets(self) -> list[Socket | RemoteSocket]:
         """The sockets described; those of other servers as they are now.  Blocks for the answers of these.
@@ -128,16 +145,16 @@ class BroadcastOperator(Broadcasts, Sends):
         :raises AckTimeout: not all have answered within :meth:`timeout` (the adapter's time without); its ``responses``
             are the sockets that are known.
         """
-        return self.namespace.adapter.fetch_sockets(self.options)
+        return self._adapter().fetch_sockets(self.options)
 
     def sockets_join(self, room: Room | Iterable[Room]) -> None:
         """Make all of them join ``room`` (or several)."""
-        self.namespace.adapter.add_sockets(self.options, as_rooms(room))
+        self._adapter().add_sockets(self.options, as_rooms(room))
 
     def sockets_leave(self, room: Room | Iterable[Room]) -> None:
         """Make all of them leave ``room`` (or several)."""
-        self.namespace.adapter.del_sockets(self.options, as_rooms(room))
+        self._adapter().del_sockets(self.options, as_rooms(room))
 
     def disconnect_sockets(self, close: bool = False) -> None:
         """Disconnect all of them; see :meth:`Socket.disconnect`."""
-        self.namespace.adapter.disconnect_sockets(self.options, close)
+        self._adapter().disconnect_sockets(self.options, close)

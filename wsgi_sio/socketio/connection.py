@@ -6,6 +6,7 @@ import secrets
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..engineio.session import Session
+from ..logtext import quote
 from ..runtime import Rank, Timer, make_lock
 from .packet import CONNECT, CONNECT_ERROR, DecodeError, Packet
 from .socket import Socket
@@ -50,7 +51,7 @@ class Connection:
         self._lock = make_lock(Rank.SESSION)
         self._decoder = server.parser.Decoder(server.json, server.max_attachments)
         self._size = 0
-        self._join_timer: Timer | None = server.reactor.call_later(server.connect_timeout, self._nobody_joined)
+        self._join_timer: Timer | None = server.reactor.expire_after(server.connect_timeout, self._nobody_joined)
         session.on_message = self._on_message
         session.on_close = self._on_close
 
@@ -92,15 +93,15 @@ class Connection:
             if kind == CONNECT:
                 self._connect(packet)
             else:
-                self._violation(f"a packet for namespace {packet.nsp!r}, which the client has not joined")
+                self._violation(f"a packet for namespace {quote(packet.nsp)}, which the client has not joined")
         elif kind == CONNECT or kind == CONNECT_ERROR:
-            self._violation(f"a packet of type {kind} for namespace {packet.nsp!r}, which the client has joined")
+            self._violation(f"a packet of type {kind} for namespace {quote(packet.nsp)}, which the client has joined")
         else:
             socket.receive(packet, cost)
 
     def _connect(self, packet: Packet) -> None:
         if packet.nsp in self._pending or len(self._pending) + len(self._sockets) >= _MAX_NAMESPACES:
-            self._violation(f"another CONNECT for {packet.nsp!r}, or for more than {_MAX_NAMESPACES} namespaces")
+            self._violation(f"another CONNECT for {quote(packet.nsp)}, or for more than {_MAX_NAMESPACES} namespaces")
             return
         namespace = self._server.enter_namespace(packet.nsp)
         if namespace is not None:
@@ -163,6 +164,10 @@ class Connection:
         """The id of a socket in the namespace ``nsp``; not the engine session's, which is a secret."""
         return secrets.token_urlsafe(15)
 
+    def log_id(self, socket: Socket) -> str:
+        """How the log tells ``socket`` from others."""
+        return socket.id
+
     def greeting(self, socket: Socket) -> dict[str, str] | None:
         """What answers the CONNECT of ``socket``."""
         return {"sid": socket.id, "pid": socket.pid} if socket.pid else {"sid": socket.id}
@@ -193,7 +198,7 @@ class Connection:
         """Likewise, by this side: a client that has nothing left, and stays, has ``connect_timeout`` again."""
         self.remove(socket)
         if not self._sockets and not self._pending and self._join_timer is None and self.session.open:
-            self._join_timer = self._server.reactor.call_later(self._server.connect_timeout, self._nobody_is_back)
+            self._join_timer = self._server.reactor.expire_after(self._server.connect_timeout, self._nobody_is_back)
 
     def _nobody_is_back(self) -> None:
         if not self._sockets and self.session.open:
@@ -215,6 +220,11 @@ class Connection:
         self.joined()
         for socket in self._take_sockets():
             socket.lost(reason)
+
+    def after_fork(self) -> None:
+        """In a forked child: have no sockets, the client is the parent's."""
+        self._lock = make_lock(Rank.SESSION)
+        self._sockets = {}
 
     def _take_sockets(self) -> list[Socket]:
         with self._lock:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, overload
 
 from ..exceptions import LocalProtocolError
+from ..logtext import kinds, quote
 from ..runtime import Rank, make_lock
 from .packet import RESERVED_EVENTS
 
@@ -85,6 +86,10 @@ class HandlerTable:
     def __init__(self) -> None:
         self.concurrent: frozenset[str] = frozenset()
         self._handlers: dict[str, tuple[Handler, ...]] = {}
+        self._lock = make_lock(Rank.LEAF)
+
+    def after_fork(self) -> None:
+        """In a forked child: no other thread is at it."""
         self._lock = make_lock(Rank.LEAF)
 
     def add(self, handler: Handler) -> None:
@@ -174,16 +179,15 @@ def _report_arity(handler: Handler, event: str, sent: tuple[Any, ...], own: int,
     span = (
         f"at least {fewest}" if handler.most >= _UNLIMITED else f"{fewest}" if fewest == most else f"{fewest} to {most}"
     )
-    kinds = ", ".join(type(arg).__name__ for arg in sent)
     where = handler.where()
     logger.warning(
-        "handler %s of %r takes %s arguments, but %s sent %d (%s)",
+        "handler %s of %s takes %s arguments, but %s sent %d (%s)",
         where,
-        event,
+        quote(event),
         span,
         sender,
         len(sent),
-        kinds,
+        kinds(sent),
     )
 
 

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from ..runtime import FAILURES
+
 logger = logging.getLogger("wsgi_sio.socketio")
 
 AnyListener = Callable[..., object]
@@ -63,7 +65,7 @@ class ListensToAny:
         for listener in listeners:
             try:
                 listener(*data)
-            except Exception:
+            except FAILURES:
                 logger.exception("a listener to everything failed for %r", self)
 
 

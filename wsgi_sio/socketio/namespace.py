@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..adapters.base import Adapter, Room
-from ..exceptions import ConnectRefused
+from ..exceptions import AckTimeout, ConnectRefused, Disconnected
+from ..logtext import quote
+from ..runtime import FAILURES
 from .broadcast import BroadcastOperator, Broadcasts
 from .handlers import CATCH_ALL, LIFE_CYCLE, NO_ACK, HandlerTable, Listens, call
 from .handshake import Handshake
@@ -58,7 +60,7 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
         self.name = name
         self.sockets: dict[str, Socket] = {}
         self.adapter = self._make_adapter()
-        self.recovery = None if server.recovery is None else Recovery(self, server.recovery)
+        self.recovery = self._make_recovery()
         self._handlers = HandlerTable()
         self.server_side_handlers = ServerSideHandlers()
         self._middlewares: tuple[Middleware, ...] = ()
@@ -75,16 +77,33 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
     def _make_adapter(self) -> Adapter:
         return self.server.make_adapter(self)
 
+    def _make_recovery(self) -> Recovery | None:
+        return None if self.server.recovery is None else Recovery(self, self.server.recovery)
+
+    def after_fork(self, served: bool) -> None:
+        """In a forked child: have no clients, and, if there may have been any, an adapter of its own."""
+        self._handlers.after_fork()
+        self.server_side_handlers.after_fork()
+        if not served:
+            return
+        for socket in self.sockets.values():
+            socket.after_fork()
+        self.sockets = {}
+        self.clients = 0
+        self.adapter, former = self._make_adapter(), self.adapter
+        self.adapter.take_listeners(former)
+        self.recovery = self._make_recovery()
+
     def __repr__(self) -> str:
-        return f"<Namespace {self.name!r}>"
+        return f"<Namespace {quote(self.name)}>"
 
     # -- set-up -------------------------------------------------------------------------------------------------
 
     def use(self, middleware: AnyMiddleware) -> AnyMiddleware:
         """Run ``middleware(socket)`` for each client that connects, before its ``connect`` handlers.
 
-        What it raises refuses the client: a :class:`ConnectRefused` with its message and data, anything else is
-        logged and refuses with its text.
+        What it raises refuses the client: a :class:`ConnectRefused` with its message and data; anything else is
+        logged, and the client is told no more than "Internal error".
         """
         self._middlewares = (*self._middlewares, middleware)
         return middleware
@@ -101,7 +120,8 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
         """Take over what ``parent`` has been given so far."""
         self._handlers.add_all(parent._handlers)
         self._middlewares = parent._middlewares
-        self._error_handler = parent._error_handler
+        if parent._error_handler is not None:  # else a kind of namespace keeps its own
+            self._error_handler = parent._error_handler
 
     def next_ack_id(self) -> int:
         """A fresh acknowledgement id; the sockets of a namespace share one counter."""
@@ -123,11 +143,11 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
         """All sockets of the namespace."""
         return self._operator().fetch_sockets()
 
-    def sockets_join(self, room: Room | list[Room]) -> None:
+    def sockets_join(self, room: Room | Iterable[Room]) -> None:
         """Make all sockets join a room, or several."""
         self._operator().sockets_join(room)
 
-    def sockets_leave(self, room: Room | list[Room]) -> None:
+    def sockets_leave(self, room: Room | Iterable[Room]) -> None:
         """Make all sockets leave a room, or several."""
         self._operator().sockets_leave(room)
 
@@ -169,9 +189,10 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
             socket.refuse({"message": refusal.message, **data})
             return
         except BaseException as error:
-            logger.exception("connecting %r failed, so it is refused", socket)
-            socket.refuse({"message": str(error)})
-            if not isinstance(error, Exception):
+            if not _has_left(socket, error):
+                logger.exception("connecting %r failed, so it is refused", socket)
+            socket.refuse({"message": "Internal error"})  # what was meant for the client comes as ConnectRefused
+            if not isinstance(error, FAILURES):
                 raise  # the end of the worker is none of the client's business
             return
         if restored is None:  # before it is connected: what it is sent from then on goes through the adapter
@@ -215,15 +236,17 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
         if handlers:
             try:
                 call(self._handlers, handlers, event, (socket, *args), socket)
-            except Exception:
-                logger.exception("a handler of %r failed for %r", event, socket)
+            except FAILURES as error:
+                if not _has_left(socket, error):
+                    logger.exception("a handler of %r failed for %r", event, socket)
 
     def _run_last(self, event: str, socket: Socket, own: HandlerTable, reason: str) -> None:
         self.run(event, socket, reason)
         try:
             call(own, own.find(event), event, (reason,), socket, own=0)
-        except Exception:
-            logger.exception("a handler of %r failed for %r", event, socket)
+        except FAILURES as error:
+            if not _has_left(socket, error):
+                logger.exception("a handler of %r failed for %r", event, socket)
 
     def dispatch(self, socket: Socket, own: HandlerTable, data: list[Any]) -> Any:
         """Run the handlers of an event from the client; gives what to acknowledge with, or NO_ACK."""
@@ -243,29 +266,30 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
                 result = returned if result is None else result
             if others:
                 result = call(self._handlers, others, CATCH_ALL, (socket, event, *args), socket, own=2)
-        except Exception as error:
-            logger.exception("a handler of %r failed for %r", event, socket)
+        except FAILURES as error:
+            if not _has_left(socket, error):
+                logger.exception("a handler of %s failed for %r", quote(event), socket)
             return self._ask_error_handler(socket, error, event, args)
         return result
 
-    def _ask_error_handler(self, socket: Socket, error: Exception, event: str, args: list[Any]) -> Any:
+    def _ask_error_handler(self, socket: Socket, error: BaseException, event: str, args: list[Any]) -> Any:
         if self._error_handler is None:
             return NO_ACK
         try:
             result = self._error_handler(socket, error, event, args)
-        except Exception:
+        except FAILURES:
             logger.exception("the handler of errors failed for %r", socket)
             return NO_ACK
         return NO_ACK if result is None else result
 
-    def tell_error(self, socket: Socket, own: HandlerTable, error: Exception) -> None:
+    def tell_error(self, socket: Socket, own: HandlerTable, error: BaseException) -> None:
         """A middleware of ``socket`` has refused an event: run the handlers of ``error``, or log it without any."""
         handlers = own.find("error")
         if not handlers:
             logger.error("a middleware refused an event, and %r has no handler of 'error'", socket, exc_info=error)
         try:
             call(own, handlers, "error", (error,), socket, own=0)
-        except Exception:
+        except FAILURES:
             logger.exception("a handler of 'error' failed for %r", socket)
 
     def runs_concurrently(self, own: HandlerTable, data: list[Any]) -> bool:
@@ -277,3 +301,11 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
         return event in concurrent or (
             CATCH_ALL in concurrent and not self._handlers.find(event) and not own.find(event)
         )
+
+
+def _has_left(socket: Socket, error: BaseException) -> bool:
+    """Whether a handler has failed only because it asked its own client something, and that has left."""
+    left = socket.gone and isinstance(error, (AckTimeout, Disconnected))
+    if left:
+        logger.info("a handler ended with the connection of %r: %s", socket, error)
+    return left

@@ -85,7 +85,7 @@ class Recovery:
         if previous is None:
             socket.begin()
             return
-        self._namespace.server.reactor.call_later(_PATIENCE, lambda: self._wait_no_longer(socket, previous))
+        self._namespace.server.reactor.expire_after(_PATIENCE, lambda: self._wait_no_longer(socket, previous))
         for half_open in (previous, overtaken):
             if half_open is not None and not half_open.gone:  # the client has given it up
                 half_open.conn.close("transport close")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..logtext import quote
 from .acks import BlockingAck, BroadcastAcks, CallbackAck
 from .handlers import check_event
 from .sends import Sends
@@ -108,7 +109,7 @@ class RemoteSocket(RemoteOperator):
     :ivar id: as that server knows it.
     :ivar nsp: its namespace, as this server has it.
     :ivar handshake: headers, query, auth and more of how it connected.
-    :ivar rooms: a snapshot; :meth:`join` and :meth:`leave` do not change it.
+    :ivar rooms: a snapshot of those whose names can travel; :meth:`join` and :meth:`leave` do not change it.
     :ivar data: a snapshot of what can travel: None, booleans, numbers, strings, bytes, lists and dicts.
     """
 
@@ -127,7 +128,7 @@ class RemoteSocket(RemoteOperator):
         self.data: dict[str, Any] = values.get("data", {})
 
     def __repr__(self) -> str:
-        return f"<RemoteSocket {self.id} of {self.nsp.name!r}>"
+        return f"<RemoteSocket {self.id} of {quote(self.nsp.name)}>"
 
     def join(self, room: Room | Iterable[Room]) -> None:
         """Make it join a room, or several."""
@@ -163,10 +164,16 @@ def _tell(waiter: BlockingAck | CallbackAck, error: Exception | None, answers: l
 def describe(socket: Socket) -> dict[str, Any]:
     """What another server needs for its :class:`RemoteSocket`; this one's data is copied on the way."""
     handshake = {name: getattr(socket.handshake, name) for name in _HANDSHAKE}
+    rooms = sorted(filter(is_plain, socket.rooms), key=repr)
     described: dict[str, Any] = _portable(
-        {"id": socket.id, "handshake": handshake, "rooms": sorted(socket.rooms), "data": socket.data}
+        {"id": socket.id, "handshake": handshake, "rooms": rooms, "data": socket.data}
     )
     return described
+
+
+def is_plain(value: object) -> bool:
+    """Whether other processes read ``value`` just as it is here."""
+    return isinstance(value, (bool, int, float, str, bytes))
 
 
 _LEFT_OUT = object()
@@ -175,7 +182,7 @@ _DEEPEST = 100
 
 def _portable(value: Any, inside: tuple[int, ...] = ()) -> Any:
     """A copy without what other processes cannot read, and without what contains itself (or is nested as deeply)."""
-    if value is None or isinstance(value, (bool, int, float, str, bytes)):
+    if value is None or is_plain(value):
         return value
     if id(value) in inside or len(inside) > _DEEPEST:
         return _LEFT_OUT

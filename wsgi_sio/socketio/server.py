@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, overload
 
 from ..adapters import Adapter, MemoryAdapter, Room
@@ -17,7 +17,8 @@ from ..engineio import EngineConfig, EngineServer, Session
 from ..engineio.config import refuse_unknown_options
 from ..engineio.packet import MESSAGE
 from ..engineio.packet import Packet as EnginePacket
-from ..runtime import Event, Rank, Reactor, Task, make_lock
+from ..logtext import quote
+from ..runtime import FAILURES, Event, Rank, Reactor, Task, make_lock
 from .broadcast import BroadcastOperator, Broadcasts
 from .connection import Connection
 from .dynamic import NamespaceTest, ParentNamespace
@@ -92,9 +93,11 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
         self.client_files = None if client_files is None else ClientFiles(client_files)
         self.parser = parser
         self.recovery = RecoveryConfig.of(connection_state_recovery)
-        self.make_adapter = adapter or self._default_adapter()
+        self.make_adapter = self._default_adapter() if adapter is None else adapter
         self._encoder = parser.Encoder(json, max_attachments)
         self.engine = EngineServer(EngineConfig(path=path, **engine_options), self._on_session)
+        self.engine.on_fork = self._on_fork
+        self._orphaned = False  # a child of a process that served, and serves nobody itself
         self._lock = make_lock(Rank.REGISTRY)
         self.cleanup_empty_child_namespaces = cleanup_empty_child_namespaces
         self._deserted: Event | None = None  # while somebody waits for the last client to leave
@@ -111,8 +114,25 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
         return session_aware(recovery.max_disconnection_duration, recovery.max_stored)
 
     def _on_session(self, session: Session) -> None:
+        self._orphaned = False
         kind = ConnectionV2 if session.protocol == 3 else Connection
         kind(self, session)
+
+    def _on_fork(self, served: bool) -> None:
+        self._lock = make_lock(Rank.REGISTRY)
+        self._deserted = None
+        self._orphaned = served or self._orphaned
+        for namespace in (*self._namespaces.values(), *self._parents):
+            namespace.after_fork(served)
+
+    def tell_if_orphaned(self) -> None:
+        """Nobody is reached: if that is because the clients are those of the process that forked this one, say so."""
+        if self._orphaned:
+            self.engine.report(
+                "emit in a forked process",
+                "the clients are connected to the process that it was forked from, so none is reached: send what they"
+                " are to get to that one (multiprocessing.Queue), or use an adapter that connects processes",
+            )
 
     def encode(self, packet: Packet, compress: bool = True) -> list[EnginePacket]:
         """Encode once what may go to many."""
@@ -169,7 +189,7 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
                     continue
                 try:
                     handler.func(made)
-                except Exception:
+                except FAILURES:
                     logger.exception("a handler of 'new_namespace' failed for %r", made)
         return namespace
 
@@ -196,8 +216,8 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
                     namespace = self.enter_namespace(name)
                     if namespace is not None:
                         return namespace
-            except Exception:
-                logger.exception("whether %r is a namespace could not be told, or it could not be made", name)
+            except FAILURES:
+                logger.exception("whether %s is a namespace could not be told, or it could not be made", quote(name))
         return None
 
     def leave_namespace(self, namespace: Namespace) -> None:
@@ -243,11 +263,11 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
         """All sockets of the namespace ``/``."""
         return self._main.fetch_sockets()
 
-    def sockets_join(self, room: Room | list[Room]) -> None:
+    def sockets_join(self, room: Room | Iterable[Room]) -> None:
         """Make all sockets of ``/`` join a room, or several."""
         self._main.sockets_join(room)
 
-    def sockets_leave(self, room: Room | list[Room]) -> None:
+    def sockets_leave(self, room: Room | Iterable[Room]) -> None:
         """Make all sockets of ``/`` leave a room, or several."""
         self._main.sockets_leave(room)
 

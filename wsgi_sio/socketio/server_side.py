@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import LocalProtocolError
+from ..logtext import quote
+from ..runtime import FAILURES
 from .acks import as_job, gather
 from .handlers import NO_ACK, HandlerTable, Listens, call
 
@@ -25,6 +27,10 @@ class ServerSideHandlers(Listens):
     def __init__(self) -> None:
         self._handlers = HandlerTable()
 
+    def after_fork(self) -> None:
+        """In a forked child: see :class:`HandlerTable`."""
+        self._handlers.after_fork()
+
     def run(self, data: list[Any]) -> Any:
         """Run the handlers of ``data``, an event's name and arguments.
 
@@ -33,8 +39,8 @@ class ServerSideHandlers(Listens):
         event, *args = data
         try:
             answer = call(self._handlers, self._handlers.find(event), event, tuple(args), "another server", own=0)
-        except Exception:
-            logger.exception("a handler of %r from another server failed", event)
+        except FAILURES:
+            logger.exception("a handler of %s from another server failed", quote(event))
             return None
         return None if answer is NO_ACK else answer
 

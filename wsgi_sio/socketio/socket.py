@@ -13,8 +13,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..adapters.base import BroadcastOptions, Room
-from ..runtime import Rank, SerialQueue, make_lock
-from .acks import BlockingAck, CallbackAck, Waiter
+from ..logtext import quote
+from ..runtime import FAILURES, Rank, SerialQueue, make_lock
+from .acks import ACK_TIMEOUT, BlockingAck, CallbackAck, Waiter
 from .broadcast import BroadcastOperator, Targets, as_rooms
 from .handlers import NO_ACK, HandlerTable, Listens, check_event
 from .handshake import Handshake
@@ -81,7 +82,7 @@ class Socket(Targets, Sends, Listens, ListensToAny):
         self._mailbox = SerialQueue(server.reactor.submit, limit=server.max_mailbox, owner=conn)
 
     def __repr__(self) -> str:
-        return f"<Socket {self.id} of {self.nsp.name!r}>"
+        return f"<Socket {self.conn.log_id(self)} of {quote(self.nsp.name)}>"
 
     @property
     def connected(self) -> bool:
@@ -124,7 +125,7 @@ class Socket(Targets, Sends, Listens, ListensToAny):
     def emit_with_ack(self, event: str, *args: Any, timeout: float | None = None) -> Any:
         """Send an event and block until the client acknowledges it; safe inside any handler.
 
-        :param timeout: seconds; None waits as long as the client is connected.
+        :param timeout: seconds; None: 60.
         :return: None, the one argument, or a tuple of several.
         :raises AckTimeout: none came in time.
         :raises Disconnected: the client has left.
@@ -138,7 +139,7 @@ class Socket(Targets, Sends, Listens, ListensToAny):
         self.conn.session.expect_answer(1)
         try:
             self.deliver([event, *args], batch, False, patient=True)
-            return waiter.wait(timeout)
+            return waiter.wait(ACK_TIMEOUT if timeout is None else timeout)
         finally:
             self.conn.session.expect_answer(-1)
             self._acks.pop(ack_id, None)
@@ -165,6 +166,7 @@ class Socket(Targets, Sends, Listens, ListensToAny):
         :param patient: it is for this client alone, so the sender may be held back.
         """
         if self._state == DISCONNECTED:
+            self.nsp.server.tell_if_orphaned()
             return False
         if self._outgoing:
             self._tell(self._outgoing, data)
@@ -222,7 +224,10 @@ class Socket(Targets, Sends, Listens, ListensToAny):
     # -- rooms --------------------------------------------------------------------------------------------------
 
     def join(self, room: Room | Iterable[Room]) -> None:
-        """Join a room, or several; nothing happens when the client has gone."""
+        """Join a room, or several; nothing happens when the client has gone.
+
+        :param room: any hashable value but None is one, 0 and "" too; an iterable but a string or bytes is several.
+        """
         self.nsp.adapter.add_all(self.id, as_rooms(room))
 
     def leave(self, room: Room) -> None:
@@ -292,7 +297,7 @@ class Socket(Targets, Sends, Listens, ListensToAny):
         if gone:
             waiter.lost()
         elif timeout is not None:
-            timer = self.nsp.server.reactor.call_later(timeout, lambda: self._ack_timed_out(ack_id))
+            timer = self.nsp.server.reactor.expire_after(timeout, lambda: self._ack_timed_out(ack_id))
             if isinstance(waiter, CallbackAck):
                 waiter.timer = timer
 
@@ -315,14 +320,14 @@ class Socket(Targets, Sends, Listens, ListensToAny):
             try:
                 self.conn.acknowledge(Packet(ACK, self.nsp.name, args, packet.id))
             except (TypeError, ValueError):
-                logger.exception("what the handler of %r returned cannot be sent to %r", data[0], self)
+                logger.exception("what the handler of %s returned cannot be sent to %r", quote(data[0]), self)
 
     def _passes(self, data: list[Any]) -> bool:
         """Run the middlewares over an event; False when one has refused it."""
         try:
             for middleware in self._middlewares:
                 middleware(data)
-        except Exception as error:
+        except FAILURES as error:
             self.nsp.tell_error(self, self._handlers, error)
             return False
         return bool(data)
@@ -356,6 +361,14 @@ class Socket(Targets, Sends, Listens, ListensToAny):
             return False
         self._mailbox.put(self.nsp.dismiss, self, self._handlers, reason, before == CONNECTED)
         return True
+
+    def after_fork(self) -> None:
+        """In a forked child: be gone, without any handler's running, for the client is the parent's."""
+        self._lock = make_lock(Rank.SESSION)
+        self._state = DISCONNECTED
+        self._muted = True
+        self._acks = {}
+        self.conn.after_fork()
 
     def _end(self) -> int:
         """Be disconnected from now on, and fail the acknowledgements.

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .server import Server
 
 _MAX_FIELDS = 100
+# How much of a socket's id the log shows (characters): enough to tell clients apart, too little to pose as one.
+_SHOWN = 6
 
 
 class ConnectionV2(Connection):
@@ -53,6 +55,9 @@ class ConnectionV2(Connection):
 
     def new_socket_id(self, nsp: str) -> str:
         return self.id if nsp == "/" else f"{nsp}#{self.id}"
+
+    def log_id(self, socket: Socket) -> str:
+        return f"{self.id[:_SHOWN]}..."  # all of it is the engine session's, which is a secret
 
     def greeting(self, socket: Socket) -> dict[str, str] | None:
         return None

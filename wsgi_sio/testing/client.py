@@ -98,7 +98,7 @@ class TestClient:
         self._outgoing = SerialQueue(self._reactor.submit, limit=1, owner=limitless)
         self._incoming = SerialQueue(self._reactor.submit, limit=1, owner=limitless)
         self.session = self._server.engine.sessions[
-            self._open(http or HTTPClient(app, use_cookies=False), query_string, headers)
+            self._open(HTTPClient(app, use_cookies=False) if http is None else http, query_string, headers)
         ]
         self._transport = MemoryTransport(self.session, self._reactor, self._on_packet, self._on_end)
         if not put_in_place(self._transport, self._reactor):

@@ -27,6 +27,7 @@ class MemoryTransport:
     name = "websocket"
     linger = 5.0
     unsent = 0
+    unread = False
 
     def __init__(
         self, session: Session, reactor: Reactor, deliver: Callable[[Packet], None], ended: Callable[[], None]

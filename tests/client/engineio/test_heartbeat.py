@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from tests.client.conftest import TRANSPORTS, Connect, ServeLocally, answer, echo
+from tests.support.clock import ManualClock
 from tests.support.inprocess import DEADLINE, eventually
 from tests.support.servers import SERVERS, start_server
-from wsgi_sio.client.engineio.watchdog import Watchdog, sleepless_clock
+from wsgi_sio.client.engineio.watchdog import Watchdog
 from wsgi_sio.engineio import MESSAGE, Packet
-from wsgi_sio.runtime import Reactor
+from wsgi_sio.runtime import Reactor, sleepless_clock
 
 each_transport = pytest.mark.parametrize("transport", TRANSPORTS)
 
@@ -73,29 +74,93 @@ def test_a_machine_that_slept_finds_out_before_it_sends(serve: ServeLocally, cli
     assert not opened.engine.check_alive()
 
 
-def test_the_watchdog_waits_anew_after_each_feeding(reactor: Reactor) -> None:
-    now = [100.0]
-    barks: list[float] = []
-    watchdog = Watchdog(reactor, lambda: barks.append(now[0]), clock=lambda: now[0])
-    assert not watchdog.expired
-    watchdog.start(10)
-    for later in (105.0, 109.9, 110.0):
-        now[0] = later
-        assert not watchdog.expired
-    watchdog.feed()
-    now[0] = 119.9
-    assert not watchdog.expired
-    now[0] = 120.1
-    assert watchdog.expired and barks == []
-    watchdog._check()
-    assert barks == [120.1]
-    watchdog.stop()
+class Watched:
+    """A watchdog on a clock of its own, and when it has barked."""
+
+    def __init__(self, clock: ManualClock, patience: float) -> None:
+        self.barks: list[float] = []
+        self.unread = False
+        self.dog = Watchdog(clock, lambda: self.barks.append(clock.now), lambda: self.unread, clock)  # type: ignore[arg-type]
+        self.dog.start(patience)
+
+
+@pytest.mark.parametrize("patience", [0.3, 10.0, 45.0])
+def test_the_watchdog_waits_anew_after_each_feeding(patience: float) -> None:
+    clock = ManualClock()
+    watched = Watched(clock, patience)
+    for _ in range(5):
+        clock.advance(patience * 0.9)
+        assert not watched.dog.expired
+        watched.dog.feed()
+    fed = clock.now
+    clock.advance(patience * 0.99)
+    assert not watched.dog.expired and watched.barks == []
+    clock.advance(patience * 0.02)
+    assert watched.dog.expired
+    assert watched.barks == [pytest.approx(fed + patience, abs=0.01)]
+    watched.dog.stop()
+    assert not watched.dog.expired and clock.pending == []
+
+
+def test_a_watchdog_that_is_fed_costs_a_timer_for_each_feeding_at_most() -> None:
+    clock = ManualClock()
+    watched = Watched(clock, 45)
+    for _ in range(100):
+        clock.advance(25)
+        watched.dog.feed()
+    assert watched.barks == [] and clock.ticks <= 100
+
+
+@pytest.mark.parametrize("length", [10.0, 46.0, 3600.0])
+@pytest.mark.parametrize("ran", [1.0, 43.0, 44.5])
+def test_the_watchdog_of_a_process_that_stood_still_lets_it_read_first(length: float, ran: float) -> None:
+    clock = ManualClock()
+    watched = Watched(clock, 45)
+    clock.advance(ran)
+    clock.stall(length)
+    clock.advance(0.9 if ran < 44.1 else 0.12)  # what has come is read
+    assert watched.barks == []
+    watched.dog.feed()
+    clock.advance(44)
+    assert watched.barks == []
+
+
+@pytest.mark.parametrize("length", [46.0, 3600.0])
+@pytest.mark.parametrize("ran", [1.0, 43.0, 44.5])
+def test_a_server_that_died_in_such_a_stall_is_noticed_within_about_a_second(length: float, ran: float) -> None:
+    clock = ManualClock()
+    watched = Watched(clock, 45)
+    clock.advance(ran)
+    clock.stall(length)
+    woke = clock.now
+    clock.advance(2)
+    assert watched.barks and watched.barks[0] <= woke + 1.2
+
+
+def test_the_watchdog_does_not_bark_while_something_lies_unread() -> None:
+    clock = ManualClock()
+    watched = Watched(clock, 45)
+    watched.unread = True
+    clock.advance(60)
+    assert watched.barks == [] and not watched.dog.expired
+    watched.unread = False
+    assert watched.dog.expired
+    clock.advance(1.2)
+    assert len(watched.barks) == 1
+
+
+def test_what_is_read_while_the_watchdog_looks_counts() -> None:
+    """The reader has fed it between the look at the clock and that at the kernel, where nothing lies any more."""
+    clock = ManualClock()
+    watchdog = Watchdog(clock, lambda: None, lambda: bool(watchdog.feed()), clock)  # type: ignore[arg-type, func-returns-value]
+    watchdog.start(45)
+    clock.stall(60)
     assert not watchdog.expired
 
 
 def test_the_watchdogs_own_timer(reactor: Reactor) -> None:
     barked = threading.Event()
-    watchdog = Watchdog(reactor, barked.set)
+    watchdog = Watchdog(reactor, barked.set, lambda: False)
     began = time.monotonic()
     watchdog.start(0.1)
     assert barked.wait(DEADLINE) and time.monotonic() - began >= 0.1

@@ -81,7 +81,7 @@ class EngineClient:
         self._strand = Strand()
         self._transport: Transport | None = None
         self._opening: Opening | None = None
-        self._watchdog = Watchdog(reactor, self._silence)
+        self._watchdog = Watchdog(reactor, self._silence, self._unread)
         self._linger: Timer | None = None
         self._ending: tuple[str, object] = ("forced close", None)
         self._surely_fits = 0
@@ -266,6 +266,10 @@ class EngineClient:
         upgrade.proceed()
         return False
 
+    def heard(self) -> None:
+        """Something has come from the server; over polling, the ping that is overdue may be behind it."""
+        self._watchdog.postpone()
+
     def check_alive(self) -> bool:
         """Whether the server may still be there; asked before sending, since a machine that slept knows no timers.
 
@@ -277,6 +281,10 @@ class EngineClient:
 
     def _silence(self) -> None:
         self.abort("ping timeout")
+
+    def _unread(self) -> bool:
+        transport = self._transport
+        return transport is not None and transport.unread
 
     # -- the upgrade --------------------------------------------------------------------------------------------
 
@@ -333,8 +341,14 @@ class EngineClient:
                 transport.finish(code)
         return True
 
+    def after_fork(self) -> None:
+        """In a forked child: be over and tell nobody; the connection is the parent's."""
+        self.lock = make_lock(Rank.SESSION)
+        self.state = CLOSED
+        self._strand.seal()
+
     def _limit_lingering(self) -> None:
-        timer = self._linger = self.reactor.call_later(_LINGER, self.abort)
+        timer = self._linger = self.reactor.expire_after(_LINGER, self.abort)
         if self.state == CLOSED:  # that was quick
             timer.cancel()
 

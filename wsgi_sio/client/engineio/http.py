@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import _socket
+import socket
 import urllib.request
+from collections.abc import Callable
 from contextlib import closing
 from email.message import Message
 from functools import cached_property
@@ -34,12 +37,14 @@ class HTTPSession:
     """The requests of one connection to the server; two at a time, from two tasks, as long-polling needs them.
 
     :param memory: has the cookies to send, which is the place for those that come, and the TLS settings.
+    :param on_answer: called when the answer to a GET begins to come, while that still lies in the kernel.
     """
 
-    def __init__(self, address: Address, memory: Memory) -> None:
+    def __init__(self, address: Address, memory: Memory, on_answer: Callable[[], None]) -> None:
         self._address = address
         self._options = address.options
         self._memory = memory
+        self._on_answer = on_answer
         self._wires = Wires()
         self._idle: list[HTTPConnection] = []
         self._closed = False
@@ -61,6 +66,11 @@ class HTTPSession:
     def cut(self) -> None:
         """End whatever blocks, now and later; from any thread."""
         self._wires.cut()
+
+    @property
+    def unread(self) -> bool:
+        """Whether part of an answer lies in the kernel."""
+        return self._wires.unread
 
     def close(self) -> None:
         """Let idle connections go, now and later."""
@@ -97,7 +107,15 @@ class HTTPSession:
         except (BrokenPipeError, ConnectionResetError):
             pass  # the server may have answered before it had everything
         connection.timeout = self._options.request_timeout
+        if body is None:
+            self._await_answer(connection.sock)
         return connection.getresponse()
+
+    def _await_answer(self, sock: Any) -> None:
+        sock.settimeout(self._options.request_timeout)
+        if isinstance(sock, _socket.socket):  # gevent's is none, and need not: nobody runs between reading and delivery
+            _socket.socket.recv(sock, 1, socket.MSG_PEEK)
+            self._on_answer()
 
     def _take(self, what: str, response: BaseHTTPResponse, url: str) -> bytes:
         if "Set-Cookie" in response.headers:

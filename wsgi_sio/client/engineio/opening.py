@@ -75,7 +75,7 @@ class Opening:
         engine = self._engine
         timeout = engine.options.timeout
         if timeout is not None:
-            self._timer = engine.reactor.call_later(timeout, lambda: engine.not_opened(ConnectionFailed("timeout")))
+            self._timer = engine.reactor.expire_after(timeout, lambda: engine.not_opened(ConnectionFailed("timeout")))
         if self._over:  # closed already
             self._stop_timer()
         self._try(self._names.pop(0))

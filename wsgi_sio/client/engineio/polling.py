@@ -50,7 +50,7 @@ class PollingTransport:
         self.paused = False
         self.polls = True
         self._engine = engine
-        self._http = HTTPSession(engine.address, engine.memory)
+        self._http = HTTPSession(engine.address, engine.memory, engine.heard)
         self._sid = engine.id
         self._session_url = engine.address.url(self.name, engine.id)  # of this id
         self._given: list[Packet] | None = None
@@ -80,6 +80,7 @@ class PollingTransport:
 
     def deliver(self, packets: list[Packet], failure: PacketError | None = None) -> None:
         """Hand the packets of an answer to the engine."""
+        self._engine.heard()  # the ping may come with the next
         for packet in packets:
             if packet.type == CLOSE:
                 self._engine.close("transport close", abort=True, detail="the server closed the session")
@@ -87,6 +88,11 @@ class PollingTransport:
             self._engine.receive(packet.data if type(packet.data) is bytes else packet.text())
         if failure is not None:
             self._engine.close("parse error", abort=True, detail=failure)
+
+    @property
+    def unread(self) -> bool:
+        """Whether something has come that has not been read."""
+        return self._http.unread
 
     # -- POST (by the holder of the baton, in another task) -----------------------------------------------------
 

@@ -49,6 +49,12 @@ class Strand:
             self._busy = True
         self._run(callback, args)
 
+    def seal(self) -> None:
+        """Make no call any more; for a forked child, of which no other thread is at it."""
+        self._lock = make_lock(Rank.LEAF)
+        self._sealed = True
+        self._waiting.clear()
+
     def _run(self, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
         while True:
             try:

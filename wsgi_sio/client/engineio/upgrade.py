@@ -45,7 +45,7 @@ class Upgrade:
         """Begin; never blocks."""
         engine = self._engine
         if engine.options.timeout is not None:
-            self._timer = engine.reactor.call_later(engine.options.timeout, self._took_too_long)
+            self._timer = engine.reactor.expire_after(engine.options.timeout, self._took_too_long)
         if self.phase == OVER:  # closed already
             self._stop_timer()
             return

@@ -6,8 +6,8 @@ import socket
 from typing import Protocol
 from weakref import WeakSet
 
-from ...engineio.takeover import shut_down_tcp
-from ...runtime import Rank, make_lock
+from ...engineio.takeover import has_unread, shut_down_tcp
+from ...runtime import Rank, disown, make_lock, tell_in_child
 
 
 class Descriptor(Protocol):
@@ -19,12 +19,19 @@ class Descriptor(Protocol):
 class Wires:
     """See the module's text; a socket that nobody else keeps is forgotten."""
 
-    __slots__ = ("_cut", "_lock", "_sockets")
+    __slots__ = ("__weakref__", "_cut", "_lock", "_sockets")
 
     def __init__(self) -> None:
         self._lock = make_lock(Rank.LEAF)
         self._sockets: WeakSet[Descriptor] = WeakSet()
         self._cut = False
+        tell_in_child(self)
+
+    def after_fork(self) -> None:
+        """In a forked child: they are the parent's."""
+        self._lock = make_lock(Rank.LEAF)
+        self._cut = True
+        disown([sock.fileno() for sock in self._sockets])
 
     def add(self, sock: Descriptor) -> None:
         """Remember a socket.
@@ -41,6 +48,13 @@ class Wires:
         """Forget a socket that somebody else takes care of from now on."""
         with self._lock:
             self._sockets.discard(sock)
+
+    @property
+    def unread(self) -> bool:
+        """Whether something that has come on one of them lies in the kernel."""
+        with self._lock:
+            sockets = list(self._sockets)
+        return any(map(has_unread, sockets))
 
     def cut(self) -> None:
         """End whatever blocks on them, now and later."""

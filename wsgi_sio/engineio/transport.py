@@ -1,0 +1,44 @@
+"""How a session reaches its client: what polling.py and websocket.py have in common."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from .packet import Packet
+
+
+class Transport(Protocol):
+    """One way; ``idle`` means that nothing is being written, and is guarded by the session's lock."""
+
+    name: str
+    idle: bool
+
+    @property
+    def linger(self) -> float:
+        """How long a client may take to fetch what was sent before the end, in seconds."""
+
+    @property
+    def unsent(self) -> int:
+        """Bytes of what has been written that the client has not taken yet, as far as is known."""
+
+    @property
+    def unread(self) -> bool:
+        """Whether something has come from the client that has not been read, or is just being read."""
+
+    def write(self, packets: list[Packet]) -> None:
+        """Send ``packets`` without blocking; the caller found the transport idle and marked it busy."""
+
+    def finish(self, code: int | None = None) -> None:
+        """The outbox is empty and nothing will follow: end in good order."""
+
+    def abort(self, code: int | None = None) -> None:
+        """End as soon as whoever writes lets go; at once when the client does not take what is written."""
+
+    def pause(self) -> None:
+        """Read nothing more from the client for now."""
+
+    def resume(self) -> None:
+        """Read again."""
+
+    def read_on(self) -> None:
+        """The session takes packets again, or, having ended, never will: look after those that wait to be taken."""
