@@ -21,9 +21,9 @@ from .pools import Pool, find_pool, setting_of
 from .reports import Report, no_thread_left, threads_used_up
 
 # How long whoever comes may have to wait when the pool is used up (seconds).
-_TURN = 0.4
+_TURN = 0.3
 # After so many short turns the pool is used up for good, and the log is told; and after so many with nothing learned,
-# where its size is not known: as long as a ping and its pong, which could show one request more.
+# where its size is not known: one client is at it for longer than from ping to ping, which may show one request more.
 _TURNS = 10
 _TURNS_LEARNING = 100
 
