@@ -316,8 +316,10 @@ class Session:
             transport.finish(code)
         elif abort:
             transport.abort(code)
-        else:  # the client has a while to take what was sent before; an upgrade goes on, and may change the transport
-            self._linger = self._server.reactor.expire_after(transport.linger, lambda: self.transport.abort())
+        else:  # the client has a while to take what was sent before; an upgrade goes on, for it may be how
+            expire_after = self._server.reactor.expire_after
+            # The transport that is the present one then: the upgrade may have changed it.
+            self._linger = expire_after(transport.linger, lambda: self.transport.abort())  # noqa: PLW0108
         if transport.name == "websocket":  # no request will ask for it
             self._server.forget(self)
         self._tell(self.on_close, reason)
