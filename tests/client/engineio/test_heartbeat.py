@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 import threading
 import time
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.client.conftest import TRANSPORTS, Connect, ServeLocally, answer, echo
+from tests.live.kinds import make_certificate
 from tests.support.clock import ManualClock
 from tests.support.inprocess import DEADLINE, eventually
 from tests.support.servers import SERVERS, start_server
@@ -72,6 +74,27 @@ def test_a_machine_that_slept_finds_out_before_it_sends(serve: ServeLocally, cli
     assert not opened.engine.check_alive()
     assert opened.wait_end()[0] == "ping timeout"
     assert not opened.engine.check_alive()
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+def test_a_connection_whose_pings_lie_unread_is_kept(serve: ServeLocally, client: Connect, secure: bool) -> None:
+    """A machine that slept sends before it has read what has come."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    if secure:
+        context.load_cert_chain(f"{make_certificate()}/cert.pem", f"{make_certificate()}/key.pem")
+    server = serve(echo, context if secure else None, ping_interval=0.1, ping_timeout=30)
+    engine = (opened := client(server.url, transports="websocket", verify=False).open()).engine
+    eventually(lambda: ("ping",) in opened.told, "the first ping")
+    engine._transport.pause()
+    read = opened.told.count(("ping",))
+    eventually(engine._unread, "a ping that nobody reads")
+    engine._watchdog._clock = lambda: sleepless_clock() + 3600
+    assert engine.check_alive()
+    engine._transport.resume()
+    eventually(lambda: opened.told.count(("ping",)) > read and not engine._watchdog._overdue(), "the ping")
+    assert engine.check_alive()
+    opened.send("x")
+    opened.expect("x")
 
 
 class Watched:
