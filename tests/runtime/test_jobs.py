@@ -342,3 +342,51 @@ def test_spawn_gives_a_task_to_join(reactor: Any) -> None:
     task = reactor.spawn(lambda a, b: seen.append((a, b)), 1, b=2)
     task.join(DEADLINE)
     assert not task.is_alive() and seen == [(1, 2)]
+
+
+@pytest.mark.skipif(WORLD == "gevent", reason="about threads")
+def test_without_more_threads_those_that_there_are_go_on(
+    make_reactor: MakeReactor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The clock goes on as well, and there are more as soon as the system has some."""
+    reactor = make_reactor()
+    blocked, blocking, done = threading.Event(), threading.Event(), threading.Event()
+    reactor.submit(lambda: (blocking.set(), blocked.wait(DEADLINE)))
+    reactor.call_later(0, lambda: None)
+    assert blocking.wait(DEADLINE)
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        reactor.submit(done.set)
+        eventually(lambda: "none can be started" in caplog.text, "the log")
+        ticked = threading.Event()
+        reactor.call_later(0.01, ticked.set)
+        assert ticked.wait(DEADLINE)
+        assert not done.is_set()
+        assert caplog.text.count("none can be started") == 1
+    assert done.wait(DEADLINE)
+    blocked.set()
+
+
+@pytest.mark.skipif(WORLD == "gevent", reason="about threads")
+def test_a_reactor_that_cannot_have_its_first_thread_can_have_it_later(
+    make_reactor: MakeReactor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reactor = make_reactor()
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        for begin in (lambda: Conn(reactor, lambda conn: None), lambda: reactor.call_later(0, lambda: None)):
+            with pytest.raises(RuntimeError):
+                begin()
+    ticked, read = threading.Event(), threading.Event()
+    reactor.call_later(0, ticked.set)
+    conn = Conn(reactor, lambda conn: conn.sock.recv(10) and read.set())
+    conn.peer.send(b"x")
+    assert ticked.wait(DEADLINE) and read.wait(DEADLINE)

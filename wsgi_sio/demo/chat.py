@@ -2,8 +2,8 @@
 
 Events come in at the methods of `Chat`; what a method returns is the acknowledgement that the page waits for. One
 client's handlers never overlap, but those of different clients run at the same time in several threads: so one lock
-guards the rooms. An emit to a room never waits for a client, which is why it may be done under that lock: everybody sees
-joins, leaves and messages in the order of the history.
+guards the rooms. An emit to a room never waits for a client, which is why it may be done under that lock: everybody
+sees joins, leaves and messages in the order of the history.
 """
 
 from __future__ import annotations

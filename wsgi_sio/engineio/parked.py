@@ -155,7 +155,7 @@ class Parked:
         self._timer: Timer | None = None
         try:
             self._watch = reactor.watch(self, reading=False)
-        except OSError:  # the connection cannot go back
+        except (OSError, RuntimeError):  # the connection cannot go back
             self._sock.close()
             transport.session.close("transport error", abort=True)
             raise

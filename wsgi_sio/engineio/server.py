@@ -303,7 +303,7 @@ class EngineServer:
             raise EngineError(BAD_REQUEST, no_descriptors(error)[1]) from None
         try:
             return WebSocketTransport(session, taken.sock, self.reactor, self.config.max_http_buffer_size), taken
-        except OSError:  # the connection cannot go back
+        except (OSError, RuntimeError):  # the connection cannot go back
             taken.sock.close()
             raise
 

@@ -91,6 +91,8 @@ class Reactor(ABC):
         """Call ``conn.on_readable()`` whenever ``conn.fileno()`` has something to read.
 
         :param reading: False begins paused.
+        :raises OSError: the system cannot watch more.
+        :raises RuntimeError: the system has no thread for the first one.
         """
 
     @abstractmethod

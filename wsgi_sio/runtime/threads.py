@@ -68,6 +68,7 @@ class ThreadReactor(Reactor):
         self._busy = 0
         self._stuck_since: float | None = None
         self._tells_when_stuck = False
+        self._starved = False  # of threads, by the system
         self._progress = 0
         self._closed = False
         self._nudge_out, self._nudge_in = os.pipe()
@@ -82,9 +83,13 @@ class ThreadReactor(Reactor):
         fd = conn.fileno()
         watch = ThreadWatch(self, conn, fd, reading)
         self._watches[fd] = watch
-        self._poller.add(fd, READ if reading else 0)
-        if not self._threads:
-            self._grow()
+        try:
+            self._poller.add(fd, READ if reading else 0)
+            if not self._threads:
+                self._grow()
+        except (OSError, RuntimeError):
+            del self._watches[fd]
+            raise
         return watch
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> QueuedTimer:
@@ -177,7 +182,11 @@ class ThreadReactor(Reactor):
 
         thread = threading.Thread(target=run, name=name, daemon=True)
         self._alive.add(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            self._alive.discard(thread)
+            raise
 
     # -- the threads --------------------------------------------------------------------------------------------
 
@@ -186,7 +195,17 @@ class ThreadReactor(Reactor):
             if self._closed or self._threads > self._places.count:
                 return
             self._threads += 1
-        self._start_thread(self._run, "wsgi_sio-io")
+            alone = self._threads == 1
+        try:
+            self._start_thread(self._run, "wsgi_sio-io")
+        except RuntimeError as error:  # the system has no more; those that there are go on
+            with self._lock:
+                self._threads -= 1
+            if alone:
+                raise
+            logger.warning(
+                "handlers wait for a thread, and none can be started (%s): raise the limit (ulimit -u)", error
+            )
 
     def _run(self) -> None:
         polled = True
@@ -306,7 +325,11 @@ class ThreadReactor(Reactor):
             if self._clock_running or self._closed:
                 return
             self._clock_running = True
-        self._start_thread(self._run_clock, "wsgi_sio-clock")
+        try:
+            self._start_thread(self._run_clock, "wsgi_sio-clock")
+        except RuntimeError:
+            self._clock_running = False
+            raise
 
     def _wake_clock(self) -> None:
         if self._clock_running:
