@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.chaos.line import Line
 from tests.chaos.sending import fill, is_whole
-from tests.chaos.setting import MAX_MAILBOX, MAX_OUTBOX, PING_INTERVAL, PING_TIMEOUT, RECOVERY
+from tests.chaos.setting import MAX_MAILBOX, MAX_OUTBOX, MAX_STORED, PING_INTERVAL, PING_TIMEOUT, RECOVERY
 from wsgi_sio import Server, Socket, WSGIApp
 
 SLOW = 0.02  # seconds that a slow handler takes
@@ -29,7 +29,7 @@ io = Server(
     ping_timeout=PING_TIMEOUT,
     max_mailbox=MAX_MAILBOX,
     max_outbox=MAX_OUTBOX,
-    connection_state_recovery={"max_disconnection_duration": RECOVERY},
+    connection_state_recovery={"max_disconnection_duration": RECOVERY, "max_stored": MAX_STORED},
 )
 line = Line(int(os.environ["CHAOS_PORT"]), "server")
 rng = random.Random(os.environ["CHAOS_SEED"])
@@ -38,8 +38,8 @@ rng = random.Random(os.environ["CHAOS_SEED"])
 class Post:
     """All that is sent out of the background: to rooms, to everybody, and mail to single clients.
 
-    The lock makes joining and the numbers that a client has to get from then on one step; it is not held over mail, which
-    may wait for the client.
+    The lock makes joining and the numbers that a client has to get from then on one step; it is not held over mail,
+    which may wait for the client.
     """
 
     def __init__(self) -> None:

@@ -1,12 +1,12 @@
 """The promises, and whether they were kept.
 
-Of what the server sends, within one life of a client (from a connection that was not recovered to the next such one, all
-recovered ones between included):
+Of what the server sends, within one life of a client (from a connection that was not recovered to the next such one,
+all recovered ones between included):
 
 * ``mail`` (to the client's own room, from a background task), ``gift`` (from a handler of the client), ``room`` and
   ``crowd`` (to rooms that it joined): each number comes, once, in order, from the life's first to the last.
-* ``everybody`` (to the whole namespace): the same; the numbers go on over all lives, so one that is not the next proves a
-  loss as soon as something comes that only the present life can get.
+* ``everybody`` (to the whole namespace): the same; the numbers go on over all lives, so one that is not the next proves
+  a loss as soon as something comes that only the present life can get.
 * ``maybe`` (volatile): numbers only grow.
 * ``ask`` (with acknowledgement, hence never recovered): within one connection each number comes, once, in order; what
   the client answered is what the server is told.
@@ -102,6 +102,7 @@ class ClientBook:
     """What one client sent and got.
 
     :param retries: whether it sends again what was not acknowledged.
+    :param blame: told which promise was broken, and how.
     :ivar calm_after: the time after which it is heard, as far as we know.
     """
 
@@ -109,7 +110,7 @@ class ClientBook:
         self.key = key
         self.retries = retries
         self.calm_after = 0.0
-        self._blame = blame
+        self.blame = blame
         # What comes.
         self._lives: dict[str, Sequence] = {}
         self._everybody = Sequence()
@@ -121,10 +122,6 @@ class ClientBook:
         self._handled = Tally()
         self._acknowledged: set[int] = set()  # not known to be handled
         self._settled: tuple[int, dict[str, int]] | None = None
-
-    def blame(self, promise: str, text: str) -> None:
-        """A promise was broken."""
-        self._blame(promise, f"client {self.key}: {text}")
 
     # -- what it gets -------------------------------------------------------------------------------------------
 
@@ -251,9 +248,11 @@ class Ledger:
         self.violations: Counter[str] = Counter()
         self.examples: list[str] = []
 
-    def enter(self, key: str, retries: bool) -> None:
-        """A client is going to come."""
-        self._books[key] = ClientBook(key, retries, self.blame)
+    def enter(self, key: str, retries: bool, title: str) -> None:
+        """A client is going to come; ``title`` is what the report calls it."""
+        self._books[key] = ClientBook(
+            key, retries, lambda promise, text: self.blame(promise, f"client {title}: {text}")
+        )
 
     def forget(self, key: str) -> None:
         """A client has been killed: what it did not get is not asked for."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from benchmarks.measure import memory_bytes
 from tests.chaos.disturbances import Disturber
 from tests.chaos.ledger import Ledger
 from tests.chaos.measures import Measures, ask_leftovers, unexpected_lines
@@ -25,7 +26,7 @@ from tests.support.servers import ROOT, RunningServer, start_server
 
 _START = 30.0  # seconds for processes to call
 _SETTLE = 60.0  # seconds for all clients to be connected and answered again
-_EMPTY = 30.0  # seconds for the server to forget them
+_EMPTY = 45.0  # seconds for the server to forget them: what polls no more is waited for by 30
 _REST = RECOVERY + 2.0  # seconds after which idle threads have ended, and what could be recovered is gone
 _PROGRESS = 10.0  # seconds between two lines of progress
 _LATE = 1.0  # seconds without a sign of life of a process of ours: no judging who could be heard
@@ -104,7 +105,7 @@ class Run:
         self._switchboard.order(fresh.crew, "send", True)
 
     def _enter(self, plan: ClientPlan) -> None:
-        self.ledger.enter(plan.key, plan.retries)
+        self.ledger.enter(plan.key, plan.retries, str(plan))
         self._switchboard.order(plan.crew, "enter", plan.as_order())
 
     # -- the course ---------------------------------------------------------------------------------------------
@@ -187,7 +188,7 @@ class Run:
                 break
             await asyncio.sleep(0.5)
         self.say(f"all have left and are forgotten after {time.monotonic() - began:.1f} s")
-        await asyncio.sleep(_REST)
+        await asyncio.sleep(max(0.0, began + _REST - time.monotonic()))
         measures = Measures.take(self.server)
         self.notes.append(f"{when}: {measures}")
         self.say(self.notes[-1])
@@ -207,7 +208,8 @@ class Run:
             seen = now
             if now - said > _PROGRESS:
                 said = now
-                self.say(self.figures())
+                memory = memory_bytes(self._server.worker_pid) if self._server is not None else None
+                self.say(self.figures() + (f", {memory / 1e6:.0f} MB" if memory else ""))
 
     def say(self, text: str) -> None:
         """A line of progress."""

@@ -15,6 +15,7 @@ RECOVERY = 20.0
 # Few bytes, so that the bounds are met all the time.
 MAX_MAILBOX = 40_000
 MAX_OUTBOX = 1_000_000
+MAX_STORED = 20_000_000
 
 TRANSPORTS = (["polling"], ["websocket"], ["polling", "websocket"])
 ROOM_SIZE = 10
@@ -68,6 +69,9 @@ class ClientPlan:
     retries: bool
     room: str
     rate: float
+
+    def __str__(self) -> str:
+        return f"{self.key} ({self.crew}, {'+'.join(self.transports)}{', retries' if self.retries else ''})"
 
     def as_order(self) -> dict[str, Any]:
         """What its process is told."""

@@ -62,8 +62,12 @@ class Member {
     this.numbers = new Numbers();
     let connection = 0;
     const socket = (this.socket = io(plan.url, {
-      auth: (give) =>
-        give({ key: plan.key, room: plan.room, connection: ++connection, unsent: this.numbers.unsent() }),
+      auth: (give) => {
+        // Events that came at the very end of a connection, or in front of an answer to CONNECT that never came, are
+        // sent again by the recovery; npm's client keeps them as well.
+        socket.receiveBuffer = [];
+        give({ key: plan.key, room: plan.room, connection: ++connection, unsent: this.numbers.unsent() });
+      },
       transports: plan.transports,
       retries: plan.retries ? 1000 : undefined,
       ackTimeout: plan.retries ? 600_000 : undefined, // without one, npm's client takes each answer for an error
@@ -76,11 +80,7 @@ class Member {
     const tell = (kind, ...values) => report(kind, this.key, ...values);
     this.tell = tell;
     socket.on("connect", () => tell("connected", socket.recovered, socket.io.engine.transport.name));
-    socket.on("disconnect", (reason) => {
-      // What came in front of an answer to CONNECT that never came is sent again, but npm's client keeps it as well.
-      socket.receiveBuffer = [];
-      tell("disconnected", reason);
-    });
+    socket.on("disconnect", (reason) => tell("disconnected", reason));
     socket.on("welcome", (first) => tell("welcome", first));
     socket.on("maybe", (number) => tell("got", "maybe", number));
     socket.on("ask", (over, first, number, answer) => {
