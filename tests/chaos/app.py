@@ -9,6 +9,7 @@ import gc
 import json
 import os
 import random
+import signal
 import threading
 import time
 from collections import Counter
@@ -206,6 +207,7 @@ def obey(orders: Iterable[list[Any]], rested: list[threading.Event]) -> None:
                 event.clear()
                 event.wait()
             line.report("resting", "")
+    os.kill(os.getppid(), signal.SIGTERM)  # the run is gone, and nobody else would end this server
 
 
 def count_rooms() -> Callable[[], int]:

@@ -20,15 +20,15 @@ _SILENCE = PING_INTERVAL + PING_TIMEOUT
 
 # How often each one comes, for one client (in a second), and for all together.
 PER_CLIENT = {
-    "cut": 1 / 60,
-    "trap": 1 / 40,
-    "stall": 1 / 90,
-    "slow": 1 / 90,
+    "cut": 1 / 120,
+    "trap": 1 / 60,
+    "stall": 1 / 150,
+    "slow": 1 / 150,
     "burst": 1 / 60,
-    "leave": 1 / 120,
-    "kill": 1 / 120,
+    "leave": 1 / 180,
+    "kill": 1 / 180,
 }
-PER_RUN = {"stop": 1 / 15, "storm": 1 / 40}
+PER_RUN = {"stop": 1 / 15, "storm": 1 / 60}
 NAMES = (*PER_CLIENT, *PER_RUN)
 
 
@@ -77,10 +77,11 @@ class Disturber:
         while rates and (left := ends - time.monotonic()) > 0:
             await asyncio.sleep(min(left, self._rng.expovariate(sum(rates.values()))))
             (name,) = self._rng.choices(list(rates), list(rates.values()))
-            self.counts[name] += 1
             disturb: Callable[[ClientPlan], Awaitable[None]] = getattr(self, f"_{name}")
-            plan = self._rng.choice([plan for plan in self._stage.plans() if plan.key not in self._busy])
-            self._running.start(disturb(plan))
+            candidates = [plan for plan in self._stage.plans() if plan.key not in self._busy]
+            if candidates:
+                self.counts[name] += 1
+                self._running.start(disturb(self._rng.choice(candidates)))
         await self._running.join(timeout=None)
 
     # -- a client's connections ---------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from benchmarks.measure import memory_bytes
@@ -123,6 +122,8 @@ class Run:
         await self._settle()
         end = await self._leave("at the end")
         self.problems += end.excess(base)
+        if not self.ledger.counts["recovered"]:
+            self.problems.append("no connection has been recovered, so nothing is shown about that")
 
     async def _start(self) -> None:
         setting = self.setting
@@ -243,15 +244,14 @@ class Run:
         for process in self._processes:
             if process.poll() is not None:
                 self.problems.append(f"a process of clients has ended with status {process.returncode}")
+        if self._server is not None:
+            lines = unexpected_lines(self._server)
+            self.problems += [f"log: {line}" for line in lines[:20]]
+            self._server.stop()
+            self.log = self._server.log()
         for process in self._processes:
             process.kill()
             process.wait()
         await self._switchboard.close()
         for relay in self._relays:
             await relay.close()
-        if self._server is not None:
-            lines = unexpected_lines(self._server)
-            self.problems += [f"log: {line}" for line in lines[:20]]
-            with suppress(RuntimeError):
-                self._server.stop()
-            self.log = self._server.log()
