@@ -148,7 +148,7 @@ def connection(socket: Socket) -> None:
 @io.on("disconnect")
 def disconnect(socket: Socket, reason: str) -> None:
     post.left(socket.id)
-    line.report("left", socket.handshake.auth["key"], reason)
+    line.report("left", socket.handshake.auth["key"], socket.handshake.auth["connection"], reason)
 
 
 @io.on("put")

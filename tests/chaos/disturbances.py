@@ -87,7 +87,7 @@ class Disturber:
     # -- a client's connections ---------------------------------------------------------------------------------
 
     async def _cut(self, plan: ClientPlan) -> None:
-        self._stage.ledger.disturbed(plan.key)
+        self._stage.ledger.disturbed(plan.key, "cut")
         self._stage.relay_of(plan).cut(reset=self._rng.random() < 0.5)
 
     async def _trap(self, plan: ClientPlan) -> None:
@@ -97,7 +97,7 @@ class Disturber:
         relay.reset, relay.pieces = self._rng.random() < 0.5, self._rng.randint(1, 6)
         relay.trap = moment
         patience = 10.0
-        self._stage.ledger.disturbed(plan.key, patience)
+        self._stage.ledger.disturbed(plan.key, f"to be cut in {moment}", patience)
         if moment == "upgrade":
             relay.cut(relay.reset)
         await asyncio.sleep(patience)
@@ -109,7 +109,7 @@ class Disturber:
         seconds = self._rng.choice(
             (self._rng.uniform(0.2, PING_TIMEOUT / 2), self._rng.uniform(_SILENCE, 2 * _SILENCE))
         )
-        self._stage.ledger.disturbed(plan.key, seconds)
+        self._stage.ledger.disturbed(plan.key, f"stalled for {seconds:.1f} s", seconds)
         relay.flowing.clear()
         await asyncio.sleep(seconds)
         relay.flowing.set()
@@ -118,9 +118,9 @@ class Disturber:
         """The client reads slowly, and much is sent to it."""
         relay = self._stage.relay_of(plan)
         seconds = self._rng.uniform(2.0, 10.0)
-        self._stage.ledger.disturbed(plan.key, seconds)
+        self._stage.ledger.disturbed(plan.key, f"slow for {seconds:.1f} s", seconds)
         relay.bandwidth = self._rng.choice((5_000.0, 50_000.0, 500_000.0))
-        self._stage.order(plan, "burst", self._rng.randint(5, 80), "20000", 1)
+        self._stage.order(plan, "burst", self._rng.randint(5, 30 if plan.retries else 80), "20000", 1)
         await asyncio.sleep(seconds)
         relay.bandwidth = None
 
@@ -129,12 +129,13 @@ class Disturber:
     async def _burst(self, plan: ClientPlan) -> None:
         """A flood of events, perhaps for a slow handler, perhaps more than a mailbox takes."""
         mode, size = self._rng.choice((("slow", 10), ("slow", 1000), ("fast", 1000), ("ask", 10), ("100", 10)))
-        self._stage.order(plan, "burst", self._rng.randint(20, 300), mode, size)
+        count = self._rng.randint(20, 60 if plan.retries else 300)  # with retries, each waits for the one before
+        self._stage.order(plan, "burst", count, mode, size)
 
     async def _leave(self, plan: ClientPlan) -> None:
         """Leave in good order, and come back."""
         self._busy.add(plan.key)
-        self._stage.ledger.disturbed(plan.key)
+        self._stage.ledger.disturbed(plan.key, "told to leave")
         self._stage.order(plan, "leave")
         await asyncio.sleep(self._rng.uniform(2.5, 10.0))
         self._stage.order(plan, "come")
@@ -159,7 +160,7 @@ class Disturber:
         """All connections are cut at once."""
         reset = self._rng.random() < 0.5
         for plan in self._stage.plans():
-            self._stage.ledger.disturbed(plan.key)
+            self._stage.ledger.disturbed(plan.key, "cut with all")
             self._stage.relay_of(plan).cut(reset)
 
     async def _stop(self, _: ClientPlan) -> None:

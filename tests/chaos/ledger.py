@@ -30,7 +30,7 @@ And:
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -38,6 +38,8 @@ from typing import Any
 OWN_REASONS = frozenset(("ping timeout", "transport error", "io client disconnect", "forced close"))
 # How many of a client's connections are remembered: the present one, and some whose handlers are not through.
 _REMEMBERED = 8
+# How much of what happened to a client goes into the report.
+_HISTORY = 10
 
 
 class Sequence:
@@ -242,6 +244,7 @@ class Ledger:
         self._clock = clock
         self._began = clock()
         self._books: dict[str, ClientBook] = {}
+        self._histories: dict[str, deque[str]] = {}  # what happened last to each, for the report
         self._calm_after = 0.0
         self.counts: Counter[str] = Counter()
         self.ends: Counter[str] = Counter()
@@ -250,25 +253,36 @@ class Ledger:
 
     def enter(self, key: str, retries: bool, title: str) -> None:
         """A client is going to come; ``title`` is what the report calls it."""
-        self._books[key] = ClientBook(
-            key, retries, lambda promise, text: self.blame(promise, f"client {title}: {text}")
-        )
+        history = self._histories[key] = deque(maxlen=_HISTORY)
+
+        def blame(promise: str, text: str) -> None:
+            self.blame(promise, f"client {title}: {text}; before: {', '.join(history)}")
+
+        self._books[key] = ClientBook(key, retries, blame)
 
     def forget(self, key: str) -> None:
         """A client has been killed: what it did not get is not asked for."""
         self._books.pop(key, None)
+        self._histories.pop(key, None)
 
     def blame(self, promise: str, text: str) -> None:
         """A promise was broken."""
         self.violations[promise] += 1
         if len(self.examples) < self.MOST_EXAMPLES:
-            self.examples.append(f"{self._clock() - self._began:.1f} s: {promise}: {text}")
+            self.examples.append(f"{self._age():.1f} s: {promise}: {text}")
 
-    def disturbed(self, key: str, seconds: float = 0.0) -> None:
+    def disturbed(self, key: str, what: str, seconds: float = 0.0) -> None:
         """A client cannot be heard for so long, and may be taken for dead for a while."""
         book = self._books.get(key)
         if book is not None:
             book.calm_after = max(book.calm_after, self._clock() + seconds + self._suspicion)
+            self._note(key, what)
+
+    def _note(self, key: str, what: str) -> None:
+        self._histories[key].append(f"{self._age():.1f} s {what}")
+
+    def _age(self) -> float:
+        return self._clock() - self._began
 
     def all_disturbed(self) -> None:
         """This machine is late: whoever is taken for dead now may well have been silent."""
@@ -290,11 +304,15 @@ class Ledger:
             getattr(self, f"_on_{kind}")(book, *values)
 
     def _on_connected(self, book: ClientBook, recovered: bool, transport: str) -> None:
-        self.counts["recovered" if recovered else "fresh"] += 1
+        how = "recovered" if recovered else "fresh"
+        self.counts[how] += 1
+        self._note(book.key, f"{how} over {transport}")
 
     def _on_disconnected(self, book: ClientBook, reason: str) -> None:
         if reason in OWN_REASONS:
-            self.disturbed(book.key)
+            self.disturbed(book.key, f"ended it: {reason}")
+        else:
+            self._note(book.key, f"lost it: {reason}")
 
     def _on_welcome(self, book: ClientBook, first: dict[str, int]) -> None:
         book.welcomed(first)
@@ -316,6 +334,7 @@ class Ledger:
 
     def _on_came(self, book: ClientBook, connection: int, unsent: int) -> None:
         book.came(connection, unsent)
+        self._note(book.key, f"came as {connection}")
 
     def _on_handled(self, book: ClientBook, connection: int, number: int) -> None:
         book.handled(number, connection)
@@ -324,7 +343,8 @@ class Ledger:
         if answer != number:
             book.blame("content", f"ask {number} was answered with {answer!r}")
 
-    def _on_left(self, book: ClientBook, reason: str) -> None:
+    def _on_left(self, book: ClientBook, connection: int, reason: str) -> None:
         self.ends[reason] += 1
+        self._note(book.key, f"left as {connection}: {reason}")
         if reason == "ping timeout" and self._clock() > max(book.calm_after, self._calm_after):
             book.blame("patience", "taken for dead (ping timeout), though nothing kept it from being heard")

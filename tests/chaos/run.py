@@ -24,7 +24,7 @@ from tests.support.node import JS
 from tests.support.servers import ROOT, RunningServer, start_server
 
 _START = 30.0  # seconds for processes to call
-_SETTLE = 60.0  # seconds for all clients to be connected and answered again
+_SETTLE = 90.0  # seconds for all clients to be connected and answered again
 _EMPTY = 45.0  # seconds for the server to forget them: what polls no more is waited for by 30
 _REST = RECOVERY + 2.0  # seconds after which idle threads have ended, and what could be recovered is gone
 _PROGRESS = 10.0  # seconds between two lines of progress
@@ -180,7 +180,7 @@ class Run:
     async def _leave(self, when: str) -> Measures:
         """Everybody goes; nothing of them is left, and this is what the server holds then."""
         for plan in self._plans:
-            self.ledger.disturbed(plan.key)
+            self.ledger.disturbed(plan.key, "told to leave")
             self.order(plan, "leave")
         began = time.monotonic()
         while any((leftovers := await asyncio.to_thread(ask_leftovers, self.server)).values()):

@@ -51,7 +51,7 @@ class Setting:
     @property
     def limit(self) -> float:
         """Seconds after which the whole run is over, whatever it is doing."""
-        return self.warm_up + self.seconds + 360.0
+        return self.warm_up + self.seconds + 480.0
 
 
 @dataclass(frozen=True)

@@ -142,26 +142,35 @@ def test_spoilt_content_is_told() -> None:
 
 
 def test_only_who_cannot_be_heard_may_be_taken_for_dead() -> None:
-    assert Story().begin().tell("left", "ping timeout").broken == {"patience": 1}
-    assert Story().begin().tell("left", "transport close").broken == {}
+    assert Story().begin().tell("left", 1, "ping timeout").broken == {"patience": 1}
+    assert Story().begin().tell("left", 1, "transport close").broken == {}
     story = Story().begin()
-    story.ledger.disturbed("0.0", seconds=5)
+    story.ledger.disturbed("0.0", "stalled", seconds=5)
     story.now += 5 + SUSPICION
-    assert story.tell("left", "ping timeout").broken == {}
+    assert story.tell("left", 1, "ping timeout").broken == {}
     story.now += 0.1
-    assert story.tell("left", "ping timeout").broken == {"patience": 1}
-    assert Story().begin().tell("disconnected", "ping timeout").tell("left", "ping timeout").broken == {}
-    thrown_out = Story().begin().tell("disconnected", "transport close").tell("left", "ping timeout")
+    assert story.tell("left", 1, "ping timeout").broken == {"patience": 1}
+    assert Story().begin().tell("disconnected", "ping timeout").tell("left", 1, "ping timeout").broken == {}
+    thrown_out = Story().begin().tell("disconnected", "transport close").tell("left", 1, "ping timeout")
     assert thrown_out.broken == {"patience": 1}
     story = Story().begin()
     story.ledger.all_disturbed()
-    assert story.tell("left", "ping timeout").broken == {}
+    assert story.tell("left", 1, "ping timeout").broken == {}
 
 
 def test_nothing_is_asked_of_who_was_killed() -> None:
     story = Story().begin()
     story.ledger.forget("0.0")
-    assert story.got("room", 9).tell("left", "ping timeout").broken == {}
+    assert story.got("room", 9).tell("left", 1, "ping timeout").broken == {}
+
+
+def test_a_violation_tells_what_happened_to_the_client_before() -> None:
+    story = Story().begin().tell("connected", False, "polling")
+    story.now += 3
+    story.tell("left", 1, "ping timeout")
+    (example,) = story.ledger.examples
+    for part in ("0.0 s came as 1", "0.0 s fresh over polling", "3.0 s left as 1: ping timeout"):
+        assert part in example
 
 
 def test_examples_are_bounded_and_counts_are_not() -> None:
