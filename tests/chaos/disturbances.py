@@ -130,6 +130,7 @@ class Disturber:
         """A flood of events, perhaps for a slow handler, perhaps more than a mailbox takes."""
         mode, size = self._rng.choice((("slow", 10), ("slow", 1000), ("fast", 1000), ("ask", 10), ("100", 10)))
         count = self._rng.randint(20, 60 if plan.retries else 300)  # with retries, each waits for the one before
+        self._stage.ledger.note(plan.key, f"sends {count} events of {size} bytes at once, {mode}")
         self._stage.order(plan, "burst", count, mode, size)
 
     async def _leave(self, plan: ClientPlan) -> None:
@@ -169,10 +170,12 @@ class Disturber:
             return
         self._stopped = True
         choices = ((0.2, PING_TIMEOUT / 2), (PING_TIMEOUT + 0.3, PING_TIMEOUT + 1.5), (_SILENCE, _SILENCE + 3))
-        pid = self._stage.worker_pid
+        pid, seconds = self._stage.worker_pid, self._rng.uniform(*self._rng.choice(choices))
+        for plan in self._stage.plans():
+            self._stage.ledger.note(plan.key, f"the server stands still for {seconds:.1f} s")
         os.kill(pid, signal.SIGSTOP)
         try:
-            await asyncio.sleep(self._rng.uniform(*self._rng.choice(choices)))
+            await asyncio.sleep(seconds)
         finally:
             os.kill(pid, signal.SIGCONT)
         await asyncio.sleep(_SILENCE)

@@ -276,10 +276,12 @@ class Ledger:
         book = self._books.get(key)
         if book is not None:
             book.calm_after = max(book.calm_after, self._clock() + seconds + self._suspicion)
-            self._note(key, what)
+            self.note(key, what)
 
-    def _note(self, key: str, what: str) -> None:
-        self._histories[key].append(f"{self._age():.1f} s {what}")
+    def note(self, key: str, what: str) -> None:
+        """Something has happened to a client that does not keep it from being heard."""
+        if key in self._histories:
+            self._histories[key].append(f"{self._age():.1f} s {what}")
 
     def _age(self) -> float:
         return self._clock() - self._began
@@ -306,13 +308,13 @@ class Ledger:
     def _on_connected(self, book: ClientBook, recovered: bool, transport: str) -> None:
         how = "recovered" if recovered else "fresh"
         self.counts[how] += 1
-        self._note(book.key, f"{how} over {transport}")
+        self.note(book.key, f"{how} over {transport}")
 
     def _on_disconnected(self, book: ClientBook, reason: str) -> None:
         if reason in OWN_REASONS:
             self.disturbed(book.key, f"ended it: {reason}")
         else:
-            self._note(book.key, f"lost it: {reason}")
+            self.note(book.key, f"lost it: {reason}")
 
     def _on_welcome(self, book: ClientBook, first: dict[str, int]) -> None:
         book.welcomed(first)
@@ -334,7 +336,7 @@ class Ledger:
 
     def _on_came(self, book: ClientBook, connection: int, unsent: int) -> None:
         book.came(connection, unsent)
-        self._note(book.key, f"came as {connection}")
+        self.note(book.key, f"came as {connection}")
 
     def _on_handled(self, book: ClientBook, connection: int, number: int) -> None:
         book.handled(number, connection)
@@ -345,6 +347,6 @@ class Ledger:
 
     def _on_left(self, book: ClientBook, connection: int, reason: str) -> None:
         self.ends[reason] += 1
-        self._note(book.key, f"left as {connection}: {reason}")
+        self.note(book.key, f"left as {connection}: {reason}")
         if reason == "ping timeout" and self._clock() > max(book.calm_after, self._calm_after):
             book.blame("patience", "taken for dead (ping timeout), though nothing kept it from being heard")

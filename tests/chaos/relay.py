@@ -38,7 +38,7 @@ class Link:
         return self._server[0], self._client[1]
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, up: bool) -> None:
-        with suppress(OSError):
+        try:
             while data := await reader.read(_CHUNK):
                 await self._relay.flowing.wait()
                 data = self._spring_trap(data, up)
@@ -48,6 +48,8 @@ class Link:
                     await self._pass_slowly(writer, data)
                 await writer.drain()
             writer.write_eof()
+        except OSError:  # one side has reset the connection, or it has been cut
+            self.cut(reset=True)
 
     async def _pass_slowly(self, writer: asyncio.StreamWriter, data: bytes) -> None:
         for start in range(0, len(data), _SLICE):
