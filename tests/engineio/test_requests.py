@@ -642,3 +642,15 @@ def test_a_session_keeps_of_its_environ_what_belongs_to_the_request() -> None:
     assert session.environ["HTTP_X_OWN"] == "1" and session.environ["REMOTE_ADDR"] == "127.0.0.1"
     assert not any(key.startswith(("gunicorn.", "werkzeug.")) or key == "wsgi.input" for key in session.environ)
     process.close()
+
+
+@pytest.mark.parametrize("sent", [b"", b"4a"])
+def test_a_post_that_breaks_off_is_an_error_of_the_transport_wherever_it_does(
+    make_engine: MakeEngine, sent: bytes
+) -> None:
+    """It is no packet of the client's, whose session may be recovered."""
+    engine = make_engine()
+    polling = engine.polling()
+    answer = polling.post(sent, headers={"Content-Length": "10"})
+    assert answer.status == 400
+    assert engine.reasons == ["transport error"]

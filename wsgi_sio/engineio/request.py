@@ -135,10 +135,10 @@ class EngineRequest:
         body = self._read(announced)
         if len(body) > limit:
             raise BodyError(413)
-        if not body:
-            raise BodyError(400, "parse error")
         if not chunked and len(body) < announced:
             raise BodyError(400, "transport error")
+        if not body:
+            raise BodyError(400, "parse error")
         return body
 
     def _read(self, size: int) -> bytes:

@@ -203,9 +203,11 @@ class ThreadReactor(Reactor):
                 self._threads -= 1
             if alone:
                 raise
-            logger.warning(
-                "handlers wait for a thread, and none can be started (%s): raise the limit (ulimit -u)", error
-            )
+            if not self._starved:  # it will be tried again, and again
+                self._starved = True
+                logger.warning("handlers wait for a thread, and none can be started (%s): raise ulimit -u", error)
+        else:
+            self._starved = False
 
     def _run(self) -> None:
         polled = True
