@@ -37,7 +37,8 @@ class EngineConfig:
     :param allow_eio3: whether clients of Socket.IO v2 (Engine.IO protocol 3) may connect as well; on pages of other
         origins they need ``cors_credentials`` too, since they always send cookies.
     :param max_outbox: bytes of memory that may wait for a slow client before it is closed.
-    :param max_workers: how many handlers may run at once (None: 64 threads or 1000 greenlets).
+    :param max_workers: how many handlers may run at once (None: 64 threads or 1000 greenlets), beside those that wait
+        for an acknowledgement.
     :raises ValueError: for a value that makes no sense.
     """
 

@@ -105,9 +105,7 @@ class Session:
         self.lock = make_lock(Rank.SESSION)
         self._state = OPEN
         self._outbox: list[Packet] = []
-        self._outbox_size = 0
-        self._pauses = 0
-        self._urgent = 0
+        self._outbox_size = self._pauses = self._urgent = 0
         self._linger: Timer | None = None
         self._readable: Event | None = None
 
@@ -324,10 +322,7 @@ class Session:
 
     def after_fork(self) -> None:
         """In a forked child: be over, without a word to the client, which is the parent's, or to the application."""
-        self.lock = make_lock(Rank.SESSION)
-        self._state = CLOSED
-        self._outbox = []
-        self.on_message = self.on_close = _ignore
+        self.lock, self._state = make_lock(Rank.SESSION), CLOSED
 
     def report_too_large(self, consequence: str) -> None:
         """Tell the log that the client has sent more than is taken."""

@@ -9,7 +9,7 @@ import sys
 import threading
 
 from .failures import FAILURES
-from .forks import disown, tell_in_child
+from .forks import Forkable, disown, tell_in_child
 from .locks import Rank, make_lock
 from .mailbox import MailboxOwner, SerialQueue
 from .reactor import Event, Reactor, Task, Timer, Watch, Watched
@@ -17,6 +17,7 @@ from .reactor import Event, Reactor, Task, Timer, Watch, Watched
 __all__ = [
     "FAILURES",
     "Event",
+    "Forkable",
     "MailboxOwner",
     "Rank",
     "Reactor",

@@ -21,6 +21,7 @@ from .handshake import Handshake
 from .listeners import ListensToAny
 from .packet import ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Packet
 from .sends import Sends
+from .socket_operator import SocketOperator
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -346,9 +347,8 @@ class Socket(Targets, Sends, Listens, ListensToAny):
     def after_fork(self) -> None:
         """In a forked child: be gone, without any handler's running, for the client is the parent's."""
         self._lock = make_lock(Rank.SESSION)
-        self._state = DISCONNECTED
-        self._muted = True
-        self._acks = {}
+        self._state, self._muted, self._acks = DISCONNECTED, True, {}
+        self._mailbox.after_fork()
         self.conn.after_fork()
 
     def _end(self) -> int:
@@ -362,45 +362,3 @@ class Socket(Targets, Sends, Listens, ListensToAny):
         for waiter in list(acks.values()):  # an answer that has just come may still be taken out
             waiter.lost()
         return before
-
-
-class SocketOperator(Targets, Sends):
-    """How to emit to one socket: what ``volatile``, ``compress`` and ``timeout`` of a socket return. Immutable."""
-
-    __slots__ = ("_options", "_socket")
-
-    def __init__(self, socket: Socket, options: BroadcastOptions) -> None:
-        self._socket = socket
-        self._options = options
-
-    def _with(self, **changes: Any) -> SocketOperator:
-        return SocketOperator(self._socket, replace(self._options, **changes))
-
-    def _operator(self) -> BroadcastOperator:
-        return BroadcastOperator(self._socket.nsp, replace(self._options, except_=frozenset([self._socket.id])))
-
-    @property
-    def broadcast(self) -> BroadcastOperator:
-        """Everybody in the namespace but this client."""
-        return self._operator()
-
-    @property
-    def volatile(self) -> SocketOperator:
-        """See :attr:`Socket.volatile`."""
-        return self._with(volatile=True)
-
-    def compress(self, compress: bool) -> SocketOperator:
-        """See :meth:`Socket.compress`."""
-        return self._with(compress=compress)
-
-    def timeout(self, seconds: float) -> SocketOperator:
-        """See :meth:`Socket.timeout`."""
-        return self._with(timeout=seconds)
-
-    def emit(self, event: str, *args: Any, callback: Callable[..., Any] | None = None) -> bool:
-        """See :meth:`Socket.emit`; after :meth:`timeout` the callback gets an error (or None) first."""
-        return self._socket._emit(event, args, self._options, callback)
-
-    def emit_with_ack(self, event: str, *args: Any) -> Any:
-        """See :meth:`Socket.emit_with_ack`."""
-        return self._socket.emit_with_ack(event, *args, timeout=self._options.timeout)
