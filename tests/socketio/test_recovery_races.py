@@ -105,11 +105,11 @@ def test_a_listener_that_ends_its_thread_keeps_no_client_from_its_events(serve: 
 
     def end(event: str, *args: Any) -> None:
         if event == "x":
-            raise SystemExit
+            raise KeyboardInterrupt
 
     for visitor in visitors:
         socket_of(io, visitor).on_any_outgoing(end)
-    with pytest.raises(SystemExit):
+    with pytest.raises(KeyboardInterrupt):
         io.emit("x")
     io.emit("y")
     for visitor in visitors:

@@ -11,7 +11,7 @@ from typing import Any
 from ..engineio.packet import MESSAGE
 from ..engineio.packet import Packet as EnginePacket
 from ..exceptions import ConnectionFailed, Disconnected
-from ..runtime import Rank, SerialQueue, Timer, make_lock, tell_in_child
+from ..runtime import Forkable, Rank, SerialQueue, Timer, make_lock, tell_in_child
 from ..socketio.handlers import HandlerTable, Listens
 from ..socketio.packet import Packet
 from ..socketio.parser import JSON_PARSER, PacketDecoder
@@ -56,7 +56,7 @@ class Manager(BackoffOptions, Listens):
         self._parser = parser
         self._encoder = parser.Encoder(self.options.json, self.options.max_attachments)
         self._handlers = HandlerTable()
-        self._mailbox = self._make_mailbox()
+        self._mailbox = SerialQueue(self.lease.submit, limit=BACKLOG, owner=BacklogLog(self))
         self._lock = make_lock(Rank.REGISTRY)
         self._sockets: dict[str, ClientSocket] = {}
         self._active: set[ClientSocket] = set()
@@ -67,24 +67,15 @@ class Manager(BackoffOptions, Listens):
         self._closed_here = False
         tell_in_child(self)
 
-    def _make_mailbox(self) -> SerialQueue:
-        return SerialQueue(self.lease.submit, limit=BACKLOG, owner=BacklogLog(self))
-
     def after_fork(self) -> None:
         """In a forked child: be not connected, with nothing to send, until somebody connects here."""
-        self.lease.after_fork()
-        self._handlers.after_fork()
-        self._lock = make_lock(Rank.REGISTRY)
-        self._mailbox = self._make_mailbox()
-        link, self._link = self._link, None
-        if link is not None:
-            link.after_fork()
-        self._active = set()
-        self._reconnecting = False
-        self._timer = None
+        links = [] if self._link is None else [self._link]
+        inherited: list[Forkable] = [self.lease, self._handlers, self._mailbox, *links, *self._sockets.values()]
+        for each in inherited:
+            each.after_fork()
+        self._lock, self._link, self._timer = make_lock(Rank.REGISTRY), None, None
+        self._active, self._reconnecting = set(), False
         self._round += 1
-        for socket in self._sockets.values():
-            socket.after_fork()
 
     def __repr__(self) -> str:
         return f"<Manager of {self.host}>"

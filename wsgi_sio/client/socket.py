@@ -81,14 +81,9 @@ class ClientSocket(Emits, Listens, ListensToAny):
         self._over = make_event()  # not connected, and nothing will change that by itself
         self._over.set()
         self._sender = Sender(
-            self.io,
-            self.nsp,
-            self._mailbox,
-            self._notify,
-            self._over.is_set,
-            retries=self._retries,
-            ack_timeout=self._ack_timeout,
-        )
+            self.io, self.nsp, self._mailbox, self._notify, self._over.is_set,
+            retries=self._retries, ack_timeout=self._ack_timeout,
+        )  # fmt: skip
         self._recovery = Recovery()
         self._lock = make_lock(Rank.SESSION)
         self._link: Link | None = None  # where we have asked to be let in, or are

@@ -44,7 +44,8 @@ class EngineConfig:
     :param max_sessions: how many clients may be connected; the others' handshakes are answered 503 (None: no limit).
     :param max_outbox: bytes of memory that may wait for a slow client before it is closed; from half of them on, who
         emits to it alone waits for it.
-    :param max_workers: how many handlers may run at once (None: 64 threads or 1000 greenlets).
+    :param max_workers: how many handlers may run at once (None: 64 threads or 1000 greenlets), beside those that wait
+        for a client.
     :raises ValueError: for a value that makes no sense.
     """
 

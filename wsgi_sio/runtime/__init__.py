@@ -9,7 +9,7 @@ import sys
 import threading
 
 from .failures import FAILURES
-from .forks import disown, tell_in_child
+from .forks import Forkable, disown, tell_in_child
 from .locks import Rank, make_lock
 from .mailbox import MailboxOwner, SerialQueue
 from .patience import PIECES, HeardTime, sleepless_clock, wait_patiently
@@ -19,6 +19,7 @@ __all__ = [
     "FAILURES",
     "PIECES",
     "Event",
+    "Forkable",
     "HeardTime",
     "MailboxOwner",
     "Rank",

@@ -62,6 +62,12 @@ class SerialQueue:
         if start:
             self._submit(self._drain)
 
+    def after_fork(self) -> None:
+        """In a forked child: what is in it is for the parent to do."""
+        self._lock = make_lock(Rank.LEAF)
+        self._jobs.clear()
+        self._cost, self._running, self._full = 0, False, False
+
     def run_beside(self, job: Callable[..., object], *args: Any, cost: int = 0) -> None:
         """Run ``job(*args)`` out of order, beside the others, at the same price."""
         with self._lock:

@@ -111,6 +111,8 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
     def on_error(self, handler: AnyErrorHandler) -> AnyErrorHandler:
         """Call ``handler(socket, error, event, args)`` for what an event's handler raises; it has been logged.
 
+        ``sys.exit()`` is such an error as well: it ends neither a worker nor the server.
+
         What it returns acknowledges the event, so that the client can be told; None does not.
         """
         self._error_handler = handler

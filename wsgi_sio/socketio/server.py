@@ -278,7 +278,10 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
     # -- background work and the end ----------------------------------------------------------------------------
 
     def start_background_task(self, target: Callable[..., object], *args: Any, **kwargs: Any) -> Task:
-        """Run ``target(*args, **kwargs)`` in a thread (or greenlet) of its own; the result has ``join(timeout)``."""
+        """Run ``target(*args, **kwargs)`` in a thread (or greenlet) of its own; the result has ``join(timeout)``.
+
+        It begins with no context variable set, whoever starts it.
+        """
         return self.reactor.spawn(target, *args, **kwargs)
 
     def sleep(self, seconds: float) -> None:

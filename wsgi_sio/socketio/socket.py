@@ -374,9 +374,8 @@ class Socket(Targets, Sends, Listens, ListensToAny):
     def after_fork(self) -> None:
         """In a forked child: be gone, without any handler's running, for the client is the parent's."""
         self._lock = make_lock(Rank.SESSION)
-        self._state = DISCONNECTED
-        self._muted = True
-        self._acks = {}
+        self._state, self._muted, self._acks = DISCONNECTED, True, {}
+        self._mailbox.after_fork()
         self.conn.after_fork()
 
     def _end(self) -> int:
