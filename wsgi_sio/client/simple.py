@@ -32,6 +32,7 @@ class SimpleClient:
         self._client: Client | None = None
         self._events: deque[list[Any]] = deque()
         self._news = make_event()
+        self._left = False  # whether the events before the end of the connection have all been kept
 
     @property
     def client(self) -> Client:
@@ -70,6 +71,8 @@ class SimpleClient:
         self._events.clear()
         client = Client(self._url, **{**self._options, **options})
         client.on(CATCH_ALL, self._keep)
+        client.on("connect", lambda: self._note_end(False))
+        client.on("disconnect", lambda: self._note_end(True))  # it comes behind the last event
         client.when_over(self._news.set)
         client.connect(timeout=timeout)
         self._client = client
@@ -77,6 +80,10 @@ class SimpleClient:
 
     def _keep(self, *event: Any) -> None:
         self._events.append(list(event))
+        self._news.set()
+
+    def _note_end(self, left: bool) -> None:
+        self._left = left
         self._news.set()
 
     def emit(self, event: str, *args: Any) -> None:
@@ -97,7 +104,7 @@ class SimpleClient:
         deadline = None if timeout is None else monotonic() + timeout
         while True:
             self._news.clear()
-            over = self.client.wait(0)
+            over = self.client.wait(0) and self._left
             try:
                 return self._events.popleft()
             except IndexError:
