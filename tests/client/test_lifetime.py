@@ -20,13 +20,13 @@ from wsgi_sio.runtime import create_reactor
 def test_disconnect_joins_the_threads(clients: Clients) -> None:
     threads, files = threading.active_count(), open_descriptors()
     client = clients()
-    assert threading.active_count() == threads  # none before they are needed
+    assert threading.active_count() <= threads  # none before they are needed
     peer = clients.connect(client)
     started = time.monotonic()
     client.disconnect()
     assert time.monotonic() - started < 1.0
     peer.wait_gone()
-    eventually(lambda: threading.active_count() == threads, "the threads' end")
+    eventually(lambda: threading.active_count() <= threads, "the threads' end")
     del client
     peer.sock.close()
     eventually(lambda: open_descriptors() <= files, "the descriptors' end")
@@ -44,7 +44,7 @@ def test_an_answered_event_holds_no_timer(clients: Clients) -> None:
     client.disconnect()
     assert time.monotonic() - started < 0.9
     peer.wait_gone()
-    eventually(lambda: threading.active_count() == threads, "the threads' end")
+    eventually(lambda: threading.active_count() <= threads, "the threads' end")
 
 
 def test_disconnect_in_a_handler_does_not_wait_for_itself(clients: Clients) -> None:
@@ -96,7 +96,7 @@ def test_a_client_at_rest_has_no_threads(clients: Clients, wire: WireServer, end
         else:
             peer.drop()
     assert client.wait(DEADLINE)
-    eventually(lambda: call.done and threading.active_count() == threads, "the threads' end")
+    eventually(lambda: call.done and threading.active_count() <= threads, "the threads' end")
 
 
 def test_a_timer_of_an_event_that_waits_needs_no_connection(clients: Clients) -> None:
@@ -104,7 +104,7 @@ def test_a_timer_of_an_event_that_waits_needs_no_connection(clients: Clients) ->
     client, told = clients(), []
     client.timeout(0.05).emit("q", callback=told.append)
     eventually(lambda: told, "the time-out")
-    eventually(lambda: threading.active_count() == threads, "the threads' end")
+    eventually(lambda: threading.active_count() <= threads, "the threads' end")
 
 
 def test_a_shared_reactor_is_left_alone(wire: WireServer) -> None:

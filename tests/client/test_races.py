@@ -120,7 +120,7 @@ class LateTimers(ReactorLease):
         super().__init__(None, None)
         self.due: list[Callable[[], None]] = []
 
-    def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
+    def expire_after(self, seconds: float, callback: Callable[[], None]) -> Timer:
         self.due.append(callback)
         return LeasedTimer(self, lambda: None)
 

@@ -168,6 +168,6 @@ def test_junk_raises_packet_error_or_decodes(data: str | bytes) -> None:
 )
 def test_hostile_payload_costs_linear_time(payload: str) -> None:
     """A megabyte of the worst takes a fraction of a second; quadratic work would take minutes."""
-    start = time.process_time()
+    start = time.thread_time()
     decode_payload(payload)
-    assert time.process_time() - start < 2
+    assert time.thread_time() - start < 10

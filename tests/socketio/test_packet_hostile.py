@@ -83,9 +83,9 @@ HOSTILE = {
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_text_costs_linear_time(text: str) -> None:
     """A megabyte of the worst takes a fraction of a second; quadratic work would take minutes."""
-    start = time.process_time()
+    start = time.thread_time()
     feed([text, b"x"])
-    assert time.process_time() - start < 2
+    assert time.thread_time() - start < 10
 
 
 @pytest.mark.parametrize("opening", ["[", '{"a":', '[{"a":'])

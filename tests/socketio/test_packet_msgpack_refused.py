@@ -95,13 +95,13 @@ HOSTILE = {
 @pytest.mark.parametrize("message", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_message_costs_linear_time_and_memory(message: bytes) -> None:
     tracemalloc.start()
-    start = time.process_time()
+    start = time.thread_time()
     with pytest.raises(DecodeError):
         Decoder().add(message)
-    spent = time.process_time() - start
+    spent = time.thread_time() - start
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert spent < 4  # with the tracing
+    assert spent < 20  # with the tracing, which is slow
     assert peak < 600_000_000
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...runtime import PIECES, Reactor, Timer, sleepless_clock
+from ...runtime import Reactor, Timer, sleepless_clock
 
 # How long what has come while this process stood still may take to be read, at most (seconds).
 _GRACE = 1.0
@@ -55,7 +55,7 @@ class Watchdog:
     def start(self, patience: float) -> None:
         """Begin to watch; ``patience`` is in seconds."""
         self._patience = patience
-        self._grace = min(_GRACE, patience / PIECES)
+        self._grace = min(_GRACE, patience / 2)
         self._running = True
         self.feed()
         self._watch()
