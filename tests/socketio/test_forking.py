@@ -204,3 +204,29 @@ def test_a_childs_child_is_told_as_well(serve: Serve, io: Server, caplog: pytest
 
     with forked(child) as it:
         assert it.outcome() == "True"
+
+
+def test_what_a_process_broadcast_before_it_forked_does_not_weigh_on_its_workers() -> None:
+    """As with gunicorn --preload: recovery's events and the timer that drops them are the parent's."""
+    io = Server(connection_state_recovery={"max_disconnection_duration": 0.3})
+    adapter: Any = io.sockets.adapter
+    joined: list[str] = []
+    adapter.on("join-room", lambda room, sid: joined.append(room))
+    io.emit("before any worker")
+    assert adapter._log._entries
+
+    def child() -> Any:
+        own: Any = io.sockets.adapter
+        assert own is not adapter and not own._log._entries
+        own.open("sid")
+        own.add_all("sid", frozenset(["room"]))
+        io.emit("in the worker")
+        kept = len(own._log._entries)
+        deadline = time.monotonic() + 5
+        while own._log._entries and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return kept, len(own._log._entries), joined
+
+    with forked(child) as it:
+        assert it.outcome() == "(1, 0, ['room'])"
+    io.engine.reactor.close()

@@ -80,12 +80,12 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
     def _make_recovery(self) -> Recovery | None:
         return None if self.server.recovery is None else Recovery(self, self.server.recovery)
 
-    def after_fork(self, served: bool) -> None:
-        """In a forked child: have no clients, and, if there may have been any, an adapter of its own."""
+    def after_fork(self) -> None:
+        """In a forked child: have no clients, and an adapter of its own, since one may have threads, timers or
+        connections, even in a process that has not served.
+        """
         self._handlers.after_fork()
         self.server_side_handlers.after_fork()
-        if not served:
-            return
         for socket in self.sockets.values():
             socket.after_fork()
         self.sockets = {}

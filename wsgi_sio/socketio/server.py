@@ -123,7 +123,7 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
         self._deserted = None
         self._orphaned = served or self._orphaned
         for namespace in (*self._namespaces.values(), *self._parents):
-            namespace.after_fork(served)
+            namespace.after_fork()
 
     def tell_if_orphaned(self) -> None:
         """Nobody is reached: if that is because the clients are those of the process that forked this one, say so."""
