@@ -79,6 +79,41 @@ def test_a_parked_post_ends_with_its_session(make_engine: MakeEngine) -> None:
     client.close()
 
 
+def test_a_post_that_still_waits_at_the_switch_is_refused(make_engine: MakeEngine) -> None:
+    """No client of ours or of npm's does that; whoever does must not have it wait for ever."""
+    engine = make_engine()
+    polling, session = engine.over_polling()
+    session.pause()
+    posting = Background(polling.post, "4a")
+    time.sleep(0.05)
+    websocket = engine.websocket(polling.sid)
+    websocket.send("2probe")
+    assert websocket.receive() == "3probe"
+    websocket.send("5")
+    assert posting.result().status == 400
+    session.resume()
+    websocket.send("4b")
+    eventually(lambda: engine.received == ["b"], "the message")
+
+
+def test_a_callback_that_fails_does_not_cost_the_packets_behind(
+    make_engine: MakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = make_engine()
+    polling, session = engine.over_polling()
+    taken: list[str | bytes] = []
+
+    def take(message: str | bytes) -> None:
+        taken.append(message)
+        if message == "b":
+            raise LookupError("in the callback")
+
+    session.on_message = take
+    assert polling.post(SEPARATOR.join(["4a", "4b", "4c"])).body == b"ok"
+    assert taken == ["a", "b", "c"]
+    assert "in the callback" in caplog.text
+
+
 def test_a_second_post_ends_the_session_and_the_first(make_engine: MakeEngine) -> None:
     engine = make_engine()
     polling, session = engine.over_polling()

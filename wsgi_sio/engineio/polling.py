@@ -207,11 +207,12 @@ class PollingTransport:
         self.write([NOOP_PACKET if self._client_left else CLOSE_PACKET])
 
     def leave(self) -> None:
-        """The session goes on without this transport; a GET that waits all the same is refused."""
+        """The session goes on without this transport; requests that wait all the same are refused."""
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             self._getting = False
             waiting.answer(Response(400, [NO_STORE]))
+        self._posts.look()
 
     def abort(self, code: int | None = None) -> None:
         self.session.closed(self)

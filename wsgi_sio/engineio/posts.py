@@ -112,7 +112,9 @@ class Posts:
     # -- delivering ---------------------------------------------------------------------------------------------
 
     def look(self) -> None:
-        """Deliver what has come, unless somebody is at it, until the session pauses; refuse it if it has ended."""
+        """Deliver what has come, unless somebody is at it, until the session pauses; refuse it if that is not ours any
+        more, or has ended.
+        """
         session, reading = self._transport.session, self._reading
         if reading is not None and not session.open:
             reading.stop()
@@ -134,7 +136,7 @@ class Posts:
 
     def _is_held_back(self) -> bool:
         session = self._transport.session
-        return session.paused and session.open
+        return session.paused and session.open and session.transport is self._transport
 
     def _deliver_step(self, post: _Post) -> Response | None:
         """Deliver some packets; the answer when there are no more, or None."""
@@ -162,6 +164,7 @@ class Posts:
             session.parse_error(str(error))
         except Exception:
             logger.exception("a callback of a session failed")
+            return None  # it has had its packet, and there are others
         return _ok()
 
     def _finish(self, post: _Post, response: Response) -> None:
