@@ -143,7 +143,7 @@ def test_everything_sent_before_a_close_is_delivered_over_as_many_gets_as_it_tak
 
 
 def test_pings_travel_through_gets_and_pongs_through_posts(make_engine: MakeEngine) -> None:
-    engine = make_engine(ping_interval=0.1, ping_timeout=0.1)
+    engine = make_engine(ping_interval=0.1, ping_timeout=1)
     polling, session = engine.over_polling()
     for _ in range(3):
         assert polling.start_get().result().body == b"2"
