@@ -13,6 +13,7 @@ import wsgi_sio.engineio
 import wsgi_sio.exceptions
 
 DOCUMENTED = [
+    "NO_ACK",
     "AckTimeout",
     "BroadcastOperator",
     "Client",
@@ -24,6 +25,7 @@ DOCUMENTED = [
     "LocalProtocolError",
     "Manager",
     "Namespace",
+    "NoAck",
     "OutOfContext",
     "RemoteProtocolError",
     "RemoteSocket",

@@ -31,6 +31,7 @@ from .exceptions import (
     TimedOut,
 )
 from .socketio.broadcast import BroadcastOperator
+from .socketio.handlers import NO_ACK, NoAck
 from .socketio.handshake import Handshake
 from .socketio.namespace import Namespace
 from .socketio.remote import RemoteSocket
@@ -39,6 +40,7 @@ from .socketio.socket import Socket
 from .wsgi import WSGIApp
 
 __all__ = [
+    "NO_ACK",
     "AckTimeout",
     "BroadcastOperator",
     "Client",
@@ -50,6 +52,7 @@ __all__ = [
     "LocalProtocolError",
     "Manager",
     "Namespace",
+    "NoAck",
     "OutOfContext",
     "RemoteProtocolError",
     "RemoteSocket",

@@ -10,6 +10,7 @@ import pytest
 
 from tests.client.wire import Clients, WireServer
 from tests.support.inprocess import DEADLINE, eventually
+from wsgi_sio import NO_ACK
 from wsgi_sio.client import handlers as running
 from wsgi_sio.client.handlers import BacklogLog
 
@@ -35,6 +36,15 @@ def test_on_once_off_event_and_catch_all(clients: Clients) -> None:
     peer.emit("last", ack=1)
     assert peer.receive().data == ["caught"]
     assert told == [("named", 1), "once", ("once",), ("gone", b"2"), ("*", 3), ("last",)]
+
+
+def test_a_handler_may_leave_its_event_unacknowledged(clients: Clients) -> None:
+    client, peer = clients.connected()
+    client.on("maybe", lambda silent: NO_ACK if silent else "yes")
+    peer.emit("maybe", True, ack=1)
+    peer.emit("maybe", False, ack=2)
+    packet = peer.receive()
+    assert (packet.id, packet.data) == (2, ["yes"])
 
 
 def test_listeners_to_everything(clients: Clients) -> None:

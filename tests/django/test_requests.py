@@ -17,7 +17,7 @@ from django.utils import translation
 
 from tests.django.conftest import Site, log_in
 from tests.support.inprocess import eventually
-from wsgi_sio.django import Namespace, Socket
+from wsgi_sio.django import NO_ACK, Namespace, Socket
 from wsgi_sio.socketio.packet import CONNECT, CONNECT_ERROR, Packet
 
 
@@ -42,6 +42,13 @@ def test_a_permission_lost_is_seen_by_the_next_event(site: Site) -> None:
     assert client.call("is staff") == [True]
     User.objects.filter(username="ada").update(is_staff=False)
     assert client.call("is staff") == [False]
+
+
+def test_a_handler_may_leave_its_event_unacknowledged(site: Site) -> None:
+    site.io.on("maybe", lambda socket, silent: NO_ACK if silent else "yes")
+    client = site.joined()
+    client.emit("maybe", True, ack=1)
+    assert client.call("maybe", False, ack=2) == ["yes"]
 
 
 def test_a_connect_handler_refuses_by_user(site: Site) -> None:

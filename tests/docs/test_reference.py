@@ -11,7 +11,7 @@ import pytest
 from tests.docs.pages import DOCS
 
 DOCUMENTED = re.findall(
-    r"^\.\. auto(?:class|exception|function|method):: (\S+)$",
+    r"^\.\. (?:auto(?:class|exception|function|method)|data):: (\S+)$",
     "\n".join(page.read_text(encoding="utf-8") for page in sorted((DOCS / "api").glob("*.rst"))),
     re.MULTILINE,
 )

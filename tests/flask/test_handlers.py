@@ -15,6 +15,7 @@ import pytest
 from tests.flask.conftest import Site
 from tests.support.inprocess import at_once, eventually
 from wsgi_sio.flask import (
+    NO_ACK,
     ConnectionRefusedError,
     ConnectRefused,
     DisconnectReason,
@@ -44,6 +45,26 @@ def test_what_a_handler_returns_acknowledges(site: Site) -> None:
     assert client.call("add", 2, 3) == [5]
     assert client.call("pair") == [1, "two"]
     assert client.call("nothing") == []
+
+
+def test_a_handler_may_leave_its_event_unacknowledged(site: Site) -> None:
+    """A function, one of a class, and one of errors."""
+
+    class Hall(Namespace):
+        def on_maybe(self, silent: bool) -> Any:
+            return NO_ACK if silent else "yes"
+
+    @site.socketio.on("fails")
+    def fails(silent: bool) -> None:
+        raise ValueError(silent)
+
+    site.socketio.on_event("maybe", lambda silent: NO_ACK if silent else "yes")
+    site.socketio.on_namespace(Hall("/hall"))
+    site.socketio.on_error()(lambda error: NO_ACK if error.args[0] else "yes")
+    for event, namespace in (("maybe", "/"), ("maybe", "/hall"), ("fails", "/")):
+        client = site.client(namespace=namespace)
+        assert client.emit(event, True, callback=True, namespace=namespace) is None
+        assert client.emit(event, False, callback=True, namespace=namespace) == "yes"
 
 
 def test_the_decorators_return_the_function_itself(site: Site) -> None:

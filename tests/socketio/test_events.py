@@ -13,7 +13,7 @@ import pytest
 from tests.socketio.conftest import Serve
 from tests.support.inprocess import DEADLINE, Background, Closed, event_packet, eventually
 from tests.support.world import WORLD
-from wsgi_sio import Server, Socket
+from wsgi_sio import NO_ACK, NoAck, Server, Socket
 
 TRANSPORTS = pytest.mark.parametrize("transport", ["websocket", "polling"])
 
@@ -45,6 +45,55 @@ def test_what_a_handler_returns_becomes_the_arguments_of_the_acknowledgement(ser
     assert got == {
         "none": [], "one": [1], "tuple": [1, "b", b"c"], "empty": [], "list": [[1, 2]], "false": [False], "zero": [0],
     }  # fmt: skip
+
+
+@TRANSPORTS
+def test_a_handler_may_leave_its_event_unacknowledged(serve: Serve, transport: str) -> None:
+    io = Server()
+
+    @io.on("seen")
+    def seen(socket: Socket, busy: bool) -> str | NoAck:
+        return NO_ACK if busy else "yes"
+
+    client = serve(io).client(transport)
+    client.connect()
+    client.emit("seen", True, ack=1)
+    assert client.call("seen", False, ack=2) == ["yes"], "the first has been acknowledged"
+
+
+@pytest.mark.parametrize("of_socket", [False, True])
+@pytest.mark.parametrize("first", [NO_ACK, None, "answer"])
+@pytest.mark.parametrize("second", [NO_ACK, None, "answer"])
+def test_what_one_handler_returns_counts_more_than_another_s_no_ack(
+    serve: Serve, of_socket: bool, first: Any, second: Any
+) -> None:
+    """In whatever order, and whether the other belongs to the namespace or to the socket; None is no objection."""
+    io = Server()
+    client = serve(io).client()
+    socket = io.sockets.sockets[client.connect()]
+    io.on("x", lambda socket: first)
+    if of_socket:
+        socket.on("x", lambda: second)
+    else:
+        io.on("x", lambda socket: second)
+    io.on("next", lambda socket: "next")
+    client.emit("x", ack=1)
+    client.emit("next", ack=2)
+    acks = [client.receive()]
+    if acks[0].id == 1:
+        acks.append(client.receive())
+    expected = next((each for each in ("answer", NO_ACK) if each in (first, second)), None)
+    assert [ack.data for ack in acks[:-1]] == {"answer": [["answer"]], NO_ACK: [], None: [[]]}[expected]
+
+
+def test_the_handler_of_errors_may_leave_it_unacknowledged(serve: Serve) -> None:
+    io = Server()
+    io.on("x", lambda socket, silent: 1 / 0)
+    io.on_error(lambda socket, error, event, args: NO_ACK if args == [True] else "failed")
+    client = serve(io).client()
+    client.connect()
+    client.emit("x", True, ack=1)
+    assert client.call("x", False, ack=2) == ["failed"]
 
 
 @TRANSPORTS

@@ -42,6 +42,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import ConnectRefused
+from ..socketio.handlers import NO_ACK
 from .server import Namespace, Server, Socket
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 
     io: Server
 
-__all__ = ["ConnectRefused", "Namespace", "Server", "Socket", "get_wsgi_application", "io"]
+__all__ = ["NO_ACK", "ConnectRefused", "Namespace", "Server", "Socket", "get_wsgi_application", "io"]
 
 
 def get_wsgi_application() -> WSGIApp:

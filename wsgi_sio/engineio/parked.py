@@ -7,19 +7,22 @@ thread goes back to its pool, and the answer, once there is one, is written stra
 ends.  That also tells at once when a client hangs up.
 
 Greenlets are cheap, and cannot be spared their connection's keep-alive: there, and where a connection cannot be moved
-(TLS, no socket), the request waits where it is, for as long as the server bears it (capacity.py).
+(TLS, no socket), the request waits where it is, for as long as the server bears it (capacity.py).  Without TLS a client
+that hangs up is noticed there as well (hangups.py).
 """
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ..runtime import Event, Reactor, Timer, disown
+from .hangups import HangupWatch
 from .reports import no_descriptors
 from .request import EngineRequest, Headers, Response
-from .takeover import Taken, can_move, find_socket, peer_left, take
+from .takeover import Taken, can_move, find_socket, hung_up, plain_socket, take
 
 if TYPE_CHECKING:
     from .polling import PollingTransport
@@ -83,7 +86,7 @@ def make_waiting(
 class ThreadWait:
     """A request that waits in its thread or greenlet."""
 
-    __slots__ = ("_answered", "_least", "_release", "_response", "_transport", "request")
+    __slots__ = ("_answered", "_least", "_reactor", "_release", "_response", "_transport", "request")
 
     unsent = 0
 
@@ -97,6 +100,7 @@ class ThreadWait:
     ) -> None:
         self.request = request
         self._transport = transport
+        self._reactor = reactor
         self._release = release
         self._least = least
         self._answered = reactor.event()
@@ -108,13 +112,20 @@ class ThreadWait:
 
     def result(self) -> Response:
         environ, transport = self.request.environ, self._transport
-        with transport.capacity.wait(environ, transport.hold, self._least) as seconds:
+        sock = plain_socket(environ)
+        with (
+            transport.capacity.wait(environ, transport.hold, self._least) as seconds,
+            nullcontext() if sock is None else HangupWatch(sock, self._reactor, self._client_left),
+        ):
             if not self._answered.wait(seconds):
                 self._release()
                 self._answered.wait()
-        if peer_left(environ):
-            transport.session.close("transport error", abort=True)
+        if sock is not None and hung_up(sock):
+            self._client_left()
         return self._response
+
+    def _client_left(self) -> None:
+        self._transport.session.close("transport error", abort=True)
 
     def after_fork(self) -> None:
         """In a forked child: the connection, which is the server's here, is the parent's."""

@@ -84,6 +84,12 @@ def own_socket(environ: Environ) -> Any | None:
     return find_socket(environ) if environ.get("SERVER_PROTOCOL", "HTTP/1.1").startswith("HTTP/1") else None
 
 
+def plain_socket(environ: Environ) -> Any | None:
+    """Likewise, without TLS: what the kernel has is what the client has sent."""
+    sock = own_socket(environ)
+    return None if sock is None or _is_tls(sock) else sock
+
+
 def can_take(environ: Environ) -> bool:
     """Whether a WebSocket is possible on this server: its socket can be reached."""
     return own_socket(environ) is not None
@@ -98,8 +104,7 @@ def can_move(environ: Environ) -> bool:
     """Whether a waiting request would block a thread that it need not block: its connection can be taken away."""
     if threads_are_greenlets():
         return False
-    sock = own_socket(environ)
-    return sock is not None and not _is_tls(sock)
+    return plain_socket(environ) is not None
 
 
 def end_connection(environ: Environ) -> list[tuple[str, str]]:
@@ -178,15 +183,12 @@ def _read_ahead(environ: Environ, server_sock: Any) -> bytes:
     return peeked
 
 
-def peer_left(environ: Environ) -> bool:
-    """Whether the client of a request in progress is known to have hung up; a look that consumes nothing."""
-    sock = find_socket(environ)
-    if sock is None or _is_tls(sock):
-        return False
+def hung_up(sock: Any) -> bool:
+    """Whether the client of a request in progress, not by TLS, has hung up, as far as can be seen; consumes nothing."""
     inner = getattr(sock, "_sock", sock)
-    if inner.gettimeout():
-        return False  # recv would wait for so long before it looks
     try:
+        if inner.gettimeout():
+            return False  # recv would wait for so long before it looks
         return not inner.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except BlockingIOError:
         return False

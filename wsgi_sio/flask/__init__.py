@@ -6,6 +6,7 @@ Each handler runs in a request context made from the environ of the client's han
 """
 
 from ..exceptions import ConnectRefused
+from ..socketio.handlers import NO_ACK
 from .errors import ConnectionRefusedError, DisconnectReason
 from .extension import SocketIO
 from .helpers import call, close_room, disconnect, emit, join_room, leave_room, rooms, send
@@ -13,6 +14,7 @@ from .namespace import Namespace
 from .testclient import SocketIOTestClient
 
 __all__ = [
+    "NO_ACK",
     "ConnectRefused",
     "ConnectionRefusedError",
     "DisconnectReason",

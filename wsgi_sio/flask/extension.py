@@ -119,7 +119,7 @@ class SocketIO:
 
         ``connect`` handlers may take the auth data (None when there is none), and refuse by returning False or raising
         :class:`ConnectionRefusedError`; ``disconnect`` handlers may take the reason.  What others return acknowledges:
-        None no arguments, a tuple several, anything else one.
+        None no arguments, a tuple several, anything else one; :data:`~wsgi_sio.NO_ACK` leaves it unacknowledged.
 
         :param message: "*" for all that have no handler; the function then gets the event's name first.
         :param namespace: "*" for all namespaces in which nothing handles the event.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, overload
+from typing import Any, Final, TypeVar, overload
 
 from ..exceptions import LocalProtocolError
 from ..logtext import kinds, quote
@@ -25,8 +25,19 @@ LIFE_CYCLE = frozenset(("connect", "connection", "disconnecting", "disconnect", 
 # The event name under which handlers are registered that get what nobody else handles.
 CATCH_ALL = "*"
 
-# What running handlers gives when there is none, or one of them raised: the client gets no acknowledgement.
-NO_ACK = object()
+
+class NoAck:
+    """The type of :data:`~wsgi_sio.NO_ACK`, for annotations: ``def handler(socket: Socket) -> str | NoAck``."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "NO_ACK"
+
+
+# What a handler returns to leave its event unacknowledged; also what running handlers gives when there is none, or one
+# of them raised.
+NO_ACK: Final = NoAck()
 
 _UNLIMITED = 1 << 30
 
@@ -143,8 +154,9 @@ def call(
     sender: object,
     own: int = 1,
     spare: int = 0,
+    result: Any = None,
 ) -> Any:
-    """Run ``handlers`` in order and return the first result that is not None.
+    """Run ``handlers`` in order and return the first result that is not None; NO_ACK only if no other gives one.
 
     A handler that cannot take so many arguments is not called, and NO_ACK returned unless another gives a result: the
     log says which handler, where it is, and what came.
@@ -152,9 +164,9 @@ def call(
     :param sender: who sent the event, for the log.
     :param own: how many of ``args`` are ours: the socket in front.
     :param spare: how many of the last ``args`` a handler may do without.
+    :param result: what handlers of the same event have given already.
     :raises Exception: what a handler raises.
     """
-    result = None
     for handler in handlers:
         given = args
         if not handler.fewest <= len(args) <= handler.most:
@@ -208,6 +220,7 @@ class Listens:
         """Call ``handler`` for ``event``; without a handler, a decorator.
 
         What it returns acknowledges the event: None sends no arguments, a tuple several, anything else one.
+        :data:`~wsgi_sio.NO_ACK` leaves it unacknowledged, unless another handler of it returns something.
 
         :param concurrent: let it run beside the client's other events; by default a client's events run one at a
             time, in their order.

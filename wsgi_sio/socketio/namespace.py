@@ -113,7 +113,7 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
 
         ``sys.exit()`` is such an error as well: it ends neither a worker nor the server.
 
-        What it returns acknowledges the event, so that the client can be told; None does not.
+        What it returns acknowledges the event, so that the client can be told; None and NO_ACK do not.
         """
         self._error_handler = handler
         return handler
@@ -264,8 +264,7 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
             if handlers:
                 result = call(self._handlers, handlers, event, (socket, *args), socket)
             if listeners:
-                returned = call(own, listeners, event, tuple(args), socket, own=0)
-                result = returned if result is None else result
+                result = call(own, listeners, event, tuple(args), socket, own=0, result=result)
             if others:
                 result = call(self._handlers, others, CATCH_ALL, (socket, event, *args), socket, own=2)
         except FAILURES as error:
