@@ -14,6 +14,7 @@ from asgiref.local import Local
 from django.conf import settings
 from django.core.cache import caches, close_caches
 from django.core.cache.backends.base import BaseCache
+from django.core.handlers.base import BaseHandler
 from django.core.handlers.wsgi import get_script_name
 from django.db import close_old_connections, connections, reset_queries
 from django.urls import get_script_prefix, set_script_prefix
@@ -125,7 +126,7 @@ class Socket(core_socket.Socket):
 
 class _ServerSideHandlers(ServerSideHandlers):
     def __init__(self, server: Server) -> None:
-        super().__init__()
+        super().__init__(server)
         self._server = server
 
     def run(self, data: list[Any]) -> Any:
@@ -167,6 +168,7 @@ class Server(core_server.Server):
     def __init__(self, **options: Any) -> None:
         self.requests = Requests()
         self._caches = _Caches()
+        self._make_atomic = BaseHandler().make_view_atomic
         super().__init__(**options)
 
     @overload
@@ -228,6 +230,14 @@ class Server(core_server.Server):
                 return function(*args, **kwargs)
 
         return within_event
+
+    def as_handler(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """``func``, as atomic as a view: by ``ATOMIC_REQUESTS`` of each database, ``non_atomic_requests`` opts out."""
+
+        def handle(*args: Any) -> Any:  # asked anew each time, since settings change in tests
+            return self._make_atomic(func)(*args)
+
+        return handle
 
     def submit(self, job: Callable[[], Any]) -> None:
         super().submit(self.as_event(job))
