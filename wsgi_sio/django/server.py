@@ -11,9 +11,13 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, cast, overload
 
 from asgiref.local import Local
+from django.conf import settings
 from django.core.cache import caches, close_caches
 from django.core.cache.backends.base import BaseCache
+from django.core.handlers.base import BaseHandler
+from django.core.handlers.wsgi import get_script_name
 from django.db import close_old_connections, connections, reset_queries
+from django.urls import get_script_prefix, set_script_prefix
 
 from ..runtime import Task
 from ..socketio import namespace as core_namespace
@@ -74,6 +78,14 @@ def _tidy(*steps: Callable[[], object]) -> None:
             logger.exception("tidying up around an event failed")
 
 
+def _set_prefix(socket: core_socket.Socket | None) -> None:
+    """Let ``reverse()`` give what it gives to views: Django sets the prefix for each request, and so only there."""
+    if socket is not None:
+        set_script_prefix(get_script_name(socket.handshake.environ))
+    elif settings.FORCE_SCRIPT_NAME is not None:
+        set_script_prefix(settings.FORCE_SCRIPT_NAME)
+
+
 class Socket(core_socket.Socket):
     """A client in a namespace, with a request."""
 
@@ -104,17 +116,17 @@ class Socket(core_socket.Socket):
         self, event: str, args: tuple[Any, ...], options: BroadcastOptions, callback: Callable[..., Any] | None
     ) -> bool:
         if callback is not None:
-            callback = self._server.as_event(callback)
+            callback = self._server.as_event(callback, self)
         return super()._emit(event, args, options, callback)
 
     def _run_event(self, packet: Packet) -> None:
-        with self._server.around_event():
+        with self._server.around_event(self):
             super()._run_event(packet)
 
 
 class _ServerSideHandlers(ServerSideHandlers):
     def __init__(self, server: Server) -> None:
-        super().__init__()
+        super().__init__(server)
         self._server = server
 
     def run(self, data: list[Any]) -> Any:
@@ -132,11 +144,11 @@ class Namespace(core_namespace.Namespace):
         self.server_side_handlers = _ServerSideHandlers(cast("Server", server))
 
     def admit(self, socket: core_socket.Socket) -> None:
-        with cast("Server", self.server).around_event():
+        with cast("Server", self.server).around_event(socket):
             super().admit(socket)
 
     def dismiss(self, socket: core_socket.Socket, own: HandlerTable, reason: str, was_connected: bool) -> None:
-        with cast("Server", self.server).around_event():
+        with cast("Server", self.server).around_event(socket):
             super().dismiss(socket, own, reason, was_connected)
 
     def dispatch(self, socket: core_socket.Socket, own: HandlerTable, data: list[Any]) -> Any:
@@ -156,6 +168,7 @@ class Server(core_server.Server):
     def __init__(self, **options: Any) -> None:
         self.requests = Requests()
         self._caches = _Caches()
+        self._make_atomic = BaseHandler().make_view_atomic
         super().__init__(**options)
 
     @overload
@@ -177,13 +190,17 @@ class Server(core_server.Server):
         return namespace
 
     @contextmanager
-    def around_event(self) -> Iterator[None]:
+    def around_event(self, socket: core_socket.Socket | None = None) -> Iterator[None]:
         """Do around a block what Django does around a request, and save the sessions that it changes.
 
         All work for clients runs in it; use it for other work of long-lived threads.
+
+        :param socket: whose event it is: ``reverse()`` gives URLs below the prefix of its handshake.
         """
         event = _Event()
         token = _event.set(event)
+        prefix = get_script_prefix()
+        _set_prefix(socket)
         _tidy(self._caches.use, reset_queries, close_old_connections)
         try:
             yield
@@ -191,6 +208,7 @@ class Server(core_server.Server):
             self.save_sessions()
             event.over = True
             _event.reset(token)
+            set_script_prefix(prefix)
             _tidy(close_old_connections, close_caches)
 
     def save_sessions(self) -> None:
@@ -203,23 +221,36 @@ class Server(core_server.Server):
             except Exception:
                 logger.exception("the session of %r could not be saved", socket)
 
-    def as_event(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def as_event(self, function: Callable[..., Any], socket: core_socket.Socket | None = None) -> Callable[..., Any]:
         """``function``, within :meth:`around_event`."""
 
         @wraps(function)
         def within_event(*args: Any, **kwargs: Any) -> Any:
-            with self.around_event():
+            with self.around_event(socket):
                 return function(*args, **kwargs)
 
         return within_event
+
+    def as_handler(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """``func``, as atomic as a view: by ``ATOMIC_REQUESTS`` of each database, ``non_atomic_requests`` opts out."""
+
+        def handle(*args: Any) -> Any:  # asked anew each time, since settings change in tests
+            return self._make_atomic(func)(*args)
+
+        return handle
 
     def submit(self, job: Callable[[], Any]) -> None:
         super().submit(self.as_event(job))
 
     def start_background_task(self, target: Callable[..., object], *args: Any, **kwargs: Any) -> Task:
-        """See :meth:`wsgi_sio.Server.start_background_task`; the task's database connections end with it."""
+        """See :meth:`wsgi_sio.Server.start_background_task`; the task's database connections end with it.
+
+        Its ``reverse()`` gives the URLs that whoever starts it gets.
+        """
+        prefix = get_script_prefix()
 
         def run() -> None:
+            set_script_prefix(prefix)
             try:
                 target(*args, **kwargs)
             finally:

@@ -54,14 +54,24 @@ def check_event(event: str) -> None:
 class Handler:
     """One registered callable.
 
+    :ivar run: calls it, with what a framework puts around it.
     :ivar concurrent: run it beside the client's other events instead of in their order.
     """
 
-    __slots__ = ("concurrent", "event", "fewest", "func", "most", "once")
+    __slots__ = ("concurrent", "event", "fewest", "func", "most", "once", "run")
 
-    def __init__(self, event: str, func: Callable[..., Any], *, concurrent: bool = False, once: bool = False) -> None:
+    def __init__(
+        self,
+        event: str,
+        func: Callable[..., Any],
+        *,
+        run: Callable[..., Any] | None = None,
+        concurrent: bool = False,
+        once: bool = False,
+    ) -> None:
         self.event = event
         self.func = func
+        self.run = func if run is None else run
         self.concurrent = concurrent
         self.once = once
         self.fewest, self.most = _arity(func)
@@ -89,12 +99,14 @@ def _arity(func: Callable[..., Any]) -> tuple[int, int]:
 class HandlerTable:
     """The handlers of one namespace or socket, by event; lookups take no lock.
 
+    :param frame: puts around a handler what is to be around each, as :meth:`Server.as_handler` does.
     :ivar concurrent: the events all of whose handlers may run beside a client's other events.
     """
 
-    __slots__ = ("_handlers", "_lock", "concurrent")
+    __slots__ = ("_handlers", "_lock", "concurrent", "frame")
 
-    def __init__(self) -> None:
+    def __init__(self, frame: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda func: func) -> None:
+        self.frame = frame
         self.concurrent: frozenset[str] = frozenset()
         self._handlers: dict[str, tuple[Handler, ...]] = {}
         self._lock = make_lock(Rank.LEAF)
@@ -180,7 +192,7 @@ def call(
                 continue
         if handler.once and not table.claim(handler):
             continue
-        returned = handler.func(*given)
+        returned = handler.run(*given)
         if result is None or (result is NO_ACK and returned is not None):
             result = returned
     return result
@@ -251,5 +263,5 @@ class Listens:
             return lambda func: self._register(event, func, **options)
         if not callable(handler):
             raise TypeError(f"a handler of {event!r} must be callable, not {type(handler).__name__}")
-        self._handlers.add(Handler(event, handler, **options))
+        self._handlers.add(Handler(event, handler, run=self._handlers.frame(handler), **options))
         return handler

@@ -61,8 +61,8 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
         self.sockets: dict[str, Socket] = {}
         self.adapter = self._make_adapter()
         self.recovery = self._make_recovery()
-        self._handlers = HandlerTable()
-        self.server_side_handlers = ServerSideHandlers()
+        self._handlers = HandlerTable(server.as_handler)
+        self.server_side_handlers = ServerSideHandlers(server)
         self._middlewares: tuple[Middleware, ...] = ()
         self._error_handler: Callable[..., Any] | None = None
         self._ack_ids = count()

@@ -150,6 +150,13 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
         """
         self.reactor.submit(job)
 
+    def as_handler(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """What is called where ``func`` is the handler of an event.
+
+        A framework's subclass puts around it what it needs.
+        """
+        return func
+
     # -- namespaces ---------------------------------------------------------------------------------------------
 
     @overload

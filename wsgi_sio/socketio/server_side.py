@@ -14,6 +14,7 @@ from .handlers import NO_ACK, HandlerTable, Listens, call
 
 if TYPE_CHECKING:
     from .namespace import Namespace
+    from .server import Server
 
 logger = logging.getLogger("wsgi_sio.socketio")
 
@@ -24,8 +25,8 @@ RESERVED = frozenset(("connect", "connection", "new_namespace"))
 class ServerSideHandlers(Listens):
     """The handlers of what other servers emit to a namespace of this one."""
 
-    def __init__(self) -> None:
-        self._handlers = HandlerTable()
+    def __init__(self, server: Server) -> None:
+        self._handlers = HandlerTable(server.as_handler)
 
     def after_fork(self) -> None:
         """In a forked child: see :class:`HandlerTable`."""

@@ -77,7 +77,7 @@ class Socket(Targets, Sends, Listens, ListensToAny):
         self.data: dict[str, Any] = {}
         self.pid = ""  # the private id of connection state recovery
         self.recovered = False
-        self._handlers = HandlerTable()
+        self._handlers = HandlerTable(server.as_handler)
         self._middlewares: tuple[EventMiddleware, ...] = ()
         self._acks: dict[int, Waiter] = {}
         self._state = CONNECTING
