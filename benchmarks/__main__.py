@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import signal
 import sys
 from collections.abc import Sequence
@@ -113,13 +112,14 @@ def describe(
     servers: dict[ServerKind, Ready], samples: Sequence[Sample], rounds: int, setting: Setting
 ) -> dict[str, str]:
     """What the figures depend on."""
-    versions = {"wsgi_sio": __version__, "Python": platform.python_version()}
+    versions = {"wsgi_sio": __version__}
     for ready in servers.values():
         versions.update(ready.versions)
     pinning = "the server on one core, the clients on another" if setting.cores else "nothing is pinned to a core"
     how_often = "one round" if rounds == 1 else f"median of {rounds} rounds (and range)"
     facts = {
         "machine": measure.machine(),
+        "interpreter": measure.interpreter(),
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
         "run": f"{how_often}, {setting.seconds:g} s each; one process a server; {pinning}",
         "rates": "the server's own limit only where it used nearly all of its core",

@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 results.setdefault((kind, scenario, transport), []).append(figures)
     ratios = echo_ratios(results)
     print(report(kinds, results, ratios))
-    print(f"* machine: {measure.machine()}\n* versions: {versions}")
+    print(f"* machine: {measure.machine()}\n* interpreter: {measure.interpreter()}\n* versions: {versions}")
     print(f"* median of {options.reps} rounds; the server on one core, the client on another, where there are two")
     return 1 if failed or any(ratio > DEMAND for ratio in ratios.values()) else 0
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
+import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -98,3 +100,18 @@ def machine() -> str:
                 model = line.partition(":")[2].strip()
                 break
     return f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.release()}"
+
+
+def interpreter() -> str:
+    """The Python that runs this, and what makes one faster than another: how it was compiled and started."""
+    flags = sysconfig.get_config_var("PY_CFLAGS") or ""
+    facts = [platform.python_compiler(), *re.findall(r"(?<!\S)-O\w*", flags)[-1:]]  # the last one counts
+    configured = sysconfig.get_config_var("CONFIG_ARGS")
+    if configured is not None:  # off Unix nobody has kept it
+        optimised = "--enable-optimizations" in configured
+        facts.append(f"{'with' if optimised else 'without'} --enable-optimizations")
+    if sysconfig.get_config_var("Py_DEBUG"):
+        facts.append("a debug build")
+    if sys.flags.optimize:
+        facts.append(f"run with -{'O' * sys.flags.optimize}")
+    return f"{platform.python_implementation()} {platform.python_version()} ({', '.join(facts)})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 
+from benchmarks.measure import interpreter
 from tests.support.node import node_modules
 from tests.support.world import WORLD
 
@@ -16,5 +17,5 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_report_header() -> str:
-    return f"world: {WORLD}"
+def pytest_report_header() -> list[str]:
+    return [f"interpreter: {interpreter()}", f"world: {WORLD}"]

@@ -5,7 +5,11 @@ Nothing is asserted about speed.
 
 from __future__ import annotations
 
+import platform
 import re
+import subprocess
+import sys
+import sysconfig
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,7 +18,7 @@ import pytest
 from benchmarks.__main__ import describe, main
 from benchmarks.install import Cache, Unavailable
 from benchmarks.load import EchoBook, LoadError, Tally
-from benchmarks.measure import AVAILABLE
+from benchmarks.measure import AVAILABLE, interpreter
 from benchmarks.polling import parse_response
 from benchmarks.report import report
 from benchmarks.scenarios import Sample, Scenario, Setting, run_round
@@ -51,7 +55,18 @@ def test_our_server_answers_everything_exactly_once(kind: ServerKind, tmp_path: 
     assert "✗" not in text
     for scenario in SMALL:
         assert f"### {scenario.title}" in text
-    assert "Python 3." in text
+    assert f"* interpreter: {interpreter()}" in text
+
+
+def test_the_report_names_the_interpreter_and_how_it_was_built() -> None:
+    named = describe({}, [], 1, SETTING)["interpreter"]
+    assert re.match(rf"{platform.python_implementation()} {re.escape(platform.python_version())} \(.+\)$", named)
+    assert "--enable-optimizations" in named or sysconfig.get_config_var("CONFIG_ARGS") is None
+    assert "/" not in named, "no path of this machine"
+    command = [sys.executable, "-OO", "-c", "from benchmarks.measure import interpreter; print(interpreter())"]
+    root = Path(__file__).resolve().parents[1]
+    told = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert told == f"{named.removesuffix(')')}, run with -OO)\n"
 
 
 def test_a_message_is_right_only_once() -> None:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import shutil
 import stat
+import subprocess
+import sys
+import tarfile
 import zlib
 from pathlib import Path
 
 import pytest
 
+from tests.docs.pages import DOCS
 from tests.support.require import require
+from wsgi_sio import Server, WSGIApp
+from wsgi_sio.__main__ import main
 from wsgi_sio.client_files import (
     CLIENT_VERSION,
     ClientFiles,
@@ -194,3 +201,101 @@ def test_a_real_npm_installs_a_client_that_can_be_served(tmp_path: Path) -> None
     require(shutil.which("npm") is not None, "npm is not installed")
     files = ClientFiles(install_client(tmp_path / "cache"))
     assert get(files, "socket.io.min.js")[1]["ETag"] == f'"{CLIENT_VERSION}"'
+
+
+def ask(app: WSGIApp, path: str) -> tuple[str, str]:
+    """The status and the body of a GET."""
+    told: list[str] = []
+    environ = {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": path,
+        "HTTP_ORIGIN": "http://testserver",
+        "HTTP_HOST": "testserver",
+    }
+    body = b"".join(app(environ, lambda status, headers: told.append(status)))
+    return told[0], body.decode()
+
+
+def test_a_missing_client_is_answered_with_the_step_that_brings_it_and_then_served(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While the server runs, by the command that the answer and the log name."""
+    app = WSGIApp(Server())
+    for name in SCRIPTS[:2]:
+        status, body = ask(app, f"/socket.io/{name}")
+        assert status == "400 Bad Request" and "python -m wsgi_sio client-files" in body
+    warned = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warned) == 1 and "python -m wsgi_sio client-files" in warned[0].getMessage()
+    made = make_client(elsewhere / "made")  # what npm is to bring
+    monkeypatch.setenv(
+        "PATH", fake_npm(elsewhere, f"mkdir node_modules; cp -r {made.parent} node_modules/socket.io-client")
+    )
+    assert main(["client-files"]) == 0
+    assert ask(app, "/socket.io/socket.io.min.js") == ("200 OK", (made / "socket.io.min.js").read_text())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user without a home")
+def test_a_user_without_a_home_is_answered_likewise(elsewhere: Path) -> None:
+    """As in a container that runs under any number."""
+    program = (
+        "import os, wsgi_sio; os.setuid(54321); told = []; environ = {'REQUEST_METHOD': 'GET', "
+        "'PATH_INFO': '/socket.io/socket.io.min.js', 'HTTP_HOST': 'x'}; "
+        "wsgi_sio.WSGIApp(wsgi_sio.Server())(environ, lambda status, headers: told.append(status)); print(told)"
+    )
+    homeless = {name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_CACHE_HOME")}
+    command = [sys.executable, "-c", program]
+    for env in (homeless, homeless | {"HOME": "/root"}):
+        env["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
+        done = subprocess.run(command, env=env, cwd="/", capture_output=True, text=True, timeout=60, check=True)
+        assert done.stdout == "['400 Bad Request']\n"
+
+
+def test_a_directory_that_lacks_a_file_says_so(tmp_path: Path) -> None:
+    dist = make_client(tmp_path / "socket.io-client")
+    (dist / "socket.io.msgpack.min.js").unlink()
+    status, body = ask(WSGIApp(Server(client_files=dist)), "/socket.io/socket.io.msgpack.min.js")
+    assert status == "400 Bad Request" and "socket.io.msgpack.min.js is asked for" in body
+
+
+@pytest.mark.parametrize("where", ["", "dist", "node_modules", ".", "package.tgz"])
+def test_the_files_are_copied_out_of_whatever_npm_has_made(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], where: str
+) -> None:
+    """Without npm: of the package, its folder of files, what it is in, the project, and what ``npm pack`` makes."""
+    package = elsewhere / "node_modules" / "socket.io-client"
+    dist = make_client(package)
+    with tarfile.open(elsewhere / "package.tgz", "w:gz") as archive:
+        archive.add(package, "package")
+    source = {"": package, "dist": dist, "node_modules": package.parent}.get(where, elsewhere / where)
+    monkeypatch.setenv("PATH", "")
+    assert main(["client-files", "static/sio", "--from", str(source)]) == 0
+    assert capsys.readouterr().out == "8 files in static/sio: client_files='static/sio' serves them\n"
+    assert {path.name: path.read_bytes() for path in Path("static/sio").iterdir()} == {
+        path.name: path.read_bytes() for path in dist.iterdir()
+    }
+
+
+def test_a_directory_is_filled_with_the_installed_client(elsewhere: Path) -> None:
+    make_client(default_cache() / "node_modules" / "socket.io-client")
+    assert main(["client-files", "static"]) == 0
+    assert ClientFiles("static").respond("socket.io.js", if_none_match=None, accept_encoding=None) is not None
+
+
+def test_a_package_without_the_client_is_refused_with_its_name(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (elsewhere / "broken.tgz").write_bytes(b"\x1f\x8b no archive")
+    (elsewhere / "empty").mkdir()
+    with tarfile.open(elsewhere / "other.tgz", "w:gz") as archive:
+        archive.add(__file__, "package/../dist/socket.io.js")
+    for source in ("broken.tgz", "empty", "other.tgz", "missing.tgz"):
+        assert main(["client-files", "static", "--from", source]) == 1
+        assert source in capsys.readouterr().err
+    assert main(["client-files", "--from", "empty"]) == 2
+    assert "--from needs DIR" in capsys.readouterr().err
+    assert not Path("static").exists()
+
+
+def test_the_page_names_the_pinned_version() -> None:
+    page = (DOCS / "browser_client.rst").read_text(encoding="utf-8")
+    assert set(re.findall(r"\d+\.\d+\.\d+", page)) == {CLIENT_VERSION}

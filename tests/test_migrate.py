@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import os
 import pkgutil
 import re
@@ -13,8 +14,13 @@ import pytest
 
 import wsgi_sio.flask
 from wsgi_sio.__main__ import main
+from wsgi_sio.flask import SocketIO
+from wsgi_sio.flask.options import check
+from wsgi_sio.flask.running import _OWN, _RELOADER, _WERKZEUG, Runner
 from wsgi_sio.migrate import FileReport, migrate
-from wsgi_sio.migrate.advice import ADVICE, FLASK_NAMES, OPTIONS
+from wsgi_sio.migrate.advice import ADVICE, FLASK_NAMES, KEYWORDS, OPTIONS
+
+GEVENT_WORKER = "geventwebsocket.gunicorn.workers.GeventWebSocketWorker"
 
 
 def write(folder: Path, **files: str) -> Path:
@@ -172,6 +178,69 @@ def test_requirements_and_commands(tmp_path: Path) -> None:
         ("requirements-dev", 2, "eventlet"),
         ("setup", 1, "flask-socketio"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "what", "becomes"),
+    [
+        ("gunicorn.conf.py", "workers = 1\nworker_class = 'eventlet'\n", "worker_class = 'eventlet'", "'gevent', or"),
+        ("conf.py", f"worker_class = '{GEVENT_WORKER}'\n", f"worker_class = '{GEVENT_WORKER}'", "'gevent'"),
+        ("compose.yaml", "command: gunicorn --worker-class=eventlet a:b\n", "--worker-class=eventlet", "-k gevent, or"),
+        ("docker-compose.prod.yml", 'command: ["-k", "eventlet"]\n', '-k", "eventlet', "-k gevent, or"),
+        ("start.sh", f"exec gunicorn -k {GEVENT_WORKER} a:b\n", GEVENT_WORKER, "gevent"),
+        ("start", "#!/usr/bin/env bash\ngunicorn -keventlet a:b\n", "-keventlet", "-k gevent, or"),
+        ("Procfile.dev", "web: uwsgi --gevent 9 --http-websockets\n", "--http-websockets", "gunicorn -k gevent, or"),
+        ("uwsgi.ini", "[uwsgi]\nhttp-websockets = true\n", "http-websockets", "gunicorn -k gevent, or"),
+        (".env", "GUNICORN_CMD_ARGS=--worker-class eventlet\n", "--worker-class eventlet", "-k gevent, or"),
+        ("Containerfile", "RUN pip install flask-socketio==5.3\n", "flask-socketio==5.3", "wsgi-sio[flask]"),
+        ("environment.yml", "- python-socketio=5.1\n", "python-socketio=5.1", "wsgi-sio"),
+    ],
+)
+def test_where_an_application_is_deployed(tmp_path: Path, name: str, text: str, what: str, becomes: str) -> None:
+    (tmp_path / name).write_text(text)
+    [use] = [use for report in migrate(tmp_path) for use in report.uses]
+    assert use.what == what and use.becomes.startswith(becomes)
+
+
+def test_other_files_without_a_suffix_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "NOTES").write_text("gunicorn -k eventlet\n")
+    (tmp_path / "data").write_bytes(b"\x00\xff eventlet")
+    assert list(migrate(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("call", "keyword", "becomes"),
+    [
+        ("SocketIO(app, {}=1)", "debug", "an option of run(), not of SocketIO(...)"),
+        ("SocketIO(app, {}=1)", "max_decode_packets", "leave it out: there is no such option"),
+        ("SocketIO(app, {}=1)", "channel", "leave it out: it is about message queues"),
+        ("SocketIO(app, {}=1)", "cookie", None),
+        ("SocketIO(app, {}=1)", "serializer", None),
+        ("socketio.init_app(app, {}=1)", "use_reloader", "an option of run(), not of SocketIO(...)"),
+        ("socketio.run(app, {}=1)", "cors_allowed_origins", "an option of SocketIO(...), not of run()"),
+        ("socketio.run(app, {}=1)", "async_mode", "an option of SocketIO(...), not of run()"),
+        ("socketio.run(app, {}=1)", "max_size", "no option where threads serve"),
+        ("socketio.run(app, {}=1)", "log_output", None),
+        ("socketio.run(app, {}=1)", "allow_unsafe_werkzeug", "leave it out"),
+    ],
+)
+def test_every_keyword_is_looked_at(tmp_path: Path, call: str, keyword: str, becomes: str | None) -> None:
+    source = f"from wsgi_sio.flask import SocketIO\nsocketio = SocketIO()\n{call.format(keyword)}\n"
+    uses = found(write(tmp_path, app=source))
+    assert [use[:3] for use in uses] == ([] if becomes is None else [("app", 3, f"{keyword}=1")])
+    assert all(use[3].startswith(becomes or "") for use in uses)
+
+
+def test_the_keywords_are_those_that_there_are() -> None:
+    """Of our own signatures, which import Flask and the like, as the advice may not."""
+    run = {*inspect.signature(SocketIO.run).parameters, *inspect.signature(Runner.run).parameters}
+    run |= {*_OWN, *_WERKZEUG, *_RELOADER}
+    run -= {"self", "io", "options", *OPTIONS["flask_socketio.SocketIO().run"]}
+    assert KEYWORDS["flask_socketio.SocketIO().run"] == run
+    for keyword in KEYWORDS["flask_socketio.SocketIO"] - {"self", "app", "engine_options", "manage_session"}:
+        check({keyword: None})
+    for keyword in OPTIONS["flask_socketio.SocketIO"].keys() - {"allow_unsafe_werkzeug"}:
+        check({keyword: None})
 
 
 def test_other_peoples_code_is_left_out(tmp_path: Path) -> None:

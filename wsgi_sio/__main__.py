@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wsgi_sio import connect
-from wsgi_sio.client_files import ClientUnavailable, find_client, install_client
+from wsgi_sio.client_files import ClientUnavailable, copy_client, find_client, install_client
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -125,7 +125,36 @@ def run_migrate(options: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
+def add_client_files_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``client-files``."""
+    parser.add_argument("directory", nargs="?", metavar="DIR", help="put the files there, for client_files=DIR")
+    parser.add_argument(
+        "--from",
+        dest="source",
+        metavar="PACKAGE",
+        help="take them from the npm package, a .tgz or a directory; npm is not asked",
+    )
+
+
+def run_client_files(options: argparse.Namespace) -> int:
+    """Install the browser's client, or copy it into a directory; 1, after saying why, when that is not possible."""
+    if options.source and not options.directory:
+        print("error: --from needs DIR, where the files are to go", file=sys.stderr)
+        return 2
+    try:
+        if options.directory is None:
+            print(f"{install_client()}: served to pages by every server of this user, without an option")
+            return 0
+        names = copy_client(options.source or find_client() or install_client(), options.directory)
+    except (ClientUnavailable, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{len(names)} files in {options.directory}: client_files={options.directory!r} serves them")
+    return 0
+
+
 COMMANDS = {
+    "client-files": Command("Install the browser's client", add_client_files_arguments, run_client_files),
     "connect": Command("Connect to a server and print its events as they come", connect.add_arguments, connect.run),
     "migrate": Command("List what code uses of Flask-SocketIO and python-socketio", add_migrate_arguments, run_migrate),
 }

@@ -1,7 +1,8 @@
 """The official browser client (``socket.io.min.js`` and friends): serve it from a directory, find it, install it.
 
 Nothing of it is shipped with this package. `ClientFiles` serves a directory as the reference does (socketio-wire 1B.2),
-`find_client` looks where npm puts it, and `install_client` lets npm fetch one pinned version into the user's cache.
+`InstalledClient` whatever `find_client` finds where npm puts it; `install_client` lets npm fetch one pinned version
+into the user's cache, and `copy_client` takes the files out of an npm package that is there already.
 """
 
 from __future__ import annotations
@@ -11,12 +12,25 @@ import json
 import os
 import shutil
 import subprocess
+import tarfile
 import tempfile
-from pathlib import Path
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 from .content_coding import encode, negotiate
 
-__all__ = ["CLIENT_VERSION", "ClientFiles", "ClientUnavailable", "default_cache", "find_client", "install_client"]
+__all__ = [
+    "CLIENT_VERSION",
+    "ClientFiles",
+    "ClientUnavailable",
+    "InstalledClient",
+    "copy_client",
+    "default_cache",
+    "find_client",
+    "install_client",
+    "is_client_file",
+]
 
 CLIENT_VERSION = "4.8.4"
 """The version that `install_client` asks npm for."""
@@ -24,6 +38,7 @@ CLIENT_VERSION = "4.8.4"
 _SCRIPTS = ("socket.io.js", "socket.io.min.js", "socket.io.msgpack.min.js", "socket.io.esm.min.js")
 _NAMES = frozenset(_SCRIPTS) | {f"{script}.map" for script in _SCRIPTS}
 _DIST = Path("node_modules", "socket.io-client", "dist")
+_DISTS = ("dist", "client-dist")  # in the npm package socket.io-client, and in the server's, socket.io
 _NPM_SECONDS = 300
 
 Response = tuple[str, list[tuple[str, str]], bytes]
@@ -31,6 +46,11 @@ Response = tuple[str, list[tuple[str, str]], bytes]
 
 class ClientUnavailable(RuntimeError):
     """The browser client is not where it should be, or npm could not install it. The message says what to do."""
+
+
+def is_client_file(name: str) -> bool:
+    """Whether ``name`` is one of the eight files that pages may ask for."""
+    return name in _NAMES
 
 
 class ClientFiles:
@@ -82,6 +102,29 @@ class ClientFiles:
         return body
 
 
+class InstalledClient:
+    """The client's files wherever `find_client` finds them, which it is asked until they are there.
+
+    So a client that is installed while the server runs is served. Safe to use from several threads.
+    """
+
+    def __init__(self) -> None:
+        self._files: ClientFiles | None = None
+
+    def respond(self, name: str, *, if_none_match: str | None, accept_encoding: str | None) -> Response | None:
+        """As `ClientFiles.respond`; None when the client is not installed either."""
+        files = self._files
+        if files is None:
+            try:
+                directory = find_client()
+                if directory is None:
+                    return None
+                files = self._files = ClientFiles(directory)  # another thread may do the same: either will do
+            except ClientUnavailable:  # a user without a home; or somebody is removing it
+                return None
+        return files.respond(name, if_none_match=if_none_match, accept_encoding=accept_encoding)
+
+
 def find_client(extra: str | os.PathLike[str] | None = None) -> Path | None:
     """The directory of an installed browser client, or None; never uses the network.
 
@@ -95,8 +138,14 @@ def find_client(extra: str | os.PathLike[str] | None = None) -> Path | None:
 
 
 def default_cache() -> Path:
-    """Where `install_client` puts the client: one folder a version, in the user's cache directory (XDG_CACHE_HOME)."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    """Where `install_client` puts the client: one folder a version, in the user's cache directory (XDG_CACHE_HOME).
+
+    Raises `ClientUnavailable` for a user without a home.
+    """
+    try:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError as error:
+        raise ClientUnavailable(f"no place for the browser client ({error}): set XDG_CACHE_HOME") from error
     return Path(base, "wsgi_sio", f"socket.io-client-{CLIENT_VERSION}")
 
 
@@ -112,7 +161,8 @@ def install_client(cache: str | os.PathLike[str] | None = None) -> Path:
     if npm is None:
         raise ClientUnavailable(
             "the Socket.IO browser client is not installed, and npm, which would fetch it, was not found: "
-            "install Node.js, or pass a directory that holds socket.io.min.js (--client-dir DIR)"
+            "install Node.js, or pass a directory that holds socket.io.min.js (client_files=DIR, --client-dir DIR), "
+            "made from the npm package socket.io-client: python -m wsgi_sio client-files DIR --from PACKAGE"
         )
     print(f"Installing the browser client (socket.io-client {CLIENT_VERSION}) with npm into {target}...", flush=True)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -138,8 +188,50 @@ def _run_npm(npm: str, prefix: str) -> None:
         said = (done.stderr or done.stdout).strip()[-800:]
         raise ClientUnavailable(
             f"npm could not install the Socket.IO browser client (exit code {done.returncode}). Is the network there? "
-            f"A directory that holds socket.io.min.js also does: --client-dir DIR\n{said}"
+            f"A directory that holds socket.io.min.js also does: client_files=DIR, --client-dir DIR\n{said}"
         )
+
+
+def copy_client(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> list[str]:
+    """Copy the client's files from ``source`` into the directory ``target``, which is made; return their names.
+
+    ``source`` is the npm package as a ``.tgz`` (such as ``npm pack socket.io-client`` makes), or a directory: that of
+    the files, of the package, or of a project with a ``node_modules``.
+
+    Raises `ClientUnavailable` when there is no client in ``source``, `OSError` when it cannot be read or ``target``
+    cannot be written.
+    """
+    origin, directory = Path(source), Path(target)
+    try:
+        bodies = dict(_in_directory(origin) if origin.is_dir() else _in_archive(origin))
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise ClientUnavailable(f"{origin} is neither a directory nor an npm package (.tgz): {error}") from error
+    if not bodies:
+        raise ClientUnavailable(f"no Socket.IO browser client in {origin}: expected {_SCRIPTS[1]} there")
+    for name, body in bodies.items():
+        (_made(directory) / name).write_bytes(body)
+    return sorted(bodies)
+
+
+def _in_directory(directory: Path) -> Iterator[tuple[str, bytes]]:
+    packages = (directory, directory / "socket.io-client", (directory / _DIST).parent)
+    places = [directory, *(package / dist for package in packages for dist in _DISTS)]
+    for place in places:
+        if _holds_client(place):
+            for name in _NAMES:
+                if (place / name).is_file():
+                    yield name, (place / name).read_bytes()
+            return
+
+
+def _in_archive(archive: Path) -> Iterator[tuple[str, bytes]]:
+    with tarfile.open(archive) as members:
+        for member in members:
+            _, *inside = PurePosixPath(member.name).parts or ("",)  # "package", as a rule
+            if len(inside) == 2 and inside[0] in _DISTS and inside[1] in _NAMES:
+                opened = members.extractfile(member)
+                if opened is not None:  # else a folder or a link
+                    yield inside[1], opened.read()
 
 
 def _made(directory: Path) -> Path:
@@ -148,7 +240,8 @@ def _made(directory: Path) -> Path:
 
 
 def _holds_client(directory: Path) -> bool:
-    return any((directory / script).is_file() for script in _SCRIPTS)
+    # Unlike Path.is_file, this bears a directory that we may not look into.
+    return any(os.path.isfile(directory / script) for script in _SCRIPTS)
 
 
 def _package_version(directory: Path) -> str | None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from .engineio.request import Response
+from .client_files import is_client_file
+from .engineio.reports import no_client_file
+from .engineio.request import UNKNOWN_TRANSPORT, EngineError, Response
 from .engineio.server import EngineServer
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+    from .client_files import ClientFiles, InstalledClient
     from .socketio.server import Server
 
 
@@ -34,16 +37,9 @@ class WSGIApp:
         path = environ.get("PATH_INFO", "")
         if not path.startswith(self._prefix):
             return self._app(environ, start_response)
-        if self._client_files is not None:
-            found = self._client_files.respond(
-                path[len(self._prefix) :],
-                if_none_match=environ.get("HTTP_IF_NONE_MATCH"),
-                accept_encoding=environ.get("HTTP_ACCEPT_ENCODING"),
-            )
-            if found is not None:
-                status, headers, body = found
-                start_response(status, headers + self._engine.cors_headers(environ))
-                return [body]
+        name = path[len(self._prefix) :]
+        if name and self._client_files is not None and is_client_file(name):
+            return self._serve_client(self._client_files, name, environ, start_response)
         answer = self._engine.handle(environ)
         if isinstance(answer, Response):
             return _send(answer, start_response)
@@ -51,6 +47,23 @@ class WSGIApp:
         # The server writes this into a dead socket: see takeover.py.
         start_response(answer.status, [] if answer.status.startswith("101") else [("Content-Length", "0")])
         return []
+
+    def _serve_client(
+        self, files: ClientFiles | InstalledClient, name: str, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        cors = self._engine.cors_headers(environ)
+        found = files.respond(
+            name,
+            if_none_match=environ.get("HTTP_IF_NONE_MATCH"),
+            accept_encoding=environ.get("HTTP_ACCEPT_ENCODING"),
+        )
+        if found is not None:
+            status, headers, body = found
+            start_response(status, headers + cors)
+            return [body]
+        kind, text = no_client_file(name)
+        self._engine.report(kind, text)
+        return _send(EngineError(UNKNOWN_TRANSPORT, text, text, cors).response(False), start_response)
 
 
 def _send(response: Response, start_response: Callable[..., Any]) -> Iterable[bytes]:

@@ -83,3 +83,12 @@ def no_descriptors(error: OSError) -> Report:
         f"a connection could not be taken from the WSGI server ({error}), so no WebSocket begins and polls keep their"
         " threads; raise the limit of open files (ulimit -n)",
     )
+
+
+def no_client_file(name: str) -> Report:
+    """A page asks for a file of the browser's client, which this server does not have."""
+    return (
+        "no browser client",
+        f"{name} is asked for, a file of the browser's client, which is not installed here: run 'python -m wsgi_sio"
+        " client-files' once, as the user who serves; or name the directory that holds it, client_files=DIR",
+    )

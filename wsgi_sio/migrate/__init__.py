@@ -22,11 +22,16 @@ from .imports import apply_edits
 __all__ = ["FileReport", "Use", "migrate"]
 
 # What a file must speak of to be looked at more closely.
-_MENTIONED = re.compile("(?i:socketio|engineio|eventlet|gevent-?websocket|simple-websocket)")
+_MENTIONED = re.compile("(?i:socketio|engineio|eventlet|gevent-?websocket|simple-websocket|http-websockets)")
 _SKIPPED = frozenset(("__pycache__", "node_modules", "site-packages"))
 _TEXT_FILES = re.compile(
-    r"requirements.*\.(?:txt|in)|pyproject\.toml|setup\.cfg|Pipfile|Procfile|Dockerfile.*|.*\.service"
+    # what is installed
+    r"requirements.*\.(?:txt|in)|constraints.*\.txt|pyproject\.toml|setup\.cfg|tox\.ini|Pipfile|environment.*\.ya?ml"
+    # what is run
+    r"|Procfile.*|\.env.*|.*\.service|.*\.(?:sh|bash|zsh)|Makefile|supervisord?.*\.(?:conf|ini)|uwsgi.*\.ini"
+    r"|(?:Docker|Container)file.*|.*\.[Dd]ockerfile|(?:.*[-_.])?compose(?:[-_.].*)?\.ya?ml"
 )
+_SHEBANG = re.compile(rb"#![^\n]*sh\b")
 
 
 @dataclass(frozen=True)
@@ -92,8 +97,19 @@ def _files(root: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not _skip(Path(folder, name)))
         for name in sorted(names):
             path = Path(folder, name)
-            if (path.suffix == ".py" or _TEXT_FILES.fullmatch(name)) and path.is_file() and not path.is_symlink():
+            if path.is_file() and not path.is_symlink() and _is_looked_at(path):
                 yield path
+
+
+def _is_looked_at(path: Path) -> bool:
+    if path.suffix == ".py" or _TEXT_FILES.fullmatch(path.name):
+        return True
+    return not path.suffix and os.access(path, os.R_OK) and _is_shell_script(path)
+
+
+def _is_shell_script(path: Path) -> bool:
+    with path.open("rb") as file:
+        return _SHEBANG.match(file.read(100)) is not None
 
 
 def _skip(folder: Path) -> bool:

@@ -6,6 +6,11 @@ that a name begins with is its advice.
 
 from __future__ import annotations
 
+import inspect
+
+from ..engineio.config import EngineConfig
+from ..socketio.server import Server
+
 # The packages whose uses are looked for.
 PACKAGES = frozenset(("flask_socketio", "socketio", "engineio", "eventlet", "geventwebsocket"))
 
@@ -113,14 +118,14 @@ _FLASK = {
     "engineio_logger": _LOGGERS,
     "monitor_clients": "leave it out: clients that have gone are always noticed",
     "async_handlers": "leave it out: a client's events are handled in order, those of different clients side by side",
-    "allow_unsafe_werkzeug": "leave it out",
+    "channel": "leave it out: it is about message queues",
 }
 
 # By what is called: keyword arguments that are not what they were.
 OPTIONS: dict[str, dict[str, str]] = {
     "flask_socketio.SocketIO": _FLASK,
     "flask_socketio.SocketIO().init_app": _FLASK,
-    "flask_socketio.SocketIO().run": _FLASK,
+    "flask_socketio.SocketIO().run": {"allow_unsafe_werkzeug": "leave it out"},
     "socketio.Server": {
         "async_mode": _FLASK["async_mode"],
         "client_manager": _ADAPTER,
@@ -132,13 +137,36 @@ OPTIONS: dict[str, dict[str, str]] = {
         "monitor_clients": _FLASK["monitor_clients"],
         "async_handlers": "False is the default here: a client's events are handled in order",
         "compression_threshold": "http_compression=bytes; None for never",
+        "http_compression": "the number of bytes from which on answers are compressed; None for never",
     },
+}
+
+_SERVER_OPTIONS = frozenset(EngineConfig.names()) | frozenset(inspect.signature(Server).parameters)
+_SOCKETIO = _SERVER_OPTIONS | {"always_connect", "compression_threshold", "manage_session", "namespaces", "resource"}
+_RUN = frozenset(
+    ("host", "port", "debug", "use_reloader", "reloader_options", "extra_files", "log_output", "load_dotenv")
+    + ("ssl_context", "certfile", "keyfile", "use_debugger", "use_evalex", "passthrough_errors", "request_handler")
+    + ("threaded", "processes", "exclude_patterns", "reloader_interval", "reloader_type")
+)
+
+# By what is called: the other keyword arguments that it takes.
+KEYWORDS: dict[str, frozenset[str]] = {
+    "flask_socketio.SocketIO": _SOCKETIO | {"app", "serializer"},
+    "flask_socketio.SocketIO().init_app": _SOCKETIO | {"app", "serializer"},
+    "flask_socketio.SocketIO().run": _RUN | {"app"},
+    "socketio.Server": _SERVER_OPTIONS,
 }
 
 # Where a chain of attributes ends like this and speaks of socketio, whatever it begins with.
 PRIVATE: dict[tuple[str, str], str] = {
     ("server", "manager"): _PRIVATE_MANAGER,
     ("server", "eio"): _PRIVATE_ENGINE,
+}
+
+# Settings of gunicorn in Python: worker classes that have gone or are not needed.
+WORKERS: dict[str, str] = {
+    "eventlet": "'gevent', or 'gthread' with threads = 100",
+    "geventwebsocket.gunicorn.workers.GeventWebSocketWorker": "'gevent'",
 }
 
 _VERSION = r"(?:\[[\w, -]*\])?(?:\s*[=<>~!]=?\s*[\w.*]+)*"
@@ -149,10 +177,33 @@ TEXT_ADVICE: tuple[tuple[str, str], ...] = (
     (rf"\bpython-(?:socketio|engineio)\b{_VERSION}", "wsgi-sio"),
     (rf"\bgevent-websocket\b{_VERSION}", "delete it: wsgi-sio[gevent] is enough"),
     (rf"\bsimple-websocket\b{_VERSION}", "it comes with wsgi-sio"),
-    (r"\b(?:geventwebsocket\.\w+\.)?GeventWebSocketWorker\b", "gevent"),
-    (r"(?:-k|--worker-class)[ =]eventlet\b", "-k gevent, or --threads 100"),
+    (r"\b(?:geventwebsocket\.[\w.]+\.)?GeventWebSocketWorker\b", "gevent"),
+    # as a shell has it, and as a list of JSON or YAML
+    (r"(?:-k|--worker-class)(?:['\"]?[ =,]\s*['\"]?)?eventlet\b", "-k gevent, or --threads 100"),
+    (r"\bworker_class\s*=\s*['\"]?eventlet\b", "gevent, or gthread with threads = 100"),
+    (
+        r"(?:--|^)http-websockets\b",
+        "gunicorn -k gevent, or --threads 100: uWSGI gives its sockets away to nobody, so only polling works there",
+    ),
     (rf"\beventlet\b{_VERSION}", "delete it, or gevent"),
 )
+
+
+def option_advice(call: str, keyword: str) -> str | None:
+    """The advice for a keyword argument of a call; None for what is what it was, or of what nothing is known."""
+    known = KEYWORDS.get(call)
+    if known is None or keyword in OPTIONS[call]:
+        return OPTIONS.get(call, {}).get(keyword)
+    if keyword in known:
+        return None
+    if call.startswith("flask_socketio"):
+        if call.endswith(".run") and keyword in (_SOCKETIO | set(_FLASK)):
+            return "an option of SocketIO(...), not of run()"
+        if call.endswith(".run"):
+            return "no option where threads serve; where gevent does, one of its pywsgi server's or an error"
+        if keyword in _RUN:
+            return "an option of run(), not of SocketIO(...)"
+    return "leave it out: there is no such option"
 
 
 def advice_for(name: str) -> str | None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from .advice import CLASSES, FLASK_NAMES, OPTIONS, PACKAGES, PRIVATE, advice_for
+from .advice import CLASSES, FLASK_NAMES, PACKAGES, PRIVATE, WORKERS, advice_for, option_advice
 from .imports import NEW, OLD, Edit, Lines, edit_from, edit_import
 
 
@@ -157,10 +157,17 @@ class Finder(ast.NodeVisitor):
             self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> None:
-        options = OPTIONS.get(self._names.resolve(node.func) or "", {})
+        call = self._names.resolve(node.func) or ""
         for keyword in node.keywords:
-            if keyword.arg in options:
-                self._found(keyword, f"{keyword.arg}={ast.unparse(keyword.value)}", options[keyword.arg])
+            if keyword.arg is not None:  # else **options
+                self._found(keyword, f"{keyword.arg}={ast.unparse(keyword.value)}", option_advice(call, keyword.arg))
+        self.generic_visit(node)
+
+    def visit_Assign(self, node: ast.Assign) -> None:
+        """What a ``gunicorn.conf.py`` sets."""
+        target = node.targets[0]
+        if isinstance(target, ast.Name) and target.id == "worker_class" and isinstance(node.value, ast.Constant):
+            self._found(node, ast.unparse(node), WORKERS.get(str(node.value.value)))
         self.generic_visit(node)
 
     def visit_Constant(self, node: ast.Constant) -> None:

@@ -12,7 +12,7 @@ from typing import Any, overload
 
 from ..adapters import Adapter, MemoryAdapter, Room
 from ..adapters.session_aware import session_aware
-from ..client_files import ClientFiles
+from ..client_files import ClientFiles, InstalledClient
 from ..engineio import EngineConfig, EngineServer, Session
 from ..engineio.config import refuse_unknown_options
 from ..engineio.packet import MESSAGE
@@ -56,7 +56,8 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
     :param max_mailbox: bytes of a client's events that may wait for their handlers before nothing more is read from it.
     :param max_attachments: how many bytes values an event or an acknowledgement may hold, either way; JavaScript's
         clients take ten, unless they are told otherwise.
-    :param client_files: a directory with the JavaScript client (``socket.io.min.js``...), served below ``path``.
+    :param client_files: a directory with the browser's client (``socket.io.min.js``...), served below ``path``. True
+        serves the one that ``python -m wsgi_sio client-files`` or npm has installed, False and None serve none.
     :param cleanup_empty_child_namespaces: forget a dynamic namespace when its last client has left.
     :param engine_options: the options of :class:`wsgi_sio.engineio.EngineConfig`.
     :raises TypeError: an option is unknown.
@@ -78,7 +79,7 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
         async_handlers: bool = False,
         max_mailbox: int = 1_000_000,
         max_attachments: int = MAX_ATTACHMENTS,
-        client_files: str | os.PathLike[str] | None = None,
+        client_files: str | os.PathLike[str] | bool | None = True,
         cleanup_empty_child_namespaces: bool = False,
         **engine_options: Any,
     ) -> None:
@@ -90,7 +91,7 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
         if not max_attachments > 0:
             raise ValueError(f"max_attachments must be greater than 0, not {max_attachments!r}")
         self.max_attachments = max_attachments
-        self.client_files = None if client_files is None else ClientFiles(client_files)
+        self.client_files = _client_files(client_files)
         self.parser = parser
         self.recovery = RecoveryConfig.of(connection_state_recovery)
         self.make_adapter = self._default_adapter() if adapter is None else adapter
@@ -351,3 +352,9 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
             empty = not any(namespace.clients for namespace in self._namespaces.values())
         if empty:
             deserted.set()
+
+
+def _client_files(option: str | os.PathLike[str] | bool | None) -> ClientFiles | InstalledClient | None:
+    if option is None or isinstance(option, bool):
+        return InstalledClient() if option else None
+    return ClientFiles(option)
