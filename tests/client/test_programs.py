@@ -57,7 +57,7 @@ def test_a_program_may_end_while_its_client_is_connected(server: RunningServer, 
 @pytest.mark.parametrize(
     ("connected", "blocked"),
     [
-        (False, "client.connect()"),
+        (False, "client.connect(retry=True)"),
         (True, "client.emit_with_ack('nobody acknowledges this')"),
         (True, "client.wait()"),
     ],

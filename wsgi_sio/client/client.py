@@ -23,9 +23,11 @@ class Client(ClientSocket):
         def message(text):
             print(text)
 
-        with client:  # connects, and disconnects at the end
+        with client:  # connects, or raises at once; disconnects at the end
             client.emit("join", "lobby")
             client.wait()
+
+    ``with client.connect(timeout=10):`` waits ten seconds for a server that is just starting.
 
     Its connection belongs to the process that made it: a forked child finds itself disconnected, and may connect.
 

@@ -22,6 +22,7 @@ from .handlers import BACKLOG, BacklogLog, tell
 from .lease import ReactorLease
 from .link import Link
 from .options import Auth, ClientOptions
+from .outage import Outage
 from .socket import ClientSocket
 
 
@@ -35,6 +36,7 @@ class Manager(BackoffOptions, Listens):
 
     :ivar reconnection_attempts: how often to try before giving up; None for ever.
     :ivar options: what it was made with.
+    :ivar outage: why there is no connection.
     :param url: ``http``, ``https``, ``ws`` or ``wss``; a path is ignored, a query goes into every request.
     :param options: see :class:`ClientOptions`.
     :raises TypeError: an option is unknown.
@@ -48,6 +50,7 @@ class Manager(BackoffOptions, Listens):
         self.reconnection_attempts = self.options.reconnection_attempts
         self.lease = ReactorLease(self.options.reactor, self.options.max_workers)
         self.memory = Memory.of(self.options)
+        self.outage = Outage(self)
         self._reconnection = self.options.reconnection
         self._backoff = Backoff(
             self.options.reconnection_delay, self.options.reconnection_delay_max, self.options.randomization_factor
@@ -74,7 +77,7 @@ class Manager(BackoffOptions, Listens):
         for each in inherited:
             each.after_fork()
         self._lock, self._link, self._timer = make_lock(Rank.REGISTRY), None, None
-        self._active, self._reconnecting = set(), False
+        self._active, self._reconnecting, self.outage = set(), False, Outage(self)
         self._round += 1
 
     def __repr__(self) -> str:
@@ -165,7 +168,10 @@ class Manager(BackoffOptions, Listens):
         return None if link is None else link.transport_name
 
     def open(self) -> Manager:
-        """Connect now, unless that is under way, without waiting; sockets that are active connect as soon as it is."""
+        """Connect now, unless that is under way, without waiting, and try again until that has worked.
+
+        Sockets that are active connect as soon as it has.
+        """
         self.connect(None)
         return self
 
@@ -183,13 +189,13 @@ class Manager(BackoffOptions, Listens):
         self._give_up(Disconnected("the manager was closed"))
         return True
 
-    def connect(self, socket: ClientSocket | None) -> None:
+    def connect(self, socket: ClientSocket | None, retry: bool = True) -> None:
         """Connect; for ``socket``, which goes into its namespace now if there is a connection, else as soon as there
-        is one."""
+        is one; without ``retry``, the first attempt that fails is the last for it."""
         with self._lock:
             if socket is not None:
                 self._active.add(socket)
-                socket.begin()
+                socket.begin(retry)
             link, timer = self._link, None
             # A socket that comes while the next attempt is awaited waits with the others.
             begin = link is None and (socket is None or not self._reconnecting)
@@ -226,6 +232,7 @@ class Manager(BackoffOptions, Listens):
         self._reconnecting = False
         self._round += 1
         self._backoff.reset()
+        self.outage.end()
         link, self._link = self._link, None
         timer, self._timer = self._timer, None
         return link, timer
@@ -252,7 +259,8 @@ class Manager(BackoffOptions, Listens):
         with self._lock:
             if self._reconnecting or self._link is not None:
                 return
-            wanted = self._reconnection and not self._closed_here
+            closed = self._closed_here
+            wanted = self._reconnection and not closed
             most = self.reconnection_attempts
             used_up = most is not None and self._backoff.attempts >= most
             if wanted and not used_up:
@@ -262,8 +270,12 @@ class Manager(BackoffOptions, Listens):
             else:
                 self._backoff.reset()
         if wanted and not used_up:
+            if error is not None:
+                self.outage.goes_on(delay)
             self._await_attempt(number, delay)
             return
+        if error is not None and not closed:
+            self.outage.stays()
         with self.lease:
             self._give_up(error)
             if wanted:
@@ -328,6 +340,7 @@ class Manager(BackoffOptions, Listens):
                 return
             attempts = self._backoff.attempts
             self._backoff.reset()
+            self.outage.end()
             self._reconnecting = False
             active = list(self._active)
         self.tell("open")
@@ -353,10 +366,17 @@ class Manager(BackoffOptions, Listens):
                 return
             self._link = None
             self._reconnecting = False
+            self.outage.cause = error
             active = list(self._active)
+            discouraged = [(socket, socket.wishes) for socket in active if socket.tries_once]
+            self._active.difference_update(socket for socket, _ in discouraged)
+            if discouraged and not self._active:
+                self._end_locked()
         self.tell("error", error)
         for socket in active:
             socket.could_not_connect(error)
+        for socket, wishes in discouraged:
+            socket.give_up(error, wishes)
         self._reconnect(error)
         if link.retry:
             self.tell("reconnect_error", error)

@@ -16,6 +16,18 @@ from ..socketio.packet import MAX_ATTACHMENTS
 # A mapping, None, or a callable that makes one at each connect.
 Auth = Union[Mapping[str, Any], Callable[[], Any], None]
 
+
+def credentials(auth: Auth) -> Mapping[str, Any] | None:
+    """What to send with CONNECT; calls a callable.
+
+    :raises TypeError: it is no mapping.
+    """
+    made = auth() if callable(auth) else auth
+    if made is not None and not isinstance(made, Mapping):
+        raise TypeError(f"auth must be a mapping, not {type(made).__name__}")
+    return made
+
+
 POLICIES = ("raise", "drop_oldest", "drop_newest")
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

@@ -54,11 +54,14 @@ class SimpleClient:
         """The server's name for this client; None while it is not connected."""
         return None if self._client is None else self._client.id
 
-    def connect(self, url: str | None = None, *, timeout: float | None = None, **options: Any) -> SimpleClient:
+    def connect(
+        self, url: str | None = None, *, timeout: float | None = None, retry: bool | None = None, **options: Any
+    ) -> SimpleClient:
         """Connect, and wait for it.
 
         :param url: None for the one given before.
-        :param timeout: seconds; None for as long as it takes.
+        :param timeout: seconds in which to try, as often as that allows; None for one attempt.
+        :param retry: True for as many as it takes, False for one in any case; see :meth:`Client.connect`.
         :param options: in addition to those given before.
         :return: itself.
         :raises ValueError: there is no URL.
@@ -74,7 +77,7 @@ class SimpleClient:
         client.on("connect", lambda: self._note_end(False))
         client.on("disconnect", lambda: self._note_end(True))  # it comes behind the last event
         client.when_over(self._news.set)
-        client.connect(timeout=timeout)
+        client.connect(timeout=timeout, retry=retry)
         self._client = client
         return self
 

@@ -8,8 +8,7 @@ blocks, and ``emit_with_ack`` works inside one.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from types import TracebackType
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..exceptions import ConnectRefused, Disconnected, RemoteProtocolError
@@ -22,7 +21,7 @@ from .decision import Decision
 from .emitting import PLAIN, EmitOptions, Emits
 from .handlers import BACKLOG, BacklogLog, dispatch, runs_beside, tell
 from .link import Link
-from .options import Auth
+from .options import Auth, credentials
 from .recovery import Recovery
 from .sending import Sender
 
@@ -77,7 +76,7 @@ class ClientSocket(Emits, Listens, ListensToAny):
     def _begin_anew(self) -> None:
         """Be disconnected, with nothing to send."""
         self._mailbox = SerialQueue(self.io.lease.submit, limit=BACKLOG, owner=BacklogLog(self))
-        self._decision = Decision()
+        self._decision = Decision(retry=False)
         self._over = make_event()  # not connected, and nothing will change that by itself
         self._over.set()
         self._sender = Sender(
@@ -116,20 +115,24 @@ class ClientSocket(Emits, Listens, ListensToAny):
 
     # -- connecting ---------------------------------------------------------------------------------------------
 
-    def connect(self: Self, wait: bool = True, timeout: float | None = None) -> Self:
+    def connect(self: Self, wait: bool = True, timeout: float | None = None, retry: bool | None = None) -> Self:
         """Connect; attach the handlers first. Nothing happens when it is connected already.
 
         :param wait: return when the server has let us in; False returns at once and connects in the background.
-        :param timeout: how many seconds to wait, reconnection attempts included; then the attempt is abandoned.
+        :param timeout: how many seconds to wait, for as many attempts as that allows; then they are abandoned.
+        :param retry: whether to try again when the server is not reached; None: if there is an end to it (``timeout``
+            or the option ``reconnection_attempts``), and in the background. Where attempts are under way, they go on.
         :return: itself.
         :raises ConnectRefused: the server's middleware or handler says no.
-        :raises ConnectionFailed: the server was not reached, and all attempts are used up.
-        :raises TimedOut: the time is over.
+        :raises ConnectionFailed: the server was not reached, at the first attempt or, with ``retry``, at the last.
+        :raises TimedOut: the time is over; its cause is why the last attempt has failed.
         :raises Disconnected: another thread has called :meth:`disconnect` meanwhile.
         """
         if not self._connected:
+            if retry is None:
+                retry = not wait or timeout is not None or self.io.reconnection_attempts is not None
             try:
-                self.io.connect(self)
+                self.io.connect(self, retry)
             except Exception as error:
                 self.io.leave(self)
                 self._finish(error)
@@ -141,16 +144,16 @@ class ClientSocket(Emits, Listens, ListensToAny):
     def _wait_connected(self, timeout: float | None) -> None:
         decision = self._decision
         try:
-            decision.wait(timeout)
+            decision.wait(timeout, self.io.outage)
         except BaseException:  # the user has lost patience
             self.disconnect()
             raise
         if decision.failure is not None:
             raise decision.failure
 
-    def open(self: Self, wait: bool = True, timeout: float | None = None) -> Self:
+    def open(self: Self, wait: bool = True, timeout: float | None = None, retry: bool | None = None) -> Self:
         """The same as :meth:`connect`."""
-        return self.connect(wait, timeout)
+        return self.connect(wait, timeout, retry)
 
     def disconnect(self: Self) -> Self:
         """Leave the namespace; the last socket of a manager closes the connection, too, and waits for its threads (a
@@ -197,9 +200,7 @@ class ClientSocket(Emits, Listens, ListensToAny):
     def __enter__(self: Self) -> Self:
         return self.connect()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.disconnect()
 
     # -- sending ------------------------------------------------------------------------------------------------
@@ -227,9 +228,7 @@ class ClientSocket(Emits, Listens, ListensToAny):
 
     def _send_connect(self, link: Link) -> None:
         try:
-            auth = self.auth() if callable(self.auth) else self.auth
-            if auth is not None and not isinstance(auth, Mapping):
-                raise TypeError(f"auth must be a mapping, not {type(auth).__name__}")
+            auth = credentials(self.auth)
             link.send_packet(Packet(CONNECT, self.nsp, self._recovery.credentials(auth)))
         except Exception as error:
             logger.exception("%r has nothing to connect with", self)
@@ -239,14 +238,18 @@ class ClientSocket(Emits, Listens, ListensToAny):
         """The manager's attempt has failed; there may be others."""
         self._mailbox.put(tell, self._handlers, "connect_error", (error,), self)
 
-    def begin(self) -> None:
-        """The application wants a connection, from now on. Under the manager's lock."""
+    def begin(self, retry: bool) -> None:
+        """The application wants a connection, with ``retry`` however often it fails. Under the manager's lock."""
         with self._lock:
             self.wishes += 1
             if not self._connected:
+                self._decision = self._decision.following(retry, lost=not self._over.is_set())
                 self._over.clear()
-                if self._decision.made.is_set():
-                    self._decision = Decision()
+
+    @property
+    def tries_once(self) -> bool:
+        """Whether it gives up when the attempt under way fails."""
+        return self._decision.tries_once
 
     def give_up(self, error: Exception | None, wishes: int) -> None:
         """The manager will not try again; ``wishes`` were made when it decided that."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from typing import Any
 
@@ -55,6 +56,7 @@ def run(options: argparse.Namespace) -> int:
     """Connect, and do what is wanted; the exit status, with one line on the standard error where it is not 0."""
     sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]  # whatever characters come
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    logging.getLogger("wsgi_sio.client.outage").addHandler(logging.NullHandler())  # the session tells each failure
     try:
         emissions = [Emission.of_words(words) for words in options.emit]
         session = Session(options.url, options.namespace, options.timeout, _client_options(options))

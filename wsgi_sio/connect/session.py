@@ -64,17 +64,17 @@ class Session:
 
         :raises Failed: it was not possible.
         """
-        self._client.io.reconnection = False
+        if not self._client.connected:
+            self._client.disconnect()  # await no longer what is to be tried now
         self._greeted.clear()
         self._ended.clear()
         self._left = False
         try:
-            self._client.connect(timeout=self._timeout)
+            self._client.connect(timeout=self._timeout, retry=False)
         except SocketIOError as error:
             raise Failed(explain(error), 1) from error
         except (ValueError, ImportError) as error:  # the URL's port, a library that is missing
             raise Failed(str(error), 2 if isinstance(error, ValueError) else 1) from error
-        self._client.io.reconnection = True
         self._greeted.wait(self._timeout)  # so that it is the first thing printed
 
     def close(self) -> None:
