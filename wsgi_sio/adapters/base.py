@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..runtime import FAILURES
 from ..socketio.packet import Packet
+from ..synchronous import refuse_async
 
 if TYPE_CHECKING:
     from ..socketio.namespace import Namespace
@@ -103,6 +104,7 @@ class Adapter(ABC):
         """
         if event not in ROOM_EVENTS:
             raise ValueError(f"an adapter has the events {', '.join(ROOM_EVENTS)}, not {event!r}")
+        refuse_async(listener, f"a listener to {event!r}")
         self._listeners[event] = (*self._listeners.get(event, ()), listener)
         return listener
 

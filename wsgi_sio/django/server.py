@@ -22,6 +22,7 @@ from ..socketio import socket as core_socket
 from ..socketio.dynamic import NamespaceTest, ParentNamespace
 from ..socketio.handlers import HandlerTable
 from ..socketio.server_side import ServerSideHandlers
+from ..synchronous import refuse_async
 from .request import Requests
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ class Socket(core_socket.Socket):
         self, event: str, args: tuple[Any, ...], options: BroadcastOptions, callback: Callable[..., Any] | None
     ) -> bool:
         if callback is not None:
+            refuse_async(callback, "the callback")
             callback = self._server.as_event(callback)
         return super()._emit(event, args, options, callback)
 
@@ -218,6 +220,8 @@ class Server(core_server.Server):
 
     def start_background_task(self, target: Callable[..., object], *args: Any, **kwargs: Any) -> Task:
         """See :meth:`wsgi_sio.Server.start_background_task`; the task's database connections end with it."""
+
+        refuse_async(target, "a background task")
 
         def run() -> None:
             try:

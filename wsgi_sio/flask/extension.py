@@ -12,6 +12,7 @@ import flask
 from ..runtime import Task
 from ..socketio.server import Server
 from ..socketio.socket import Socket
+from ..synchronous import refuse_async
 from .current import DISPATCHER_KEY, SOCKET_KEY, current_dispatcher, current_environ
 from .dispatch import Dispatcher, ErrorHandler, Events
 from .errors import Reason
@@ -123,6 +124,7 @@ class SocketIO:
 
         :param message: "*" for all that have no handler; the function then gets the event's name first.
         :param namespace: "*" for all namespaces in which nothing handles the event.
+        :raises TypeError: the function is ``async def``.
         """
 
         def register(handler: AnyHandler) -> AnyHandler:
@@ -147,12 +149,14 @@ class SocketIO:
     def on_namespace(self, namespace_handler: Namespace) -> None:
         """Register a class-based namespace.
 
+        :raises TypeError: a method of it that handles an event is ``async def``.
         :raises ValueError: it is none, or one for all namespaces.
         """
         if not isinstance(namespace_handler, Namespace):
             raise ValueError(f"Not a namespace instance: {namespace_handler!r}")
         if namespace_handler.namespace == "*":
             raise ValueError("a class-based namespace needs a name; for all there is @socketio.on('*', namespace='*')")
+        namespace_handler.check()
         namespace_handler.socketio = self
         self._events.classes[namespace_handler.namespace] = namespace_handler
         self._attach(namespace_handler.namespace)
@@ -304,4 +308,5 @@ def _in_context(callback: Callable[..., Any], dispatcher: Dispatcher, socket: So
 def _checked(handler: AnyErrorHandler) -> AnyErrorHandler:
     if not callable(handler):
         raise ValueError("exception_handler must be callable")
+    refuse_async(handler, "the handler of errors")
     return handler

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+from ..synchronous import refuse_async
 from .current import current_dispatcher
 from .handlers import EventHandler
 from .server import either
@@ -41,6 +42,15 @@ class Namespace:
     def server(self) -> Any:
         """``socketio.server``."""
         return self.socketio.server
+
+    def check(self) -> None:
+        """See that its methods can handle events.
+
+        :raises TypeError: one is ``async def``.
+        """
+        names = (name for name in dir(type(self)) if name.startswith("on_") or name in ("error", "trigger_event"))
+        for name in names:
+            refuse_async(getattr(self, name), "a handler")
 
     def trigger_event(self, event: str, *args: Any) -> Any:
         """Run the method for ``event``; override it to dispatch in another way.

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, overload
 from ..exceptions import LocalProtocolError
 from ..logtext import kinds, quote
 from ..runtime import Rank, make_lock
+from ..synchronous import refuse_async
 from .packet import RESERVED_EVENTS
 
 logger = logging.getLogger("wsgi_sio.socketio")
@@ -44,11 +45,13 @@ class Handler:
     """One registered callable.
 
     :ivar concurrent: run it beside the client's other events instead of in their order.
+    :raises TypeError: it is ``async def``.
     """
 
     __slots__ = ("concurrent", "event", "fewest", "func", "most", "once")
 
     def __init__(self, event: str, func: Callable[..., Any], *, concurrent: bool = False, once: bool = False) -> None:
+        refuse_async(func, f"a handler of {event!r}")
         self.event = event
         self.func = func
         self.concurrent = concurrent
@@ -211,6 +214,7 @@ class Listens:
 
         :param concurrent: let it run beside the client's other events; by default a client's events run one at a
             time, in their order.
+        :raises TypeError: the handler cannot be called, or is ``async def``.
         """
         return self._register(event, handler, concurrent=concurrent)
 

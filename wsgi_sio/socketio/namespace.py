@@ -11,6 +11,7 @@ from ..adapters.base import Adapter, Room
 from ..exceptions import AckTimeout, ConnectRefused, Disconnected
 from ..logtext import quote
 from ..runtime import FAILURES
+from ..synchronous import refuse_async
 from .broadcast import BroadcastOperator, Broadcasts
 from .handlers import CATCH_ALL, LIFE_CYCLE, NO_ACK, HandlerTable, Listens, call
 from .handshake import Handshake
@@ -69,6 +70,7 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
         self.clients = 0  # that are in, or on their way in or out; guarded by the server
         self._all_concurrent = server.async_handlers
         if type(self).on_error is not Namespace.on_error:  # a method of the application's, not the decorator
+            refuse_async(self.on_error, "the handler of errors")
             self._error_handler = self.on_error
         for attribute in dir(type(self)):
             if attribute.startswith("on_") and not hasattr(Namespace, attribute):
@@ -104,7 +106,10 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
 
         What it raises refuses the client: a :class:`ConnectRefused` with its message and data; anything else is
         logged, and the client is told no more than "Internal error".
+
+        :raises TypeError: it is ``async def``.
         """
+        refuse_async(middleware, "a middleware")
         self._middlewares = (*self._middlewares, middleware)
         return middleware
 
@@ -114,7 +119,10 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
         ``sys.exit()`` is such an error as well: it ends neither a worker nor the server.
 
         What it returns acknowledges the event, so that the client can be told; None does not.
+
+        :raises TypeError: it is ``async def``.
         """
+        refuse_async(handler, "the handler of errors")
         self._error_handler = handler
         return handler
 

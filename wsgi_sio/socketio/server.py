@@ -19,6 +19,7 @@ from ..engineio.packet import MESSAGE
 from ..engineio.packet import Packet as EnginePacket
 from ..logtext import quote
 from ..runtime import FAILURES, Event, Rank, Reactor, Task, make_lock
+from ..synchronous import refuse_async
 from .broadcast import BroadcastOperator, Broadcasts
 from .connection import Connection
 from .dynamic import NamespaceTest, ParentNamespace
@@ -281,7 +282,10 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
         """Run ``target(*args, **kwargs)`` in a thread (or greenlet) of its own; the result has ``join(timeout)``.
 
         It begins with no context variable set, whoever starts it.
+
+        :raises TypeError: it is ``async def``.
         """
+        refuse_async(target, "a background task")
         return self.reactor.spawn(target, *args, **kwargs)
 
     def sleep(self, seconds: float) -> None:

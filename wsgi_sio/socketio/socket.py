@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..adapters.base import BroadcastOptions, Room
 from ..logtext import quote
 from ..runtime import FAILURES, Rank, SerialQueue, make_lock
+from ..synchronous import refuse_async
 from .acks import ACK_TIMEOUT, BlockingAck, CallbackAck, Waiter
 from .broadcast import BroadcastOperator, Targets, as_rooms
 from .handlers import NO_ACK, HandlerTable, Listens, check_event
@@ -221,7 +222,10 @@ class Socket(Targets, Sends, Listens, ListensToAny):
         """Run ``middleware([event, *args])`` for each event of this client before its handlers; it may change the list.
 
         What it raises drops the event and goes to this socket's handlers of ``error``; the client is not told.
+
+        :raises TypeError: it is ``async def``.
         """
+        refuse_async(middleware, "a middleware")
         self._middlewares = (*self._middlewares, middleware)
         return middleware
 
