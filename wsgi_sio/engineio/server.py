@@ -150,7 +150,7 @@ class EngineServer:
             answer = preflight or self._route(request, cors)
         except EngineError as error:
             if error.code != UNKNOWN_SID or request.sid not in self._ended:
-                self.report(f"code {error.code}", error.context)
+                self.report(error.kind, error.context)
             answer = error.response(upgrade)
         if isinstance(answer, Response):
             answer.headers += cors
@@ -260,8 +260,6 @@ class EngineServer:
     # -- WebSocket ----------------------------------------------------------------------------------------------
 
     def _upgrade(self, session: Session, request: EngineRequest, cors: Headers) -> Hijacked:
-        if not request.upgrade:
-            raise EngineError(BAD_REQUEST, "transport=websocket came without an Upgrade header")
         candidate, early, held = self._accept(session, request, cors)
         polling = session.transport
         if isinstance(polling, PollingTransport):
