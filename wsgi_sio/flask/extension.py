@@ -18,7 +18,7 @@ from .dispatch import Dispatcher, ErrorHandler, Events
 from .errors import Reason
 from .handlers import EventHandler
 from .namespace import Namespace
-from .options import Options, check
+from .options import Options, check, without_run_options
 from .running import Runner
 from .server import PeerServer, as_clients, either
 from .wrapping import wrap
@@ -61,12 +61,13 @@ class SocketIO:
         if app is not None:
             self.init_app(app, **options)
         else:
+            options = without_run_options(options)
             check(options)
             self.server_options.update(options)
 
     def init_app(self, app: flask.Flask, **options: Any) -> None:
         """Attach to ``app``; ``options`` add to those of the constructor, whose errors this raises too."""
-        self.server_options.update(options)
+        self.server_options.update(without_run_options(options))
         self.manage_session = bool(self.server_options.pop("manage_session", self.manage_session))
         dispatcher = Dispatcher(self, app, self._events, Options.of(self.server_options, app))
         self._latest = dispatcher
