@@ -105,6 +105,18 @@ def test_a_websocket_request_whose_upgrade_header_a_proxy_has_removed(
     assert "came without an Upgrade header" in line and "proxy_set_header Upgrade $http_upgrade" in line
 
 
+def test_a_server_that_has_answered_the_handshake_itself_is_named(
+    make_engine: MakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """gevent-websocket's handler, and with it the gunicorn worker of Flask-SocketIO's users."""
+    engine = make_engine()
+    environ = engine.environ("GET", UPGRADE, EIO="4", transport="websocket") | {"wsgi.websocket": object()}
+    answer = engine.engine.handle(environ)
+    assert isinstance(answer, Response) and answer.status == 400
+    (line,) = _lines(caplog)
+    assert "GeventWebSocketWorker" in line and "gunicorn -k gevent" in line
+
+
 def test_another_bad_request_before_does_not_hide_the_line_about_the_proxy(
     make_engine: MakeEngine, caplog: pytest.LogCaptureFixture
 ) -> None:

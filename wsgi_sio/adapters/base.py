@@ -6,7 +6,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from ..runtime import FAILURES
 from ..socketio.packet import Packet
@@ -89,7 +89,10 @@ class Adapter(ABC):
 
     :param namespace: its connected sockets get the broadcasts; those that are still connecting may be in rooms already
         but get none.
+    :cvar one_process: whether it knows only the clients of its own process.
     """
+
+    one_process: ClassVar[bool] = False
 
     def __init__(self, namespace: Namespace) -> None:
         self._namespace = namespace

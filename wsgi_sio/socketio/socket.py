@@ -171,7 +171,7 @@ class Socket(Targets, Sends, Listens, ListensToAny):
         :param patient: it is for this client alone, so the sender may be held back.
         """
         if self._state == DISCONNECTED:
-            self.nsp.server.tell_if_orphaned()
+            self.nsp.server.tell_if_unheard()
             return False
         if self._outgoing:
             self._tell(self._outgoing, data)
