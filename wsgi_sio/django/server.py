@@ -109,9 +109,9 @@ class Socket(core_socket.Socket):
             callback = self._server.as_event(callback)
         return super()._emit(event, args, options, callback)
 
-    def _run_event(self, packet: Packet) -> None:
+    def _run_event(self, packet: Packet, size: int) -> None:
         with self._server.around_event():
-            super()._run_event(packet)
+            super()._run_event(packet, size)
 
 
 class _ServerSideHandlers(ServerSideHandlers):

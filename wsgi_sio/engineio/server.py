@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ..logtext import one_line
+from ..logtext import one_line, quote
 from ..runtime import Event, Rank, Reactor, create_reactor, make_lock, tell_in_child, threads_are_greenlets
 from .bodies import BodyWatch
 from .capacity import Capacity
@@ -250,6 +250,9 @@ class EngineServer:
         with self._lock:
             self.sessions[session.id] = session
             self._opening.discard(session.id)
+        if logger.isEnabledFor(logging.DEBUG):
+            address = session.environ.get("REMOTE_ADDR", "nowhere")
+            logger.debug("a session with %s has begun over %s", quote(address), session.transport.name)
         self._on_session(session)
         self.heartbeat.start(session)
         if self._closed:  # while this one was on its way

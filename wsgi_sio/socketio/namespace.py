@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -210,6 +211,8 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
             self.adapter.add_all(socket.id, frozenset([socket.id]))
         if not socket.accept():
             return  # it has left meanwhile; its dismissal waits in the mailbox
+        how = "connected" if restored is None else "recovered its connection"
+        logger.debug("%r has %s over %s", socket, how, socket.conn.session.transport.name)
         socket.conn.joined()
         if self.recovery is not None:
             self.recovery.connected(socket)
@@ -221,6 +224,7 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
 
     def dismiss(self, socket: Socket, own: HandlerTable, reason: str, was_connected: bool) -> None:
         """Run the handlers for a client that has left, and forget it, even if one of them ends its thread."""
+        logger.debug("%r has disconnected: %s", socket, reason)
         try:
             if was_connected:
                 self._run_last("disconnecting", socket, own, reason)
@@ -266,6 +270,8 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
         listeners = own.find(event) if own else ()
         others = () if handlers or listeners else self._handlers.find(CATCH_ALL)
         if not (handlers or listeners or others):
+            if logger.isEnabledFor(logging.DEBUG):
+                logger.debug("nothing handles the event %s of %r", quote(event), socket)
             return NO_ACK
         result = None
         try:
@@ -280,6 +286,15 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
             if not _has_left(socket, error):
                 logger.exception("a handler of %s failed for %r", quote(event), socket)
             return self._ask_error_handler(socket, error, event, args)
+        return result
+
+    def dispatch_told(self, socket: Socket, own: HandlerTable, data: list[Any], size: int) -> Any:
+        """See :meth:`dispatch`; and tell the log of the event, whose payload had ``size`` bytes."""
+        event, began = data[0], time.monotonic()
+        result = self.dispatch(socket, own, data)
+        taken = (time.monotonic() - began) * 1000
+        outcome = " without a result" if result is NO_ACK else ""
+        logger.debug("event %s of %r, %d bytes, ended%s in %.2f ms", quote(event), socket, size, outcome, taken)
         return result
 
     def _ask_error_handler(self, socket: Socket, error: BaseException, event: str, args: list[Any]) -> Any:

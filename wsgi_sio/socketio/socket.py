@@ -269,6 +269,7 @@ class Socket(Targets, Sends, Listens, ListensToAny):
         """Send a CONNECT_ERROR and be as if it had never come."""
         if self._end() == DISCONNECTED:
             return  # it has left meanwhile; its dismissal waits in the mailbox
+        logger.debug("%r is refused: %s", self, quote(error["message"]))
         self.nsp.adapter.del_all(self.id)
         self.conn.remove(self)
         try:
@@ -281,13 +282,13 @@ class Socket(Targets, Sends, Listens, ListensToAny):
 
     # -- receiving (on an I/O thread) ---------------------------------------------------------------------------
 
-    def receive(self, packet: Packet, cost: int) -> None:
-        """Take a packet that is for this socket; its payload's size in bytes is what it costs the mailbox."""
+    def receive(self, packet: Packet, size: int, cost: int) -> None:
+        """Take a packet that is for this socket, its payload's size in bytes, and what it costs the mailbox."""
         kind = packet.type
         if kind == EVENT:
             beside = self.nsp.runs_concurrently(self._handlers, packet.data)
             queue = self._mailbox.run_beside if beside else self._mailbox.put
-            queue(self._run_event, packet, cost=cost)
+            queue(self._run_event, packet, size, cost=cost)
         elif kind == ACK:
             waiter = self._acks.pop(packet.id, None) if packet.id is not None else None
             if waiter is not None:
@@ -319,7 +320,7 @@ class Socket(Targets, Sends, Listens, ListensToAny):
         if isinstance(waiter, CallbackAck):
             waiter.timed_out()
 
-    def _run_event(self, packet: Packet) -> None:
+    def _run_event(self, packet: Packet, size: int) -> None:
         if self._muted or not packet.data:
             return
         data = packet.data
@@ -327,7 +328,10 @@ class Socket(Targets, Sends, Listens, ListensToAny):
             self._tell(self._incoming, data)
         if self._middlewares and not self._passes(data):
             return
-        result = self.nsp.dispatch(self, self._handlers, data)
+        if logger.isEnabledFor(logging.DEBUG):
+            result = self.nsp.dispatch_told(self, self._handlers, data, size)
+        else:
+            result = self.nsp.dispatch(self, self._handlers, data)
         if packet.id is not None and result is not NO_ACK:
             args = [] if result is None else list(result) if isinstance(result, tuple) else [result]
             try:
