@@ -25,11 +25,12 @@ TOP = ("wsgi", "serving", "flask", "django", "testing", "admin", "client_files",
 ALLOWED: dict[str, tuple[str, ...]] = {
     "exceptions": (),
     "logtext": (),
+    "synchronous": (),
     "websocket": (),
     "runtime": (),
     "content_coding": (),
     "client_files": ("content_coding",),
-    "engineio": ("websocket", "runtime", "content_coding", "logtext"),
+    "engineio": ("websocket", "runtime", "content_coding", "logtext", "synchronous"),
     "adapters": (
         "socketio.packet",
         "socketio.jsoncodec",
@@ -39,8 +40,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "runtime",
         "exceptions",
         "logtext",
+        "synchronous",
     ),
-    "socketio": ("engineio", "adapters", "runtime", "exceptions", "client_files", "logtext"),
+    "socketio": ("engineio", "adapters", "runtime", "exceptions", "client_files", "logtext", "synchronous"),
     "client.engineio": (
         "client.options",
         "websocket",
@@ -62,6 +64,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "runtime",
         "exceptions",
         "logtext",
+        "synchronous",
     ),
 }
 

@@ -88,6 +88,44 @@ def test_refusals(
     assert not engine.engine.sessions
 
 
+def _lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.name.startswith("wsgi_sio.")]
+
+
+@pytest.mark.parametrize("over", ["polling", "websocket", "nothing"])
+def test_a_websocket_request_whose_upgrade_header_a_proxy_has_removed(
+    make_engine: MakeEngine, caplog: pytest.LogCaptureFixture, over: str
+) -> None:
+    engine = make_engine()
+    sid = {"polling": lambda: engine.over_polling()[1].id, "websocket": lambda: engine.over_websocket()[1].id}.get(over)
+    query = {} if sid is None else {"sid": sid()}
+    answer = engine.request("GET", transport="websocket", **query)
+    assert (answer.status, json.loads(answer.body)["code"]) == (400, 3)
+    (line,) = _lines(caplog)
+    assert "came without an Upgrade header" in line and "proxy_set_header Upgrade $http_upgrade" in line
+
+
+def test_a_server_that_has_answered_the_handshake_itself_is_named(
+    make_engine: MakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """gevent-websocket's handler, and with it the gunicorn worker of Flask-SocketIO's users."""
+    engine = make_engine()
+    environ = engine.environ("GET", UPGRADE, EIO="4", transport="websocket") | {"wsgi.websocket": object()}
+    answer = engine.engine.handle(environ)
+    assert isinstance(answer, Response) and answer.status == 400
+    (line,) = _lines(caplog)
+    assert "GeventWebSocketWorker" in line and "gunicorn -k gevent" in line
+
+
+def test_another_bad_request_before_does_not_hide_the_line_about_the_proxy(
+    make_engine: MakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = make_engine(cors_allowed_origins="*")
+    engine.request("GET", {"Origin": "http://127.0.0.1\x00"}, **HANDSHAKE)
+    engine.request("GET", transport="websocket")
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+
+
 def test_an_origin_with_control_characters_is_a_bad_request_even_where_all_are_allowed(make_engine: MakeEngine) -> None:
     engine = make_engine(cors_allowed_origins="*")
     answer = engine.request("GET", {"Origin": "http://127.0.0.1\x00"}, **HANDSHAKE)

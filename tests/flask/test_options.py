@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import inspect
 import logging
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.flask.conftest import Site
 from tests.support.world import WORLD
 from wsgi_sio.flask import SocketIO
 from wsgi_sio.flask.options import Options
+from wsgi_sio.flask.running import RUN_OPTIONS, Runner
 
 ALL = {
     "manage_session": True,
@@ -133,6 +135,29 @@ def test_an_unknown_option_is_named_at_once_with_the_likely_one() -> None:
         SocketIO(cors_allowed_origin="*")
     with pytest.raises(TypeError, match="'ping_intervall'; did you mean 'ping_interval'"):
         SocketIO().init_app(flask.Flask(__name__), ping_intervall=3)
+
+
+@pytest.mark.parametrize("way", ["SocketIO(app)", "SocketIO()", "init_app"])
+def test_what_belongs_to_run_is_dropped_with_a_warning(way: str, caplog: pytest.LogCaptureFixture) -> None:
+    """As in code that was written for Flask-SocketIO, which takes it and does nothing with it."""
+    app = flask.Flask(__name__)
+    options: dict[str, Any] = {"debug": True, "threaded": True, "port": 80, "max_outbox": 1000}
+    socketio = (
+        SocketIO(app, **options) if way == "SocketIO(app)" else SocketIO(**(options if way == "SocketIO()" else {}))
+    )
+    if way != "SocketIO(app)":
+        socketio.init_app(app, **(options if way == "init_app" else {}))
+    (record,) = caplog.records
+    assert record.getMessage().startswith(
+        "debug=, threaded=, port= in SocketIO() or init_app() is ignored: it belongs to"
+    )
+    assert socketio.io.engine.config.max_outbox == 1000 and "port" not in socketio.server_options
+
+
+def test_whatever_run_takes_can_be_misplaced() -> None:
+    parameters = inspect.signature(Runner.run).parameters.values()
+    assert {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} <= RUN_OPTIONS
+    assert {"host", "port"} <= RUN_OPTIONS
 
 
 @pytest.mark.parametrize(

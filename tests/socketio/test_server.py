@@ -14,6 +14,7 @@ from tests.socketio.conftest import Serve
 from tests.support.inprocess import DEADLINE, Background, InProcess, eventually, open_descriptors
 from tests.support.world import WORLD
 from wsgi_sio import Server, Socket, WSGIApp
+from wsgi_sio.adapters import MemoryAdapter
 from wsgi_sio.engineio import Session
 from wsgi_sio.socketio.connection import Connection
 
@@ -46,8 +47,14 @@ class Falsy:
 
 def test_what_is_given_is_taken_though_it_is_false() -> None:
     assert WSGIApp(Server(), Falsy())({"PATH_INFO": "/"}, None) == ["here", {"PATH_INFO": "/"}, None]  # type: ignore
-    io = Server(adapter=Falsy())  # type: ignore[arg-type]
-    assert io.sockets.adapter == ["here", io.sockets]
+
+    class Adapters(Falsy):
+        def __call__(self, *args: Any) -> Any:
+            made.append(MemoryAdapter(*args))
+            return made[-1]
+
+    made: list[MemoryAdapter] = []
+    assert Server(adapter=Adapters()).sockets.adapter is made[0]
 
 
 def test_making_a_server_makes_no_thread() -> None:

@@ -6,10 +6,11 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from ..runtime import FAILURES
 from ..socketio.packet import Packet
+from ..synchronous import refuse_async
 
 if TYPE_CHECKING:
     from ..socketio.namespace import Namespace
@@ -88,7 +89,10 @@ class Adapter(ABC):
 
     :param namespace: its connected sockets get the broadcasts; those that are still connecting may be in rooms already
         but get none.
+    :cvar one_process: whether it knows only the clients of its own process.
     """
+
+    one_process: ClassVar[bool] = False
 
     def __init__(self, namespace: Namespace) -> None:
         self._namespace = namespace
@@ -103,6 +107,7 @@ class Adapter(ABC):
         """
         if event not in ROOM_EVENTS:
             raise ValueError(f"an adapter has the events {', '.join(ROOM_EVENTS)}, not {event!r}")
+        refuse_async(listener, f"a listener to {event!r}")
         self._listeners[event] = (*self._listeners.get(event, ()), listener)
         return listener
 

@@ -49,6 +49,8 @@ class ClusterNode:
 class Member(MemoryAdapter):
     """The half of :class:`ClusterAdapter` that knows nothing of sockets, but how to reach the other servers."""
 
+    one_process = False
+
     def __init__(self, namespace: Namespace, *, request_timeout: float = 5.0) -> None:
         super().__init__(namespace)
         self.request_timeout = request_timeout

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 class MemoryAdapter(Adapter):
     """Rooms in memory; joining, leaving and disconnecting cost O(own rooms)."""
 
+    one_process = True
+
     def __init__(self, namespace: Namespace) -> None:
         super().__init__(namespace)
         self._lock = make_lock(Rank.ADAPTER)

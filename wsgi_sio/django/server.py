@@ -26,6 +26,7 @@ from ..socketio import socket as core_socket
 from ..socketio.dynamic import NamespaceTest, ParentNamespace
 from ..socketio.handlers import HandlerTable
 from ..socketio.server_side import ServerSideHandlers
+from ..synchronous import refuse_async
 from .request import Requests
 
 if TYPE_CHECKING:
@@ -116,12 +117,13 @@ class Socket(core_socket.Socket):
         self, event: str, args: tuple[Any, ...], options: BroadcastOptions, callback: Callable[..., Any] | None
     ) -> bool:
         if callback is not None:
+            refuse_async(callback, "the callback")
             callback = self._server.as_event(callback, self)
         return super()._emit(event, args, options, callback)
 
-    def _run_event(self, packet: Packet) -> None:
+    def _run_event(self, packet: Packet, size: int) -> None:
         with self._server.around_event(self):
-            super()._run_event(packet)
+            super()._run_event(packet, size)
 
 
 class _ServerSideHandlers(ServerSideHandlers):
@@ -248,6 +250,8 @@ class Server(core_server.Server):
         Its ``reverse()`` gives the URLs that whoever starts it gets.
         """
         prefix = get_script_prefix()
+
+        refuse_async(target, "a background task")
 
         def run() -> None:
             set_script_prefix(prefix)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Union
 
+from ..synchronous import refuse_async
+
 Environ = dict[str, Any]
 # None: same origin only; "*": any; a string or pattern, or several: these; a callable: (origin[, environ]) -> bool.
 AllowedOrigins = Union[None, str, re.Pattern[str], Iterable[Union[str, re.Pattern[str]]], Callable[..., bool]]
@@ -46,6 +48,7 @@ class EngineConfig:
         emits to it alone waits for it.
     :param max_workers: how many handlers may run at once (None: 64 threads or 1000 greenlets), beside those that wait
         for a client.
+    :raises TypeError: a callable is ``async def``.
     :raises ValueError: for a value that makes no sense.
     """
 
@@ -69,6 +72,8 @@ class EngineConfig:
     max_workers: int | None = None
 
     def __post_init__(self) -> None:
+        for name in ("allow_request", "cors_allowed_origins"):  # a coroutine would pass for a yes
+            refuse_async(getattr(self, name), name)
         for name in (
             "ping_interval",
             "ping_timeout",

@@ -5,7 +5,14 @@ The first of a kind is a warning.  Each text says what happened, by which bound,
 
 from __future__ import annotations
 
-from .config import EngineConfig
+from typing import TYPE_CHECKING
+
+from ..logtext import quote
+from .config import EngineConfig, Environ
+from .takeover import can_take
+
+if TYPE_CHECKING:
+    from .request import EngineRequest
 
 Report = tuple[str, str]
 
@@ -91,4 +98,51 @@ def no_client_file(name: str) -> Report:
         "no browser client",
         f"{name} is asked for, a file of the browser's client, which is not installed here: run 'python -m wsgi_sio"
         " client-files' once, as the user who serves; or name the directory that holds it, client_files=DIR",
+    )
+
+
+def several_processes() -> Report:
+    """A session begins in one of several processes that know nothing of each other."""
+    return (
+        "several processes",
+        "the WSGI server runs several processes (gunicorn --workers, wsgi.multiprocess), and nothing connects them: a"
+        " polling client is refused by all but its own, and what one process emits does not reach the clients of the"
+        " others; let one serve all (gunicorn --workers 1 --threads 100, or --workers 1 -k gevent), or give the server"
+        " an adapter that connects processes",
+    )
+
+
+def no_websocket(environ: Environ) -> str | None:
+    """Why there can be no WebSocket on this server; None when there can."""
+    if environ.get("wsgi.websocket") is not None:  # as gevent-websocket has it
+        return (
+            "the WSGI server has answered the WebSocket's handshake itself, as gevent-websocket does (gunicorn -k"
+            " geventwebsocket.gunicorn.workers.GeventWebSocketWorker, handler_class=WebSocketHandler), so clients stay"
+            " on polling, or cannot connect; leave it out: gunicorn -k gevent, or gevent's own handler"
+        )
+    if not can_take(environ):
+        return (
+            "this WSGI server does not give its socket away, so only polling works; gunicorn with -k gevent or"
+            " --threads does"
+        )
+    return None
+
+
+def origin_advice(request: EngineRequest) -> str:
+    """A page may not connect."""
+    host = request.environ.get("HTTP_HOST", "")
+    if request.environ.get("wsgi.url_scheme") == "https":  # then the page's scheme may be what is wrong
+        host = f"https://{host}"
+    if request.origin is None:
+        return (
+            "a script polls (JSONP), and neither Sec-Fetch-Site nor Referer names a page that may: that of another"
+            " origin has to be in cors_allowed_origins; where browsers send neither header, jsonp_without_origin=True"
+            " or cors_allowed_origins='*' let any page poll, and read the answers"
+        )
+    hint = "behind a proxy, let it pass the Host header on"
+    if "HTTP_X_FORWARDED_HOST" in request.environ and "werkzeug.proxy_fix.orig" not in request.environ:
+        hint += "; its X-Forwarded-Host counts if ProxyFix stands outside of Socket.IO: set it after SocketIO(app)"
+    return (
+        f"the page is from {quote(request.origin)} and the server is {quote(host)}; to allow it set"
+        f" cors_allowed_origins={quote(request.origin)} ({hint})"
     )

@@ -49,11 +49,20 @@ class EngineError(Exception):
     :param code: 0 to 5, the reference's error codes.
     :param context: for the log: what was wrong and which setting changes it.
     :param headers: what the answer has besides.
+    :param cause: what tells it from others of its code: the log warns of each cause once.
     """
 
-    def __init__(self, code: int, context: str, message: str | None = None, headers: Headers | None = None) -> None:
+    def __init__(
+        self,
+        code: int,
+        context: str,
+        message: str | None = None,
+        headers: Headers | None = None,
+        cause: str | None = None,
+    ) -> None:
         super().__init__(message or _MESSAGES[code])
         self.code = code
+        self.kind = f"code {code}" if cause is None else f"code {code}, {cause}"
         self.message = message or _MESSAGES[code]
         self.context = context
         self.headers = headers or []
@@ -195,10 +204,7 @@ def verify(
     if request.method != "GET":
         raise EngineError(BAD_HANDSHAKE_METHOD, f"a handshake is a GET, not a {quote(request.method)}")
     if transport == "websocket" and not request.upgrade:
-        raise EngineError(
-            BAD_REQUEST,
-            "transport=websocket came without an Upgrade header; does a proxy in front remove it?",
-        )
+        raise _upgrade_missing()
     _ask_application(request, config)
     if request.protocol == 3 and not config.allow_eio3:
         spoken = quote(request.query.get("EIO", "3"))
@@ -210,6 +216,17 @@ def verify(
     return None
 
 
+def _upgrade_missing() -> EngineError:
+    """A request is for the WebSocket, but does not ask for one."""
+    return EngineError(
+        BAD_REQUEST,
+        "transport=websocket came without an Upgrade header, so clients stay on polling, or cannot connect; a proxy in"
+        " front removes it: nginx needs 'proxy_http_version 1.1', 'proxy_set_header Upgrade $http_upgrade' and"
+        " 'proxy_set_header Connection \"upgrade\"'",
+        cause="no Upgrade header",
+    )
+
+
 def _verify_member(request: EngineRequest, transport: str, find_session: Callable[[str], Session | None]) -> Session:
     session = find_session(request.query["sid"])
     if session is None:
@@ -218,6 +235,8 @@ def _verify_member(request: EngineRequest, transport: str, find_session: Callabl
             "the session is over, or lives in another process: with several workers, route a client's requests to one"
             " of them (sticky sessions) or let clients use transports=['websocket'] only",
         )
+    if transport == "websocket" and not request.upgrade:
+        raise _upgrade_missing()
     if not request.upgrade and transport != session.transport.name:
         raise EngineError(BAD_REQUEST, f"the session has left {transport} for {session.transport.name}")
     if request.protocol != session.protocol:

@@ -21,7 +21,7 @@ from .origin import OriginPolicy
 from .packet import OPEN, Packet
 from .parked import Hijacked
 from .polling import PollingTransport
-from .reports import no_descriptors
+from .reports import no_descriptors, no_websocket, origin_advice, several_processes
 from .request import (
     BAD_REQUEST,
     FORBIDDEN,
@@ -60,6 +60,8 @@ class EngineServer:
     """An Engine.IO server (protocol 4, and 3 on demand), ready for :class:`wsgi_sio.WSGIApp`.
 
     :param config: its options.
+    :ivar asked: whether a request has come to this process.
+    :ivar alone: whether nothing connects it with other processes that serve the same application.
     :ivar on_fork: called in a forked child, where it has no sessions any more, with whether it ever had any.
     :param on_session: called with each new :class:`Session`, on the thread of the handshake request: set the session's
         callbacks there; it must not block.
@@ -79,6 +81,8 @@ class EngineServer:
         self._opening: set[str] = set()  # the ids of sessions whose handshake is being answered
         self._ended: dict[str, None] = {}  # the ids of the sessions that ended last
         self._closed = False
+        self.asked = False
+        self.alone = True
         self.on_fork: Callable[[bool], None] = _ignore
         tell_in_child(self)
 
@@ -123,12 +127,14 @@ class EngineServer:
             if isinstance(session.transport, PollingTransport):
                 session.transport.after_fork()
         self.sessions, self._opening, self._ended, self._serving = {}, set(), {}, None
+        self.asked = False
         self.on_fork(served)
 
     # -- a request ----------------------------------------------------------------------------------------------
 
     def notice(self) -> None:
         """A request is being served, of the engine or not: that tells what the WSGI server bears."""
+        self.asked = True
         serving = self._serving
         if serving is not None:
             serving.capacity.notice()
@@ -144,13 +150,13 @@ class EngineServer:
             request = parse_request(environ)
             upgrade = request.upgrade and request.query.get("transport") != "polling"
             if not self._origins.allows(request):
-                raise EngineError(FORBIDDEN, _origin_advice(request))
+                raise EngineError(FORBIDDEN, origin_advice(request))
             preflight = self._origins.preflight(request)
             cors = self._origins.headers(request)
             answer = preflight or self._route(request, cors)
         except EngineError as error:
             if error.code != UNKNOWN_SID or request.sid not in self._ended:
-                self.report(f"code {error.code}", error.context)
+                self.report(error.kind, error.context)
             answer = error.response(upgrade)
         if isinstance(answer, Response):
             answer.headers += cors
@@ -183,6 +189,9 @@ class EngineServer:
     # -- a new session ------------------------------------------------------------------------------------------
 
     def _open(self, request: EngineRequest, cors: Headers, websocket: bool) -> Response | Hijacked:
+        self.asked = True
+        if self.alone and request.environ.get("wsgi.multiprocess"):
+            self.report(*several_processes())
         kind = SessionV3 if request.protocol == 3 else Base64Session if request.query.get("b64") else Session
         session = kind(self, secrets.token_urlsafe(15), _keep(request.environ))
         if self._closed or not self._reserve(session):
@@ -241,6 +250,9 @@ class EngineServer:
         with self._lock:
             self.sessions[session.id] = session
             self._opening.discard(session.id)
+        if logger.isEnabledFor(logging.DEBUG):
+            address = session.environ.get("REMOTE_ADDR", "nowhere")
+            logger.debug("a session with %s has begun over %s", quote(address), session.transport.name)
         self._on_session(session)
         self.heartbeat.start(session)
         if self._closed:  # while this one was on its way
@@ -260,8 +272,6 @@ class EngineServer:
     # -- WebSocket ----------------------------------------------------------------------------------------------
 
     def _upgrade(self, session: Session, request: EngineRequest, cors: Headers) -> Hijacked:
-        if not request.upgrade:
-            raise EngineError(BAD_REQUEST, "transport=websocket came without an Upgrade header")
         candidate, early, held = self._accept(session, request, cors)
         polling = session.transport
         if isinstance(polling, PollingTransport):
@@ -276,13 +286,9 @@ class EngineServer:
         self, session: Session, request: EngineRequest, cors: Headers
     ) -> tuple[WebSocketTransport, bytes, Event | None]:
         environ = request.environ
-        if not can_take(environ):
-            raise EngineError(
-                BAD_REQUEST,
-                "this WSGI server does not give its socket away, so only polling works; gunicorn with -k gevent or"
-                " --threads does",
-                _NO_WEBSOCKET,
-            )
+        obstacle = no_websocket(environ)
+        if obstacle is not None:
+            raise EngineError(BAD_REQUEST, obstacle, _NO_WEBSOCKET, cause="WebSocket")
         accept = compose_accept(environ, cors)
         held = holds_thread(environ)
         if held and not self.capacity.occupy(environ):
@@ -356,25 +362,6 @@ def _refuse_unpatched_gevent(environ: Environ) -> None:
             "gevent serves this app but has not patched the standard library: put"
             " 'from gevent import monkey; monkey.patch_all()' at the very top of the program"
         )
-
-
-def _origin_advice(request: EngineRequest) -> str:
-    host = request.environ.get("HTTP_HOST", "")
-    if request.environ.get("wsgi.url_scheme") == "https":  # then the page's scheme may be what is wrong
-        host = f"https://{host}"
-    if request.origin is None:
-        return (
-            "a script polls (JSONP), and neither Sec-Fetch-Site nor Referer names a page that may: that of another"
-            " origin has to be in cors_allowed_origins; where browsers send neither header, jsonp_without_origin=True"
-            " or cors_allowed_origins='*' let any page poll, and read the answers"
-        )
-    hint = "behind a proxy, let it pass the Host header on"
-    if "HTTP_X_FORWARDED_HOST" in request.environ and "werkzeug.proxy_fix.orig" not in request.environ:
-        hint += "; its X-Forwarded-Host counts if ProxyFix stands outside of Socket.IO: set it after SocketIO(app)"
-    return (
-        f"the page is from {quote(request.origin)} and the server is {quote(host)}; to allow it set"
-        f" cors_allowed_origins={quote(request.origin)} ({hint})"
-    )
 
 
 def _keep(environ: Environ) -> Environ:

@@ -159,6 +159,7 @@ class Session(Outbound):
             transport.idle = False
             held_back = self._outbox.let_out()
         self._server.heartbeat.stop(self)
+        logger.debug("a session over %s has ended: %s", transport.name, reason)
         if code == CloseCode.MESSAGE_TOO_BIG and reason == "transport error":
             self.report(*too_large(self.config, "the connection is closed"))
         for turn in held_back:

@@ -6,6 +6,7 @@ Anything else, or silence, ends the candidate and leaves the session on polling.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from ..runtime import Reactor, Timer
@@ -16,6 +17,8 @@ from .polling import NOOP_PACKET, PollingTransport
 if TYPE_CHECKING:
     from .session import Session
     from .websocket import WebSocketTransport
+
+logger = logging.getLogger("wsgi_sio.engineio")
 
 _NOOP_EVERY = 0.1
 
@@ -56,6 +59,7 @@ class Upgrade:
             self._stop_timers()
             self._candidate.owner = self._session
             if self._session.switch(self, self._candidate):
+                logger.debug("a session has gone from polling to WebSocket")
                 self._polling.leave()
             else:
                 self._candidate.turn_away()
@@ -71,6 +75,7 @@ class Upgrade:
         """Give the candidate up, unless the switch has been made."""
         self._stop_timers()
         if self._session.end_upgrade(self):
+            logger.debug("an upgrade to WebSocket is given up, so the session stays on polling")
             self._candidate.finish(code)
 
     def _release_get_later(self) -> None:

@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
 from ..exceptions import ConnectRefused
+from ..logtext import quote
 from ..runtime import FAILURES
 from ..socketio.handlers import NO_ACK
 from ..socketio.namespace import Namespace as CoreNamespace
@@ -147,6 +148,8 @@ class Dispatcher:
             return self.run(handler, socket, (event, *args) if handler.event == ANY else args)
         namespace = self._events.classes.get(socket.nsp.name)
         if namespace is None:
+            if event not in LIFE_CYCLE and logger.isEnabledFor(logging.DEBUG):
+                logger.debug("nothing handles the event %s of %r", quote(event), socket)
             return NO_ACK
         token = DISPATCHING.set(self)
         try:

@@ -12,12 +12,13 @@ import flask
 from ..runtime import Task
 from ..socketio.server import Server
 from ..socketio.socket import Socket
+from ..synchronous import refuse_async
 from .current import DISPATCHER_KEY, SOCKET_KEY, current_dispatcher, current_environ
 from .dispatch import Dispatcher, ErrorHandler, Events
 from .errors import Reason
 from .handlers import EventHandler
 from .namespace import Namespace
-from .options import Options, check
+from .options import Options, check, without_run_options
 from .running import Runner
 from .server import PeerServer, as_clients, either
 from .wrapping import wrap
@@ -60,12 +61,13 @@ class SocketIO:
         if app is not None:
             self.init_app(app, **options)
         else:
+            options = without_run_options(options)
             check(options)
             self.server_options.update(options)
 
     def init_app(self, app: flask.Flask, **options: Any) -> None:
         """Attach to ``app``; ``options`` add to those of the constructor, whose errors this raises too."""
-        self.server_options.update(options)
+        self.server_options.update(without_run_options(options))
         self.manage_session = bool(self.server_options.pop("manage_session", self.manage_session))
         dispatcher = Dispatcher(self, app, self._events, Options.of(self.server_options, app))
         self._latest = dispatcher
@@ -123,6 +125,7 @@ class SocketIO:
 
         :param message: "*" for all that have no handler; the function then gets the event's name first.
         :param namespace: "*" for all namespaces in which nothing handles the event.
+        :raises TypeError: the function is ``async def``.
         """
 
         def register(handler: AnyHandler) -> AnyHandler:
@@ -147,12 +150,14 @@ class SocketIO:
     def on_namespace(self, namespace_handler: Namespace) -> None:
         """Register a class-based namespace.
 
+        :raises TypeError: a method of it that handles an event is ``async def``.
         :raises ValueError: it is none, or one for all namespaces.
         """
         if not isinstance(namespace_handler, Namespace):
             raise ValueError(f"Not a namespace instance: {namespace_handler!r}")
         if namespace_handler.namespace == "*":
             raise ValueError("a class-based namespace needs a name; for all there is @socketio.on('*', namespace='*')")
+        namespace_handler.check()
         namespace_handler.socketio = self
         self._events.classes[namespace_handler.namespace] = namespace_handler
         self._attach(namespace_handler.namespace)
@@ -304,4 +309,5 @@ def _in_context(callback: Callable[..., Any], dispatcher: Dispatcher, socket: So
 def _checked(handler: AnyErrorHandler) -> AnyErrorHandler:
     if not callable(handler):
         raise ValueError("exception_handler must be callable")
+    refuse_async(handler, "the handler of errors")
     return handler

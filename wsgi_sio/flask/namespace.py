@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+from ..logtext import quote
+from ..synchronous import refuse_async
 from .current import current_dispatcher
-from .handlers import EventHandler
+from .handlers import LIFE_CYCLE, EventHandler
 from .server import either
 
 if TYPE_CHECKING:
     from .extension import SocketIO
+
+logger = logging.getLogger("wsgi_sio.flask")
 
 
 class Namespace:
@@ -42,6 +47,15 @@ class Namespace:
         """``socketio.server``."""
         return self.socketio.server
 
+    def check(self) -> None:
+        """See that its methods can handle events.
+
+        :raises TypeError: one is ``async def``.
+        """
+        names = (name for name in dir(type(self)) if name.startswith("on_") or name in ("error", "trigger_event"))
+        for name in names:
+            refuse_async(getattr(self, name), "a handler")
+
     def trigger_event(self, event: str, *args: Any) -> Any:
         """Run the method for ``event``; override it to dispatch in another way.
 
@@ -52,6 +66,8 @@ class Namespace:
         if handler is None:
             method = getattr(self, f"on_{event}", None)
             if method is None:
+                if event not in LIFE_CYCLE and logger.isEnabledFor(logging.DEBUG):
+                    logger.debug("nothing handles the event %s in %s", quote(event), type(self).__name__)
                 return None
             handler = self._methods[event] = EventHandler(event, method)
         return self.socketio.run_method(handler, self.namespace, *args)

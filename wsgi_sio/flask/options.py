@@ -14,6 +14,7 @@ import flask.json
 from ..engineio.config import EngineConfig, refuse_unknown_options
 from ..runtime import threads_are_greenlets
 from ..socketio.server import Server
+from .running import RUN_OPTIONS
 
 logger = logging.getLogger("wsgi_sio.flask")
 
@@ -83,6 +84,15 @@ class Options:
 
 def _several(names: str | Iterable[str]) -> Iterable[str]:
     return [names] if isinstance(names, str) else names
+
+
+def without_run_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what is for ``run()``, with a warning: the peer ignores it without one."""
+    misplaced = [name for name in options if name in RUN_OPTIONS]
+    if misplaced:
+        names = ", ".join(f"{name}=" for name in misplaced)
+        logger.warning("%s in SocketIO() or init_app() is ignored: it belongs to socketio.run(app, ...)", names)
+    return {name: value for name, value in options.items() if name not in RUN_OPTIONS}
 
 
 def check(options: Mapping[str, Any]) -> None:

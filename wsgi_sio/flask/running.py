@@ -27,6 +27,7 @@ _OWN = ("debug", "use_reloader", "reloader_options", "extra_files", "log_output"
         "use_debugger", "use_evalex", "allow_unsafe_werkzeug", "load_dotenv")  # fmt: skip
 _WERKZEUG = ("passthrough_errors", "request_handler", "threaded", "processes")
 _RELOADER = ("exclude_patterns", "reloader_interval", "reloader_type")
+RUN_OPTIONS = frozenset(("host", "port", *_OWN, *_WERKZEUG, *_RELOADER))
 
 # How long requests may take to end when the server does (seconds).
 _GRACE = 1.0

@@ -16,6 +16,7 @@ from ..socketio.dynamic import ParentNamespace
 from ..socketio.namespace import Namespace
 from ..socketio.server import Server
 from ..socketio.socket import Socket
+from ..synchronous import refuse_async
 from .errors import Reason
 from .private import EngineView, EnvironView, ManagerView
 
@@ -117,6 +118,7 @@ class PeerServer:
         if callback is None:
             others.emit(event, *args)
         else:
+            refuse_async(callback, "the callback")
             others.timeout(_ANSWERS_WITHIN).emit(event, *args, callback=lambda error, answers: callback(answers))
 
     def _early(self, nsp: Namespace, rooms: Collection[Any] | None, skipped: Collection[Any]) -> list[Socket]:

@@ -8,6 +8,7 @@ from typing import Any, Protocol, Union
 
 from ..exceptions import AckTimeout, Disconnected
 from ..runtime import Event, Rank, Reactor, Timer, make_lock, wait_patiently
+from ..synchronous import refuse_async
 
 # How long a server's ``emit_with_ack`` to one client waits, unless told otherwise (seconds).
 ACK_TIMEOUT = 60.0
@@ -51,7 +52,11 @@ def gather(reactor: Reactor, start: Callable[[Done], None]) -> list[Any]:
 
 
 def as_job(submit: Callable[[Callable[[], Any]], None], callback: Callable[..., Any]) -> Done:
-    """Have the application's ``callback`` run on a worker, by ``submit``."""
+    """Have the application's ``callback`` run on a worker, by ``submit``.
+
+    :raises TypeError: it is ``async def``.
+    """
+    refuse_async(callback, "the callback")
     return lambda error, answers: submit(partial(callback, error, answers))
 
 
@@ -101,11 +106,13 @@ class CallbackAck:
 
     :param run: queues a job.
     :param with_error: whether the callback takes an error (or None) first, as after ``timeout()``.
+    :raises TypeError: the callback is ``async def``.
     """
 
     __slots__ = ("_callback", "_run", "_with_error", "timer")
 
     def __init__(self, callback: Callable[..., Any], run: Callable[..., None], with_error: bool) -> None:
+        refuse_async(callback, "the callback")
         self._callback = callback
         self._run = run
         self._with_error = with_error

@@ -97,7 +97,7 @@ class BroadcastOperator(Broadcasts, Sends):
     def _adapter(self) -> Adapter:
         namespace = self.namespace
         if not namespace.sockets:
-            namespace.server.tell_if_orphaned()
+            namespace.server.tell_if_unheard()
         return namespace.adapter
 
     def emit(self, event: str, *args: Any, callback: Callable[..., Any] | None = None) -> bool:

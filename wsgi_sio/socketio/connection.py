@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,6 +15,8 @@ from .socket import Socket
 if TYPE_CHECKING:
     from .namespace import Namespace
     from .server import Server
+
+logger = logging.getLogger("wsgi_sio.socketio")
 
 # What an event costs a mailbox beside its payload (bytes): the objects around it.
 _OVERHEAD = 256
@@ -86,7 +89,7 @@ class Connection:
             return
         if packet is None:
             return
-        cost, self._size = self._size + _OVERHEAD, 0
+        size, self._size = self._size, 0
         socket = self._sockets.get(packet.nsp)
         kind = packet.type
         if socket is None:
@@ -97,7 +100,7 @@ class Connection:
         elif kind == CONNECT or kind == CONNECT_ERROR:
             self._violation(f"a packet of type {kind} for namespace {quote(packet.nsp)}, which the client has joined")
         else:
-            socket.receive(packet, cost)
+            socket.receive(packet, size, size + _OVERHEAD)
 
     def _connect(self, packet: Packet) -> None:
         if packet.nsp in self._pending or len(self._pending) + len(self._sockets) >= _MAX_NAMESPACES:
@@ -123,6 +126,7 @@ class Connection:
             self._refuse_namespace(packet)
 
     def _refuse_namespace(self, packet: Packet) -> None:
+        logger.debug("a client is refused: there is no namespace %s", quote(packet.nsp))
         self.send_packet(Packet(CONNECT_ERROR, packet.nsp, {"message": "Invalid namespace"}))
 
     def _join(self, namespace: Namespace, packet: Packet) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..adapters.base import AckCollector, Adapter, BroadcastOptions, Room
 from ..exceptions import LocalProtocolError
+from ..synchronous import refuse_async
 from .namespace import Namespace
 from .packet import Packet
 
@@ -30,6 +31,7 @@ class ParentNamespace(Namespace):
     """
 
     def __init__(self, server: Server, name: str, test: re.Pattern[str] | NamespaceTest, kind: type[Namespace]) -> None:
+        refuse_async(test, "the test of a dynamic namespace")
         self.children: dict[str, Namespace] = {}
         super().__init__(server, name)
         self._test = test

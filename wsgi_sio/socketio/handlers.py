@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar, overload
 from ..exceptions import LocalProtocolError
 from ..logtext import kinds, quote
 from ..runtime import Rank, make_lock
+from ..synchronous import refuse_async
 from .packet import RESERVED_EVENTS
 
 logger = logging.getLogger("wsgi_sio.socketio")
@@ -56,6 +57,7 @@ class Handler:
 
     :ivar run: calls it, with what a framework puts around it.
     :ivar concurrent: run it beside the client's other events instead of in their order.
+    :raises TypeError: it is ``async def``.
     """
 
     __slots__ = ("concurrent", "event", "fewest", "func", "most", "once", "run")
@@ -69,6 +71,7 @@ class Handler:
         concurrent: bool = False,
         once: bool = False,
     ) -> None:
+        refuse_async(func, f"a handler of {event!r}")
         self.event = event
         self.func = func
         self.run = func if run is None else run
@@ -236,6 +239,7 @@ class Listens:
 
         :param concurrent: let it run beside the client's other events; by default a client's events run one at a
             time, in their order.
+        :raises TypeError: the handler cannot be called, or is ``async def``.
         """
         return self._register(event, handler, concurrent=concurrent)
 

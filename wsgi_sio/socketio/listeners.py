@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..runtime import FAILURES
+from ..synchronous import refuse_async
 
 logger = logging.getLogger("wsgi_sio.socketio")
 
@@ -24,12 +25,12 @@ class ListensToAny:
 
     def on_any(self, listener: AnyListener) -> AnyListener:
         """Call ``listener(event, *args)`` for each event of this client, before its handlers."""
-        self._incoming = (*self._incoming, listener)
+        self._incoming = (*self._incoming, _checked(listener))
         return listener
 
     def prepend_any(self, listener: AnyListener) -> AnyListener:
         """Like :meth:`on_any`, in front of the others."""
-        self._incoming = (listener, *self._incoming)
+        self._incoming = (_checked(listener), *self._incoming)
         return listener
 
     def off_any(self, listener: AnyListener | None = None) -> None:
@@ -44,12 +45,12 @@ class ListensToAny:
     def on_any_outgoing(self, listener: AnyListener) -> AnyListener:
         """Call ``listener(event, *args)`` for each event sent to this client, broadcasts included, volatile ones even
         when they are then dropped; it runs in the thread that emits."""
-        self._outgoing = (*self._outgoing, listener)
+        self._outgoing = (*self._outgoing, _checked(listener))
         return listener
 
     def prepend_any_outgoing(self, listener: AnyListener) -> AnyListener:
         """Like :meth:`on_any_outgoing`, in front of the others."""
-        self._outgoing = (listener, *self._outgoing)
+        self._outgoing = (_checked(listener), *self._outgoing)
         return listener
 
     def off_any_outgoing(self, listener: AnyListener | None = None) -> None:
@@ -67,6 +68,11 @@ class ListensToAny:
                 listener(*data)
             except FAILURES:
                 logger.exception("a listener to everything failed for %r", self)
+
+
+def _checked(listener: AnyListener) -> AnyListener:
+    refuse_async(listener, "a listener to everything")
+    return listener
 
 
 def _without(listeners: tuple[AnyListener, ...], listener: AnyListener | None) -> tuple[AnyListener, ...]:

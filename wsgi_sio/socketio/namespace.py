@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,6 +12,7 @@ from ..adapters.base import Adapter, Room
 from ..exceptions import AckTimeout, ConnectRefused, Disconnected
 from ..logtext import quote
 from ..runtime import FAILURES
+from ..synchronous import refuse_async
 from .broadcast import BroadcastOperator, Broadcasts
 from .handlers import CATCH_ALL, LIFE_CYCLE, NO_ACK, HandlerTable, Listens, call
 from .handshake import Handshake
@@ -69,6 +71,7 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
         self.clients = 0  # that are in, or on their way in or out; guarded by the server
         self._all_concurrent = server.async_handlers
         if type(self).on_error is not Namespace.on_error:  # a method of the application's, not the decorator
+            refuse_async(self.on_error, "the handler of errors")
             self._error_handler = self.on_error
         for attribute in dir(type(self)):
             if attribute.startswith("on_") and not hasattr(Namespace, attribute):
@@ -104,7 +107,10 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
 
         What it raises refuses the client: a :class:`ConnectRefused` with its message and data; anything else is
         logged, and the client is told no more than "Internal error".
+
+        :raises TypeError: it is ``async def``.
         """
+        refuse_async(middleware, "a middleware")
         self._middlewares = (*self._middlewares, middleware)
         return middleware
 
@@ -114,7 +120,10 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
         ``sys.exit()`` is such an error as well: it ends neither a worker nor the server.
 
         What it returns acknowledges the event, so that the client can be told; None and NO_ACK do not.
+
+        :raises TypeError: it is ``async def``.
         """
+        refuse_async(handler, "the handler of errors")
         self._error_handler = handler
         return handler
 
@@ -202,6 +211,8 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
             self.adapter.add_all(socket.id, frozenset([socket.id]))
         if not socket.accept():
             return  # it has left meanwhile; its dismissal waits in the mailbox
+        how = "connected" if restored is None else "recovered its connection"
+        logger.debug("%r has %s over %s", socket, how, socket.conn.session.transport.name)
         socket.conn.joined()
         if self.recovery is not None:
             self.recovery.connected(socket)
@@ -213,6 +224,7 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
 
     def dismiss(self, socket: Socket, own: HandlerTable, reason: str, was_connected: bool) -> None:
         """Run the handlers for a client that has left, and forget it, even if one of them ends its thread."""
+        logger.debug("%r has disconnected: %s", socket, reason)
         try:
             if was_connected:
                 self._run_last("disconnecting", socket, own, reason)
@@ -258,6 +270,8 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
         listeners = own.find(event) if own else ()
         others = () if handlers or listeners else self._handlers.find(CATCH_ALL)
         if not (handlers or listeners or others):
+            if logger.isEnabledFor(logging.DEBUG):
+                logger.debug("nothing handles the event %s of %r", quote(event), socket)
             return NO_ACK
         result = None
         try:
@@ -271,6 +285,15 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
             if not _has_left(socket, error):
                 logger.exception("a handler of %s failed for %r", quote(event), socket)
             return self._ask_error_handler(socket, error, event, args)
+        return result
+
+    def dispatch_told(self, socket: Socket, own: HandlerTable, data: list[Any], size: int) -> Any:
+        """See :meth:`dispatch`; and tell the log of the event, whose payload had ``size`` bytes."""
+        event, began = data[0], time.monotonic()
+        result = self.dispatch(socket, own, data)
+        taken = (time.monotonic() - began) * 1000
+        outcome = " without a result" if result is NO_ACK else ""
+        logger.debug("event %s of %r, %d bytes, ended%s in %.2f ms", quote(event), socket, size, outcome, taken)
         return result
 
     def _ask_error_handler(self, socket: Socket, error: BaseException, event: str, args: list[Any]) -> Any:

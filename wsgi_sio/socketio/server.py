@@ -19,6 +19,7 @@ from ..engineio.packet import MESSAGE
 from ..engineio.packet import Packet as EnginePacket
 from ..logtext import quote
 from ..runtime import FAILURES, Event, Rank, Reactor, Task, make_lock
+from ..synchronous import refuse_async
 from .broadcast import BroadcastOperator, Broadcasts
 from .connection import Connection
 from .dynamic import NamespaceTest, ParentNamespace
@@ -107,6 +108,7 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
         self._main = self.namespace_class(self, "/")
         self._namespaces["/"] = self._main
         self._handlers = self._main._handlers
+        self.engine.alone = self._main.adapter.one_process
 
     def _default_adapter(self) -> Callable[[Namespace], Adapter]:
         recovery = self.recovery
@@ -126,9 +128,20 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
         for namespace in (*self._namespaces.values(), *self._parents):
             namespace.after_fork()
 
-    def tell_if_orphaned(self) -> None:
-        """Nobody is reached: if that is because the clients are those of the process that forked this one, say so."""
-        if self._orphaned:
+    def tell_if_unheard(self) -> None:
+        """Nobody is reached: if that is because the clients are another process's, say so."""
+        if not self.engine.alone:
+            return
+        if not self._orphaned and not self.engine.asked:
+            self.engine.report(
+                "emit in a process that serves nobody",
+                "no request has come to this process, so it has no clients; a command, a task queue's worker or a"
+                " scheduler does not reach those of the process that serves: let it ask that one to emit (an HTTP"
+                " request to a view of the app), or use an adapter that connects processes; a background task must not"
+                " be started before the server forks (gunicorn --preload), but in post_worker_init or with the first"
+                " client; in a server that has just been started it is harmless",
+            )
+        elif self._orphaned:
             self.engine.report(
                 "emit in a forked process",
                 "the clients are connected to the process that it was forked from, so none is reached: send what they"
@@ -289,7 +302,10 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
         """Run ``target(*args, **kwargs)`` in a thread (or greenlet) of its own; the result has ``join(timeout)``.
 
         It begins with no context variable set, whoever starts it.
+
+        :raises TypeError: it is ``async def``.
         """
+        refuse_async(target, "a background task")
         return self.reactor.spawn(target, *args, **kwargs)
 
     def sleep(self, seconds: float) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..adapters.base import BroadcastOptions, Room
 from ..logtext import quote
 from ..runtime import FAILURES, Rank, SerialQueue, make_lock
+from ..synchronous import refuse_async
 from .acks import ACK_TIMEOUT, BlockingAck, CallbackAck, Waiter
 from .broadcast import BroadcastOperator, Targets, as_rooms
 from .handlers import NO_ACK, HandlerTable, Listens, check_event
@@ -170,7 +171,7 @@ class Socket(Targets, Sends, Listens, ListensToAny):
         :param patient: it is for this client alone, so the sender may be held back.
         """
         if self._state == DISCONNECTED:
-            self.nsp.server.tell_if_orphaned()
+            self.nsp.server.tell_if_unheard()
             return False
         if self._outgoing:
             self._tell(self._outgoing, data)
@@ -221,7 +222,10 @@ class Socket(Targets, Sends, Listens, ListensToAny):
         """Run ``middleware([event, *args])`` for each event of this client before its handlers; it may change the list.
 
         What it raises drops the event and goes to this socket's handlers of ``error``; the client is not told.
+
+        :raises TypeError: it is ``async def``.
         """
+        refuse_async(middleware, "a middleware")
         self._middlewares = (*self._middlewares, middleware)
         return middleware
 
@@ -265,6 +269,7 @@ class Socket(Targets, Sends, Listens, ListensToAny):
         """Send a CONNECT_ERROR and be as if it had never come."""
         if self._end() == DISCONNECTED:
             return  # it has left meanwhile; its dismissal waits in the mailbox
+        logger.debug("%r is refused: %s", self, quote(error["message"]))
         self.nsp.adapter.del_all(self.id)
         self.conn.remove(self)
         try:
@@ -277,13 +282,13 @@ class Socket(Targets, Sends, Listens, ListensToAny):
 
     # -- receiving (on an I/O thread) ---------------------------------------------------------------------------
 
-    def receive(self, packet: Packet, cost: int) -> None:
-        """Take a packet that is for this socket; its payload's size in bytes is what it costs the mailbox."""
+    def receive(self, packet: Packet, size: int, cost: int) -> None:
+        """Take a packet that is for this socket, its payload's size in bytes, and what it costs the mailbox."""
         kind = packet.type
         if kind == EVENT:
             beside = self.nsp.runs_concurrently(self._handlers, packet.data)
             queue = self._mailbox.run_beside if beside else self._mailbox.put
-            queue(self._run_event, packet, cost=cost)
+            queue(self._run_event, packet, size, cost=cost)
         elif kind == ACK:
             waiter = self._acks.pop(packet.id, None) if packet.id is not None else None
             if waiter is not None:
@@ -315,7 +320,7 @@ class Socket(Targets, Sends, Listens, ListensToAny):
         if isinstance(waiter, CallbackAck):
             waiter.timed_out()
 
-    def _run_event(self, packet: Packet) -> None:
+    def _run_event(self, packet: Packet, size: int) -> None:
         if self._muted or not packet.data:
             return
         data = packet.data
@@ -323,7 +328,10 @@ class Socket(Targets, Sends, Listens, ListensToAny):
             self._tell(self._incoming, data)
         if self._middlewares and not self._passes(data):
             return
-        result = self.nsp.dispatch(self, self._handlers, data)
+        if logger.isEnabledFor(logging.DEBUG):
+            result = self.nsp.dispatch_told(self, self._handlers, data, size)
+        else:
+            result = self.nsp.dispatch(self, self._handlers, data)
         if packet.id is not None and result is not NO_ACK:
             args = [] if result is None else list(result) if isinstance(result, tuple) else [result]
             try:
