@@ -25,11 +25,12 @@ TOP = ("wsgi", "serving", "flask", "django", "testing", "admin", "client_files",
 ALLOWED: dict[str, tuple[str, ...]] = {
     "exceptions": (),
     "logtext": (),
+    "validation": ("logtext",),
     "websocket": (),
     "runtime": (),
     "content_coding": (),
     "client_files": ("content_coding",),
-    "engineio": ("websocket", "runtime", "content_coding", "logtext"),
+    "engineio": ("websocket", "runtime", "content_coding", "logtext", "validation"),
     "adapters": (
         "socketio.packet",
         "socketio.jsoncodec",
@@ -40,7 +41,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "exceptions",
         "logtext",
     ),
-    "socketio": ("engineio", "adapters", "runtime", "exceptions", "client_files", "logtext"),
+    "socketio": ("engineio", "adapters", "runtime", "exceptions", "client_files", "logtext", "validation"),
     "client.engineio": (
         "client.options",
         "websocket",
@@ -49,6 +50,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "engineio.websocket",
         "runtime",
         "exceptions",
+        "validation",
     ),
     "client": (
         "engineio.config",
@@ -62,6 +64,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "runtime",
         "exceptions",
         "logtext",
+        "validation",
     ),
 }
 
