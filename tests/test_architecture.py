@@ -26,11 +26,12 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "exceptions": (),
     "logtext": (),
     "synchronous": (),
+    "validation": ("logtext",),
     "websocket": (),
     "runtime": (),
     "content_coding": (),
     "client_files": ("content_coding",),
-    "engineio": ("websocket", "runtime", "content_coding", "logtext", "synchronous"),
+    "engineio": ("websocket", "runtime", "content_coding", "logtext", "synchronous", "validation"),
     "adapters": (
         "socketio.packet",
         "socketio.jsoncodec",
@@ -42,7 +43,16 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "logtext",
         "synchronous",
     ),
-    "socketio": ("engineio", "adapters", "runtime", "exceptions", "client_files", "logtext", "synchronous"),
+    "socketio": (
+        "engineio",
+        "adapters",
+        "runtime",
+        "exceptions",
+        "client_files",
+        "logtext",
+        "synchronous",
+        "validation",
+    ),
     "client.engineio": (
         "client.options",
         "websocket",
@@ -51,6 +61,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "engineio.websocket",
         "runtime",
         "exceptions",
+        "validation",
     ),
     "client": (
         "engineio.config",
@@ -65,6 +76,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "exceptions",
         "logtext",
         "synchronous",
+        "validation",
     ),
 }
 

@@ -12,6 +12,7 @@ from django.test import override_settings
 
 from wsgi_sio import WSGIApp
 from wsgi_sio.adapters import MemoryAdapter
+from wsgi_sio.django.apps import SocketIOConfig
 
 
 def ours(messages: list[CheckMessage]) -> list[tuple[str, str]]:
@@ -121,3 +122,13 @@ def test_a_project_without_the_app_is_told(project: Any) -> None:
         wsgi_sio.django.io  # noqa: B018
     with pytest.raises(AttributeError, match="no attribute 'oi'"):
         wsgi_sio.django.oi  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_a_mistaken_unit_is_told_by_the_server_not_by_each_check(
+    project: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with override_settings(WSGI_SIO={"ping_interval": 25000}):
+        assert ours(run_checks()) == []
+        assert "ping_interval" not in caplog.text
+        assert SocketIOConfig.create("wsgi_sio.django").server.engine.config.ping_interval == 25000  # type: ignore[attr-defined]
+    assert caplog.text.count("did you mean ping_interval=25?") == 1

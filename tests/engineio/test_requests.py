@@ -29,7 +29,6 @@ from wsgi_sio.engineio.request import Response
         ("transports", ("polling", "pigeon")),
         ("transports", "flashsocket"),
         ("max_sessions", 0),
-        ("max_sessions", 1.5),
     ],
 )
 def test_options_that_make_no_sense_are_refused(option: str, value: Any) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Union
 from ..engineio.config import TRANSPORTS, refuse_unknown_options
 from ..runtime import Reactor
 from ..socketio.packet import MAX_ATTACHMENTS
+from ..validation import BYTES, COUNT, COUNT_OR_NONE_AT_ALL, DELAY_SECONDS, SECONDS, SHARE, check_options, type_hints
 
 # A mapping, None, or a callable that makes one at each connect.
 Auth = Union[Mapping[str, Any], Callable[[], Any], None]
@@ -33,16 +34,21 @@ POLICIES = ("raise", "drop_oldest", "drop_newest")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
 
-_POSITIVE = (
-    "timeout",
-    "request_timeout",
-    "ack_timeout",
-    "max_send_buffer",
-    "max_outbox",
-    "max_message_size",
-    "max_attachments",
-)
-_NOT_NEGATIVE = ("reconnection_attempts", "reconnection_delay", "reconnection_delay_max", "retries")
+_NUMBERS = {
+    "timeout": SECONDS,
+    "request_timeout": SECONDS,
+    "reconnection_attempts": COUNT_OR_NONE_AT_ALL,
+    "reconnection_delay": DELAY_SECONDS,
+    "reconnection_delay_max": DELAY_SECONDS,
+    "randomization_factor": SHARE,
+    "retries": COUNT_OR_NONE_AT_ALL,
+    "ack_timeout": SECONDS,
+    "max_send_buffer": COUNT,
+    "max_workers": COUNT,
+    "max_outbox": BYTES,
+    "max_message_size": BYTES,
+    "max_attachments": COUNT,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +91,7 @@ class ClientOptions:
     :param max_outbox: bytes that may wait for a server that is slower than we send, before emitting raises an error.
     :param max_message_size: the largest message, or polling answer, accepted from the server, in bytes.
     :param max_attachments: how many bytes values an event or an acknowledgement may hold, either way.
+    :raises TypeError: for a value of the wrong type.
     :raises ValueError: for a value that makes no sense.
     """
 
@@ -124,16 +131,8 @@ class ClientOptions:
     max_attachments: int = MAX_ATTACHMENTS
 
     def __post_init__(self) -> None:
-        for name in _POSITIVE:
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} must be greater than 0, not {value!r}")
-        for name in _NOT_NEGATIVE:
-            value = getattr(self, name)
-            if value is not None and value < 0:
-                raise ValueError(f"{name} must not be negative, not {value!r}")
-        if not 0 <= self.randomization_factor <= 1:
-            raise ValueError(f"randomization_factor must be between 0 and 1, not {self.randomization_factor!r}")
+        for name, value in check_options(vars(self), type_hints(ClientOptions), _NUMBERS).items():
+            object.__setattr__(self, name, value)
         if self.send_buffer_policy not in POLICIES:
             raise ValueError(f"send_buffer_policy must be one of {POLICIES}, not {self.send_buffer_policy!r}")
         for name, value in self.extra_headers.items():
@@ -149,7 +148,7 @@ class ClientOptions:
     def of(cls, options: Mapping[str, Any]) -> ClientOptions:
         """Make them of keyword arguments.
 
-        :raises TypeError: for an unknown name; it tells the known one that is closest.
+        :raises TypeError: for an unknown name, it tells the known one that is closest; for a value of the wrong type.
         :raises ValueError: for a value that makes no sense.
         """
         refuse_unknown_options(options, [field.name for field in fields(cls)])

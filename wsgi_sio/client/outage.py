@@ -44,10 +44,11 @@ class Outage:
         self._told = True
         most = manager.reconnection_attempts
         logger.warning(
-            "%r cannot connect: %s; it tries again in %.1f s, later every %g s at most, %s (reconnection_attempts= and"
-            " connect(timeout=) end that); from now on failures are logged at DEBUG",
+            "%r cannot connect: %s; it tries again in %.1f s, later every %g s at most, %s; from now on failures are"
+            " logged at DEBUG",
             manager, _show(cause), delay, manager.reconnection_delay_max,
-            "for ever" if most is None else f"{most} times",
+            "until connect(timeout=) or reconnection_attempts= ends that" if most is None
+            else f"up to reconnection_attempts={most}",
         )  # fmt: skip
 
     def stays(self) -> None:

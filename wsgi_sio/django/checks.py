@@ -20,8 +20,9 @@ from django.core.servers.basehttp import get_internal_wsgi_application
 
 from ..engineio.config import refuse_unknown_options
 from ..socketio.server import Server
+from ..validation import fits, misfit, trial
 from ..wsgi import WSGIApp
-from .options import describe, fits, known_options, load_options
+from .options import known_options, load_options
 
 
 def check_options(**kwargs: Any) -> list[CheckMessage]:
@@ -53,8 +54,7 @@ def _mistyped(setting: Mapping[str, Any]) -> list[CheckMessage]:
             errors.append(Error(f"WSGI_SIO[{name!r}] names what is not there: {error}", id="wsgi_sio.E003"))
         else:
             if not fits(loaded, known[name]):
-                wanted = describe(known[name])
-                errors.append(Error(f"WSGI_SIO[{name!r}] must be {wanted}, not {loaded!r}", id="wsgi_sio.E003"))
+                errors.append(Error(f"WSGI_SIO[{name!r}] {misfit(loaded, known[name])}", id="wsgi_sio.E003"))
     return errors
 
 
@@ -62,7 +62,8 @@ def _refused(setting: Mapping[str, Any]) -> list[CheckMessage]:
     # An adapter may connect to something, which is not for a check to do.
     options = {name: value for name, value in load_options(setting).items() if name != "adapter"}
     try:
-        Server(**options)
+        with trial():
+            Server(**options)
     except (TypeError, ValueError, OSError, RuntimeError) as error:
         return [Error(f"WSGI_SIO: {error}", id="wsgi_sio.E004")]
     return []

@@ -9,12 +9,25 @@ from dataclasses import dataclass, fields
 from typing import Any, Union
 
 from ..synchronous import refuse_async
+from ..validation import BYTES, COUNT, COUNT_OR_NONE_AT_ALL, PING_SECONDS, SECONDS, check_options, type_hints
 
 Environ = dict[str, Any]
 # None: same origin only; "*": any; a string or pattern, or several: these; a callable: (origin[, environ]) -> bool.
 AllowedOrigins = Union[None, str, re.Pattern[str], Iterable[Union[str, re.Pattern[str]]], Callable[..., bool]]
 
 TRANSPORTS = ("polling", "websocket")
+
+_NUMBERS = {
+    "ping_interval": PING_SECONDS,
+    "ping_timeout": PING_SECONDS,
+    "upgrade_timeout": SECONDS,
+    "max_http_buffer_size": BYTES,
+    "http_request_body_timeout": SECONDS,
+    "http_compression": COUNT_OR_NONE_AT_ALL,
+    "max_sessions": COUNT,
+    "max_outbox": BYTES,
+    "max_workers": COUNT,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +61,7 @@ class EngineConfig:
         emits to it alone waits for it.
     :param max_workers: how many handlers may run at once (None: 64 threads or 1000 greenlets), beside those that wait
         for a client.
-    :raises TypeError: a callable is ``async def``.
+    :raises TypeError: for a value of the wrong type, and a callable that is ``async def``.
     :raises ValueError: for a value that makes no sense.
     """
 
@@ -74,21 +87,8 @@ class EngineConfig:
     def __post_init__(self) -> None:
         for name in ("allow_request", "cors_allowed_origins"):  # a coroutine would pass for a yes
             refuse_async(getattr(self, name), name)
-        for name in (
-            "ping_interval",
-            "ping_timeout",
-            "upgrade_timeout",
-            "max_http_buffer_size",
-            "http_request_body_timeout",
-            "max_outbox",
-        ):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be greater than 0, not {getattr(self, name)!r}")
-        limit = self.max_sessions
-        if limit is not None and (not isinstance(limit, int) or limit < 1):
-            raise ValueError(f"max_sessions must be 1 or more, or None for no limit, not {limit!r}")
-        if self.max_workers is not None and not self.max_workers > 0:
-            raise ValueError(f"max_workers must be greater than 0, or None, not {self.max_workers!r}")
+        for name, value in check_options(vars(self), type_hints(EngineConfig), _NUMBERS).items():
+            object.__setattr__(self, name, value)
         transports = (self.transports,) if isinstance(self.transports, str) else tuple(self.transports)
         unknown = [name for name in transports if name not in TRANSPORTS]
         if unknown or not transports:

@@ -14,6 +14,7 @@ import flask.json
 from ..engineio.config import EngineConfig, refuse_unknown_options
 from ..runtime import threads_are_greenlets
 from ..socketio.server import Server
+from ..validation import COUNT_OR_NONE_AT_ALL, check_option, check_options
 from .running import RUN_OPTIONS
 
 logger = logging.getLogger("wsgi_sio.flask")
@@ -23,6 +24,15 @@ _PEERS = frozenset(
     ("always_connect", "async_mode", "channel", "client_manager", "compression_threshold", "engineio_logger", "logger",
      "manage_session", "message_queue", "monitor_clients", "namespaces", "resource", "serializer")
 )  # fmt: skip
+
+# Of these, what is not passed on as it is.
+_TYPES: Mapping[str, Any] = {
+    "always_connect": bool,
+    "compression_threshold": int,
+    "monitor_clients": bool,
+    "namespaces": str | Iterable[str] | None,
+    "resource": str | None,
+}
 
 # There is no message queue that they could be about; each client's events run in order, beside those of others; the
 # session is not the server's business.
@@ -71,7 +81,7 @@ class Options:
         if given.pop("monitor_clients", True) is False:
             logger.warning("monitor_clients=False is ignored: watching for clients that have gone costs nothing here")
         namespaces = given.pop("namespaces", None)
-        always_connect = bool(given.pop("always_connect", False))
+        always_connect = given.pop("always_connect", False)
         _rename_path(given)
         _choose_codec(given, app)
         _split_ping_interval(given)
@@ -98,10 +108,12 @@ def without_run_options(options: Mapping[str, Any]) -> dict[str, Any]:
 def check(options: Mapping[str, Any]) -> None:
     """Refuse what can be told to be wrong without an app.
 
-    :raises TypeError: an option is unknown.
-    :raises ValueError: there are no message queues.
+    :raises TypeError: an option is unknown, or its value of the wrong type.
+    :raises ValueError: a value makes no sense; there are no message queues.
     """
     refuse_unknown_options(options, {*_PEERS, *EngineConfig.names(), *inspect.signature(Server).parameters})
+    checked = {name: value for name, value in options.items() if name in _TYPES}
+    check_options(checked, _TYPES, {"compression_threshold": COUNT_OR_NONE_AT_ALL})
     url = options.get("message_queue")
     if url or options.get("client_manager") is not None:
         name = f"message_queue={url!r}" if url else "client_manager"
@@ -153,9 +165,13 @@ def _choose_codec(given: dict[str, Any], app: flask.Flask) -> None:
 
 def _split_ping_interval(given: dict[str, Any]) -> None:
     """The second of a pair is patience for slow clients: they are to be patient with us too, so it is the time-out."""
-    if isinstance(given.get("ping_interval"), (tuple, list)):
-        given["ping_interval"], grace = given["ping_interval"]
-        given["ping_timeout"] = given.get("ping_timeout", EngineConfig.ping_timeout) + grace
+    pair = given.get("ping_interval")
+    if isinstance(pair, (tuple, list)):
+        if len(pair) != 2:
+            raise ValueError(f"ping_interval must be seconds, or a pair of them, not {pair!r}")
+        given["ping_interval"], grace = (check_option("ping_interval", seconds, float) for seconds in pair)
+        timeout = check_option("ping_timeout", given.get("ping_timeout", EngineConfig.ping_timeout), float)
+        given["ping_timeout"] = timeout + grace
 
 
 def _join_compression(given: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..adapters.base import Adapter, Room, SavedSession
 from ..engineio.config import refuse_unknown_options
 from ..runtime import Rank, make_lock
+from ..validation import BYTES, LASTING_SECONDS, check_options, type_hints
 
 if TYPE_CHECKING:
     from .namespace import Namespace
@@ -31,6 +32,8 @@ RECOVERABLE = frozenset(
     )
 )
 
+_NUMBERS = {"max_disconnection_duration": LASTING_SECONDS, "max_stored": BYTES}
+
 # How long a client that is back waits for the handlers of its previous connection (seconds); then it begins anew.
 _PATIENCE = 2.0
 
@@ -43,6 +46,7 @@ class RecoveryConfig:
     :param skip_middlewares: whether ``use`` middlewares are not run again for a recovered client.
     :param max_stored: bytes of events that a namespace keeps at most; the oldest go first, and clients that would need
         them are not recovered.
+    :raises TypeError: for a value of the wrong type.
     :raises ValueError: for a value that makes no sense.
     """
 
@@ -51,9 +55,9 @@ class RecoveryConfig:
     max_stored: int = 50_000_000
 
     def __post_init__(self) -> None:
-        for name in ("max_disconnection_duration", "max_stored"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be greater than 0, not {getattr(self, name)!r}")
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name, value in check_options(given, type_hints(RecoveryConfig), _NUMBERS).items():
+            object.__setattr__(self, name, value)
 
     @classmethod
     def of(cls, option: bool | Mapping[str, Any] | None) -> RecoveryConfig | None:

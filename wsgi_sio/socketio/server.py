@@ -20,6 +20,7 @@ from ..engineio.packet import Packet as EnginePacket
 from ..logtext import quote
 from ..runtime import FAILURES, Event, Rank, Reactor, Task, make_lock
 from ..synchronous import refuse_async
+from ..validation import BYTES, COUNT, DELAY_SECONDS, check_options, type_hints
 from .broadcast import BroadcastOperator, Broadcasts
 from .connection import Connection
 from .dynamic import NamespaceTest, ParentNamespace
@@ -36,6 +37,8 @@ from .socket import Socket
 from .v2 import ConnectionV2
 
 logger = logging.getLogger("wsgi_sio.socketio")
+
+_NUMBERS = {"connect_timeout": DELAY_SECONDS, "max_mailbox": BYTES, "max_attachments": COUNT}
 
 _SHUTTING_DOWN = "server shutting down"
 
@@ -61,7 +64,7 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
         serves the one that ``python -m wsgi_sio client-files`` or npm has installed, False and None serve none.
     :param cleanup_empty_child_namespaces: forget a dynamic namespace when its last client has left.
     :param engine_options: the options of :class:`wsgi_sio.engineio.EngineConfig`.
-    :raises TypeError: an option is unknown.
+    :raises TypeError: an option is unknown, or its value of the wrong type.
     :raises ValueError: an option makes no sense.
     """
 
@@ -85,18 +88,27 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
         **engine_options: Any,
     ) -> None:
         refuse_unknown_options(engine_options, {*EngineConfig.names(), *inspect.signature(Server).parameters})
+        own = {
+            "connect_timeout": connect_timeout,
+            "adapter": adapter,
+            "connection_state_recovery": connection_state_recovery,
+            "async_handlers": async_handlers,
+            "max_mailbox": max_mailbox,
+            "max_attachments": max_attachments,
+            "client_files": client_files,
+            "cleanup_empty_child_namespaces": cleanup_empty_child_namespaces,
+        }
+        numbers = check_options(own, type_hints(Server.__init__), _NUMBERS)
         self.connect_timeout = connect_timeout or 45.0
         self.json = json
         self.async_handlers = async_handlers
-        self.max_mailbox = max_mailbox
-        if not max_attachments > 0:
-            raise ValueError(f"max_attachments must be greater than 0, not {max_attachments!r}")
-        self.max_attachments = max_attachments
+        self.max_mailbox: int = numbers["max_mailbox"]
+        self.max_attachments: int = numbers["max_attachments"]
         self.client_files = _client_files(client_files)
         self.parser = parser
         self.recovery = RecoveryConfig.of(connection_state_recovery)
         self.make_adapter = self._default_adapter() if adapter is None else adapter
-        self._encoder = parser.Encoder(json, max_attachments)
+        self._encoder = parser.Encoder(json, self.max_attachments)
         self.engine = EngineServer(EngineConfig(path=path, **engine_options), self._on_session)
         self.engine.on_fork = self._on_fork
         self._orphaned = False  # a child of a process that served, and serves nobody itself

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ...engineio.packet import OPEN, decode_packet
 from ...exceptions import ConnectionFailed
 from ...runtime import Timer
+from ...validation import COUNT, check_option
 from .websocket import ClientWebSocket, connect_websocket
 from .wires import Wires
 
@@ -44,14 +45,12 @@ class Handshake:
                 upgrades=tuple(fields.get("upgrades", ())),
                 ping_interval=fields["pingInterval"] / 1000,
                 ping_timeout=fields["pingTimeout"] / 1000,
-                max_payload=fields.get("maxPayload"),
+                max_payload=check_option("maxPayload", fields.get("maxPayload"), int | None, COUNT),
             )
             if not isinstance(made.sid, str) or not made.sid:
                 raise ValueError("no session id")
             if not 0 < made.ping_interval + made.ping_timeout < math.inf:
                 raise ValueError("no heartbeat")
-            if made.max_payload is not None and not (isinstance(made.max_payload, int) and made.max_payload > 0):
-                raise ValueError("no size for maxPayload")
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             hint = f"{data[:100]!r} ({error})"
             raise ConnectionFailed(f"server error: this is no Engine.IO 4 handshake: {hint}") from error
