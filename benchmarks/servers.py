@@ -71,7 +71,7 @@ def _prepare_ours(cache: Cache, worker: str) -> Ready:
         options = _worker(worker, threads=8)
         return gunicorn_command(sys.executable, "benchmarks.apps.ours:app", options, fd)
 
-    return Ready(command, {name: versions[name] for name in needed})
+    return Ready(command, {name: versions[name] for name in (*needed, "gunicorn_h1c") if name in versions})
 
 
 def _prepare_python_socketio(cache: Cache, worker: str) -> Ready:

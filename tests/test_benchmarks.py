@@ -5,6 +5,7 @@ Nothing is asserted about speed.
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import subprocess
@@ -67,6 +68,20 @@ def test_the_report_names_the_interpreter_and_how_it_was_built() -> None:
     root = Path(__file__).resolve().parents[1]
     told = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=True).stdout
     assert told == f"{named.removesuffix(')')}, run with -OO)\n"
+
+
+def test_the_parser_of_gunicorn_is_named_where_it_is_installed(tmp_path: Path) -> None:
+    """It makes gunicorn faster without being asked for."""
+    require(find_spec("gunicorn"), "gunicorn")
+    code = "from benchmarks.servers import KINDS; from benchmarks.install import Cache; from pathlib import Path; "
+    code += "print(dict({kind.name: kind for kind in KINDS}['ours-gthread'].prepare(Cache(Path())).versions))"
+    root = Path(__file__).resolve().parents[1]
+    (tmp_path / "gunicorn_h1c-9.9.dist-info").mkdir()
+    (tmp_path / "gunicorn_h1c-9.9.dist-info" / "METADATA").write_text("Name: gunicorn_h1c\nVersion: 9.9\n")
+    env = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{root}"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, timeout=60, check=True)
+    assert "'gunicorn_h1c': '9.9'" in done.stdout
 
 
 def test_a_message_is_right_only_once() -> None:

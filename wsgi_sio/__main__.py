@@ -1,4 +1,5 @@
-"""``python -m wsgi_sio``: serve the demonstration, a chat to open in the browser; or run one of the ``COMMANDS``."""
+"""``python -m wsgi_sio``, and ``wsgi-sio``: serve the demonstration, a chat to open in the browser; or run one of the
+``COMMANDS``."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from wsgi_sio import connect
+from wsgi_sio import __version__, connect
 from wsgi_sio.client_files import ClientUnavailable, copy_client, find_client, install_client
 
 
@@ -24,9 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line: without a command it is the demonstration."""
-    parser = argparse.ArgumentParser(
-        prog="python -m wsgi_sio", description="Serve a chat that shows what the library does."
-    )
+    prog = "wsgi-sio" if Path(sys.argv[0]).stem == "wsgi-sio" else "python -m wsgi_sio"
+    parser = argparse.ArgumentParser(prog=prog, description="Serve a chat that shows what the library does.")
+    parser.add_argument("--version", action="version", version=f"wsgi_sio {__version__}")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
     parser.add_argument("--client-dir", metavar="DIR", help="directory that holds socket.io.min.js; npm is not asked")
