@@ -21,10 +21,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.inprocess import DEADLINE
+from tests.support.inprocess import DEADLINE, eventually
 from tests.support.servers import ROOT, SERVERS, RunningServer, start_server
 from wsgi_sio.connect.language import Command, Emission, NotUnderstood, read_line
 from wsgi_sio.connect.screen import show, show_event
+from wsgi_sio.connect.session import Session
 
 COMMAND = [sys.executable, "-m", "wsgi_sio", "connect"]
 ENVIRON = {**os.environ, "PYTHONUNBUFFERED": "1", "TERM": "xterm", "NO_COLOR": ""}
@@ -200,6 +201,19 @@ def test_nobody_listening_and_silence_are_told() -> None:
     assert done.returncode == 1 and "error: could not connect: " in done.stderr
     done = connect(f"127.0.0.1:{port}")
     assert done.returncode == 1 and "is the server running" in done.stderr
+
+
+def test_an_upgrade_is_told_once(server: RunningServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """A connection that is told late, when it has been upgraded already, is told to be a WebSocket; that is all."""
+    session = Session(server.url, None, DEADLINE, {})
+    client = session._client
+    client.off("connect")
+    client.on("connect", lambda: eventually(lambda: client.io.transport_name == "websocket", "the upgrade"))
+    client.on("connect", session._connected)
+    session.connect()
+    session.close()
+    printed = capsys.readouterr().out
+    assert "over websocket" in printed and "upgraded" not in printed
 
 
 # -- scripts ----------------------------------------------------------------------------------------------------------

@@ -50,6 +50,11 @@ const words = (page, text) => page.locator(".words", { hasText: text });
 const sees = (page, text) => words(page, text).waitFor();
 const has = (page, selector, text) => page.locator(selector, { hasText: text }).first().waitFor();
 const goTo = (page, room) => page.getByRole("navigation").getByRole("button", { name: room }).click();
+/** The message box has a line's height, and is within a page of `height`. */
+const boxIsWhole = async (page, height) => {
+  const box = await page.getByLabel("Message", { exact: true }).boundingBox();
+  expect(box.height > 20 && box.height < 60 && box.y + box.height <= height, `a box to write in, not ${JSON.stringify(box)}`);
+};
 const lastPicture = (page) => page.locator(".picture img").last();
 
 /** A PNG of noise, which does not compress: about 3 bytes a pixel. */
@@ -102,6 +107,10 @@ await check("entering with a name", async () => {
   await has(ada, "#title", "# lobby");
   await enter(ben, "Ben");
   await has(ben, "#title", "# lobby");
+});
+
+await check("there is room to write before the first key", async () => {
+  for (const page of [ada, ben]) await boxIsWhole(page, 800);
 });
 
 await check("presence", async () => {
@@ -201,6 +210,7 @@ await check("the history and its images are there for a newcomer", async () => {
   await cleo.screenshot({ path: `${screenshots}/entry-phone.png` });
   await enter(cleo, "Cleo");
   await sees(cleo, "Hello Ben");
+  await boxIsWhole(cleo, 844);
   await shows(cleo, 2);
   await say(cleo, "Good evening, both of you 🌙");
   await sees(ada, "Good evening");

@@ -25,6 +25,7 @@ SERVER = "gevent" if WORLD == "gevent" else "werkzeug"
 
 CHECKS = (
     "entering with a name",
+    "there is room to write before the first key",
     "presence",
     "the transport is upgraded to websocket",
     "a message arrives in the other tab",

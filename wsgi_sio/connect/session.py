@@ -10,7 +10,7 @@ from typing import Any
 from ..client import Manager
 from ..client.client import split_url
 from ..exceptions import LocalProtocolError, SocketIOError
-from ..runtime import Event, make_event
+from ..runtime import Event, Rank, make_event, make_lock
 from .hints import explain, one_line
 from .language import HELP, Command, Emission, NotUnderstood, read_line
 from .screen import Screen, complain, show, show_event
@@ -55,6 +55,8 @@ class Session:
         self._screen = Screen(sys.stdout, self._ended.set)
         self._greeted = make_event()  # connected since connect(), whose own errors are not to be told twice
         self._left = False
+        self._lock = make_lock(Rank.LEAF)
+        self._transport: str | None = None  # as it has been told last
         self._listen()
 
     # -- what is done -------------------------------------------------------------------------------------------
@@ -171,16 +173,23 @@ class Session:
         client.on("connect_error", self._refused)
         client.on("disconnect", self._disconnected)
         client.on("*", lambda event, *args: tell("received", show_event(event, args)))
-        client.io.on("upgrade", lambda transport: tell("status", f"upgraded to {transport}"))
+        client.io.on("upgrade", self._upgraded)
         client.io.on("upgrade_error", lambda error: tell("status", f"no upgrade: {one_line(str(error))}"))
         client.io.on("reconnect_attempt", lambda number: tell("status", f"reconnecting, attempt {number}"))
 
     def _connected(self) -> None:
         client = self._client
         recovered = ", nothing was missed" if client.recovered else ""
-        transport = client.io.transport_name
+        with self._lock:
+            self._transport = transport = client.io.transport_name
         self._screen.tell("status", f"connected to {client.nsp} as {client.id} over {transport}{recovered}")
         self._greeted.set()
+
+    def _upgraded(self, transport: str) -> None:
+        with self._lock:  # it is told beside the connection's handlers
+            before, self._transport = self._transport, transport
+        if before not in (None, transport):  # else "connected" tells, or has told
+            self._screen.tell("status", f"upgraded to {transport}")
 
     def _refused(self, error: Exception) -> None:
         if self._greeted.is_set():

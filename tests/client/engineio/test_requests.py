@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from typing import Any
@@ -10,7 +11,8 @@ from urllib.parse import parse_qs
 import pytest
 
 from tests.client.conftest import TRANSPORTS, Connect, LocalServer, ServeLocally, echo
-from tests.support.inprocess import DEADLINE
+from tests.client.wire import answer, read_head
+from tests.support.inprocess import DEADLINE, Background
 
 
 def queries(server: LocalServer, transport: str) -> list[dict[str, list[str]]]:
@@ -86,3 +88,20 @@ def test_a_request_may_take_no_longer_than_request_timeout(serve: ServeLocally, 
     assert reason == "transport error" and "timed out" in str(detail)
     assert time.monotonic() - began < 2
     stop.set()
+
+
+def test_a_connection_that_the_server_gives_up_is_closed_at_once(client: Connect) -> None:
+    """gunicorn's thread worker waits for that in its main thread, for up to two seconds."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        opening = Background(
+            lambda: client(f"http://127.0.0.1:{listener.getsockname()[1]}", transports="polling").open()
+        )
+        server, _ = listener.accept()
+        with server:
+            server.settimeout(DEADLINE)
+            read_head(server)
+            handshake = '0{"sid":"a","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}'
+            server.sendall(answer(handshake, "200 OK", "Connection: close"))
+            assert server.recv(1) == b""
+        opened = opening.result()
+    opened.close()

@@ -45,10 +45,10 @@ function typingReporter(chat) {
   };
 }
 
-/** Make the box as high as its text. */
+/** Make the box as high as its text; one that is not on the page yet has no height to measure. */
 function fit() {
-  $("text").style.height = "auto";
-  $("text").style.height = `${Math.min($("text").scrollHeight + 2, 160)}px`;
+  $("text").style.height = "";
+  if ($("text").scrollHeight) $("text").style.height = `${Math.min($("text").scrollHeight + 2, 160)}px`;
   $("send").disabled = !$("text").value.trim();
 }
 
