@@ -163,9 +163,6 @@ def test_whatever_run_takes_can_be_misplaced() -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"logger": True}, "logging.getLogger('wsgi_sio')"),
-        ({"engineio_logger": logging.getLogger("x")}, "logging.getLogger('wsgi_sio')"),
-        ({"logger": True, "engineio_logger": True}, "logging.getLogger('wsgi_sio')"),
         ({"monitor_clients": False}, "monitor_clients=False is ignored"),
         ({"cors_allowed_origins": []}, "cors_allowed_origins=[] admits every page"),
         (

@@ -17,7 +17,7 @@ from .current import DISPATCHER_KEY, SOCKET_KEY, current_dispatcher, current_env
 from .dispatch import Dispatcher, ErrorHandler, Events
 from .errors import Reason
 from .handlers import EventHandler
-from .namespace import Namespace
+from .namespace import Namespace, refuse_async_methods
 from .options import Options, check, without_run_options
 from .running import Runner
 from .server import PeerServer, as_clients, either
@@ -157,7 +157,7 @@ class SocketIO:
             raise ValueError(f"Not a namespace instance: {namespace_handler!r}")
         if namespace_handler.namespace == "*":
             raise ValueError("a class-based namespace needs a name; for all there is @socketio.on('*', namespace='*')")
-        namespace_handler.check()
+        refuse_async_methods(namespace_handler)
         namespace_handler.socketio = self
         self._events.classes[namespace_handler.namespace] = namespace_handler
         self._attach(namespace_handler.namespace)

@@ -47,15 +47,6 @@ class Namespace:
         """``socketio.server``."""
         return self.socketio.server
 
-    def check(self) -> None:
-        """See that its methods can handle events.
-
-        :raises TypeError: one is ``async def``.
-        """
-        names = (name for name in dir(type(self)) if name.startswith("on_") or name in ("error", "trigger_event"))
-        for name in names:
-            refuse_async(getattr(self, name), "a handler")
-
     def trigger_event(self, event: str, *args: Any) -> Any:
         """Run the method for ``event``; override it to dispatch in another way.
 
@@ -159,3 +150,14 @@ class Namespace:
         """What :meth:`get_session` gives, for a ``with`` block."""
         session: AbstractContextManager[dict[str, Any]] = self.server.session(sid, self._named(namespace))
         return session
+
+
+def refuse_async_methods(namespace: Namespace) -> None:
+    """See that the methods of ``namespace`` can handle events; a function, since all names in it are the application's.
+
+    :raises TypeError: one is ``async def``.
+    """
+    kind = type(namespace)
+    for name in dir(kind):
+        if name.startswith("on_") or name in ("error", "trigger_event"):
+            refuse_async(getattr(kind, name), "a handler")

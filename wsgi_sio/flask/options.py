@@ -15,6 +15,7 @@ from ..engineio.config import EngineConfig, refuse_unknown_options
 from ..runtime import threads_are_greenlets
 from ..socketio.server import Server
 from ..validation import COUNT_OR_NONE_AT_ALL, check_option, check_options
+from .logs import use_loggers
 from .running import RUN_OPTIONS
 
 logger = logging.getLogger("wsgi_sio.flask")
@@ -77,7 +78,8 @@ class Options:
         check(options)
         given = {name: value for name, value in options.items() if name not in _WITHOUT_MEANING}
         _check_async_mode(given.pop("async_mode", None))
-        _mention_loggers(given.pop("logger", None), given.pop("engineio_logger", None))
+        for name in ("logger", "engineio_logger"):
+            use_loggers(name, given.pop(name, None))
         if given.pop("monitor_clients", True) is False:
             logger.warning("monitor_clients=False is ignored: watching for clients that have gone costs nothing here")
         namespaces = given.pop("namespaces", None)
@@ -136,14 +138,6 @@ def _check_async_mode(mode: str | None) -> None:
         logger.warning("async_mode='threading', but gevent has patched the standard library, so greenlets will serve")
     elif mode not in (None, "threading") and not threads_are_greenlets():
         logger.warning(_UNPATCHED, mode)
-
-
-def _mention_loggers(*values: object) -> None:
-    if any(values):
-        logger.warning(
-            "logger and engineio_logger are ignored: set the level of logging.getLogger('wsgi_sio') instead, and see"
-            " each event with socketio.io.on('connection', lambda socket: socket.on_any(print))"
-        )
 
 
 def _rename_path(given: dict[str, Any]) -> None:

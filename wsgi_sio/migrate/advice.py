@@ -109,13 +109,11 @@ ADVICE: dict[str, str] = {
     "geventwebsocket": "delete it: WebSocket needs no server or worker class of its own",
 }
 
-_LOGGERS = "ignored: set the level of logging.getLogger('wsgi_sio')"
+_LOGGERS = "set the level of logging.getLogger('wsgi_sio')"
 _FLASK = {
     "async_mode": "leave it out: threads serve, or greenlets where gevent has patched the standard library",
     "message_queue": "refused: the error says what to do instead",
     "client_manager": "refused: the error says what to do instead",
-    "logger": _LOGGERS,
-    "engineio_logger": _LOGGERS,
     "monitor_clients": "leave it out: clients that have gone are always noticed",
     "async_handlers": "leave it out: a client's events are handled in order, those of different clients side by side",
     "channel": "leave it out: it is about message queues",
@@ -129,8 +127,8 @@ OPTIONS: dict[str, dict[str, str]] = {
     "socketio.Server": {
         "async_mode": _FLASK["async_mode"],
         "client_manager": _ADAPTER,
-        "logger": _LOGGERS.removeprefix("ignored: "),
-        "engineio_logger": _LOGGERS.removeprefix("ignored: "),
+        "logger": _LOGGERS,
+        "engineio_logger": _LOGGERS,
         "serializer": "parser=wsgi_sio.socketio.packet_msgpack for 'msgpack'",
         "always_connect": "leave it out: emit from the handler of 'connection', which runs after the answer",
         "namespaces": "io.of(name) for each: only these can be joined",
