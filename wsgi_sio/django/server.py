@@ -165,6 +165,7 @@ class Server(core_server.Server):
     """
 
     namespace_class = Namespace
+    test_host = "testserver"  # which Django's test runner adds to ALLOWED_HOSTS
 
     def __init__(self, **options: Any) -> None:
         self.requests = Requests()

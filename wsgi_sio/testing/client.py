@@ -103,7 +103,7 @@ class TestClient:
         self._outgoing = SerialQueue(self._reactor.submit, limit=1, owner=limitless)
         self._incoming = SerialQueue(self._reactor.submit, limit=1, owner=limitless)
         self.session = self._server.engine.sessions[
-            self._open(HTTPClient(app, use_cookies=False) if http is None else http, query_string, headers)
+            self._open(_Direct(app, self._server.test_host) if http is None else http, query_string, headers)
         ]
         self._desk = Desk(self._reactor)
         self._raised: list[BaseException] = []
@@ -333,6 +333,17 @@ class TestClient:
     def _wait(self, mark: Mark, what: str) -> None:
         if not self._desk.run_until(mark, self._timeout):
             raise TimeoutError(f"waited {self._timeout:g} s for {what}: does one of them block?")
+
+
+class _Direct:
+    """Makes the handshake to a WSGI application, without cookies."""
+
+    def __init__(self, app: WSGIApp, host: str) -> None:
+        self._client = HTTPClient(app, use_cookies=False)
+        self._base_url = f"http://{host}/"
+
+    def get(self, path: str, *, query_string: str, headers: Any) -> Any:
+        return self._client.get(path, base_url=self._base_url, query_string=query_string, headers=headers)
 
 
 class _Limitless:
