@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any
 
 import flask
@@ -121,6 +122,31 @@ def test_what_a_handler_raises_is_raised_here(site: Site, event: str) -> None:
         client = site.client()
         client.emit("x")
         client.disconnect()
+
+
+def test_an_answer_that_cannot_be_sent_is_raised_here(site: Site) -> None:
+    site.socketio.on_event("x", lambda: {object()})
+    client = site.client()
+    with pytest.raises(TypeError):
+        client.emit("x", callback=True)
+    client.emit("x")  # nobody asks for it
+
+
+def test_handlers_run_in_the_thread_and_the_app_context_of_the_test(site: Site) -> None:
+    """So a fixture's connection, or an open session of SQLAlchemy's, is that of the handlers too."""
+    database = sqlite3.connect(":memory:")  # of this thread alone
+
+    @site.socketio.on("look")
+    def look() -> list[Any]:
+        return [database.execute("select 1").fetchone()[0], flask.g.get("kept")]
+
+    client = site.client()
+    assert client.emit("look", callback=True) == [1, None]
+    with site.app.app_context():
+        flask.g.kept = "by the test"
+        assert client.emit("look", callback=True) == [1, "by the test"]
+    assert not flask.has_app_context()
+    database.close()
 
 
 def test_what_an_error_handler_takes_is_not(site: Site) -> None:

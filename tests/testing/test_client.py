@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from threading import get_ident
 from typing import Any
 
 import pytest
@@ -143,15 +145,89 @@ def test_a_conversation_settles_before_emit_returns(io: Server, sio_client: Conn
     assert seen == [5, 4, 3, 2, 1, 0]
 
 
-def test_a_handler_that_blocks_is_told(io: Server) -> None:
+def test_a_handler_of_the_client_that_blocks_is_told(io: Server) -> None:
     gate = io.reactor.event()
-    io.on("block", lambda socket: gate.wait(10))
+    io.on("block", lambda socket: socket.emit("block") and None)
     client = TestClient(io, timeout=0.05)
+    client.on("block", lambda: gate.wait(10))
     client.connect()
-    with pytest.raises(TimeoutError, match="handlers of <Socket .*does one of them block"):
+    with pytest.raises(TimeoutError, match="this client's own handlers: does one of them block"):
         client.emit("block")
     gate.set()
     client.close()
+
+
+@pytest.mark.parametrize("concurrent", [False, True])
+def test_handlers_run_in_the_thread_and_a_copy_of_the_context_of_the_caller(
+    io: Server, sio_client: Connect, concurrent: bool
+) -> None:
+    variable: ContextVar[str] = ContextVar("variable", default="nothing")
+    seen: dict[str, Any] = {}
+
+    def note(event: str) -> None:
+        seen[event] = (get_ident(), variable.get())
+        variable.set("of a handler")
+
+    def ask(socket: Socket) -> None:
+        note("event")
+        socket.emit("question", callback=lambda: note("callback"))
+
+    io.on("connect", lambda socket: note("connect"))
+    io.on("event", ask, concurrent=concurrent)
+    io.on("disconnect", lambda socket: note("disconnect"))
+    variable.set("of the test")
+    client = sio_client(io)
+    client.on("question", lambda: None)
+    client.emit("event")
+    client.disconnect()
+    assert seen == dict.fromkeys(("connect", "event", "callback", "disconnect"), (get_ident(), "of the test"))
+    assert variable.get() == "of the test"
+
+
+def test_the_end_of_another_client_runs_in_the_thread_of_who_has_caused_it(io: Server, sio_client: Connect) -> None:
+    threads: list[int] = []
+    io.on("connection", lambda socket: socket.join(socket.handshake.auth.get("name", "anybody")))
+    io.on("disconnect", lambda socket: threads.append(get_ident()))
+    io.on("throw out", lambda socket, name: io.in_(name).disconnect_sockets())
+    bob = sio_client(io, auth={"name": "bob"})
+    sio_client(io).emit("throw out", "bob")
+    assert threads == [get_ident()] and not bob.is_connected()
+
+
+def test_what_nobody_here_has_caused_runs_on_a_worker(io: Server, sio_client: Connect) -> None:
+    """A client that is thrown out by a background task, while the test does something else."""
+    threads: list[int] = []
+    io.on("disconnect", lambda socket: threads.append(get_ident()))
+    sio_client(io)
+    io.start_background_task(io.disconnect_sockets)
+    eventually(lambda: threads, "the end")
+    assert threads != [get_ident()]
+
+
+def test_a_handler_may_use_a_client(io: Server, sio_client: Connect) -> None:
+    """Another's events are handled before it goes on; its own come behind it, so it is never waited for."""
+    seen: list[Any] = []
+    one, two = sio_client(io), sio_client(io)
+
+    @io.on("use")
+    def use(socket: Socket) -> None:
+        seen.append(two.call("echo", 2))
+        one.emit("note", "behind")
+        with pytest.raises(AckTimeout):
+            one.call("echo", 1)
+        seen.append("end")
+
+    io.on("note", lambda socket, what: seen.append(what))
+    one.emit("use")
+    assert seen == [2, "end", "behind"]
+
+
+def test_an_answer_that_cannot_be_sent_is_why_there_is_none(io: Server, sio_client: Connect) -> None:
+    io.on("what", lambda socket: object())
+    client = sio_client(io)
+    with pytest.raises(AckTimeout) as caught:
+        client.call("what")
+    assert isinstance(caught.value.__cause__, TypeError)
 
 
 def test_a_flood_waits_for_the_handlers(sio_client: Connect) -> None:

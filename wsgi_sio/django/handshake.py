@@ -8,7 +8,6 @@ from typing import Any
 
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.wsgi import WSGIRequest
-from django.db import close_old_connections
 from django.http import HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 
@@ -16,6 +15,7 @@ from ..engineio.config import Environ
 from ..engineio.request import BAD_REQUEST, FORBIDDEN, EngineError
 from ..logtext import one_line, quote
 from ..runtime import threads_are_greenlets
+from .databases import close_old_connections
 
 
 def as_request(environ: Environ) -> WSGIRequest:

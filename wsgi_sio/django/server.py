@@ -16,7 +16,7 @@ from django.core.cache import caches, close_caches
 from django.core.cache.backends.base import BaseCache
 from django.core.handlers.base import BaseHandler
 from django.core.handlers.wsgi import get_script_name
-from django.db import close_old_connections, connections, reset_queries
+from django.db import connections, reset_queries
 from django.urls import get_script_prefix, set_script_prefix
 
 from ..runtime import Task
@@ -27,6 +27,7 @@ from ..socketio.dynamic import NamespaceTest, ParentNamespace
 from ..socketio.handlers import HandlerTable
 from ..socketio.server_side import ServerSideHandlers
 from ..synchronous import refuse_async
+from .databases import close_old_connections
 from .request import Requests
 
 if TYPE_CHECKING:
@@ -166,6 +167,7 @@ class Server(core_server.Server):
     """
 
     namespace_class = Namespace
+    test_host = "testserver"  # which Django's test runner adds to ALLOWED_HOSTS
 
     def __init__(self, **options: Any) -> None:
         self.requests = Requests()

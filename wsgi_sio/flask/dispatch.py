@@ -20,6 +20,7 @@ from ..socketio.handlers import NO_ACK
 from ..socketio.namespace import Namespace as CoreNamespace
 from ..socketio.server import Server
 from ..socketio.socket import Socket
+from ..socketio.tester import tell_tester
 from . import sessions
 from .current import DISPATCHER_KEY, DISPATCHING, SOCKET_KEY
 from .errors import DisconnectReason
@@ -36,9 +37,6 @@ logger = logging.getLogger("wsgi_sio.flask")
 ErrorHandler = Callable[[Any], Any]
 
 ANY = "*"
-
-# Where the environ of a test client's handshake holds what handlers raise.
-RAISED_KEY = "wsgi_sio.flask.raised"
 
 
 class Events:
@@ -248,6 +246,5 @@ def _refuse(handler: EventHandler, error: HTTPException | WrongArguments) -> Any
 
 def _note(socket: Socket, error: BaseException) -> None:
     """Let a test client raise what its event has led to; a response that was returned is not an error."""
-    raised: list[BaseException] | None = socket.handshake.environ.get(RAISED_KEY)
-    if raised is not None and getattr(error, "response", None) is None:
-        raised.append(error)
+    if getattr(error, "response", None) is None:
+        tell_tester(socket.handshake.environ, error)

@@ -9,8 +9,8 @@ from flask.testing import EnvironBuilder
 from werkzeug.test import Client as HTTPClient
 
 from ..exceptions import ConnectRefused
+from ..socketio.tester import RAISED_KEY
 from ..testing import Received, TestClient
-from .dispatch import RAISED_KEY
 
 if TYPE_CHECKING:
     from .extension import SocketIO
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class SocketIOTestClient:
     """A client of ``app`` that has joined ``namespace``, or been refused: see :meth:`is_connected`.
 
-    When a method returns, the handlers have run; what one of them raises (and no error handler takes) is raised here.
+    When a method returns, the handlers have run, in the caller's thread and within its app context if it has one.
+    What one of them raises (and no error handler takes) is raised here; so is why what it returns cannot be sent.
 
     :param app: the app.
     :param socketio: its SocketIO.

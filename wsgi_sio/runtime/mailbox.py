@@ -37,12 +37,21 @@ class SerialQueue:
     yet cost ``limit`` or more, when they have fallen to half of it, and when they cost four times as much.
 
     :param submit: runs a callable on a worker (:meth:`Reactor.submit`).
+    :param context: makes the context of each job.
     """
 
-    __slots__ = ("_cost", "_full", "_jobs", "_limit", "_lock", "_owner", "_running", "_submit")
+    __slots__ = ("_context", "_cost", "_full", "_jobs", "_limit", "_lock", "_owner", "_running", "_submit")
 
-    def __init__(self, submit: Callable[[Callable[[], None]], None], *, limit: int, owner: MailboxOwner) -> None:
+    def __init__(
+        self,
+        submit: Callable[[Callable[[], None]], None],
+        *,
+        limit: int,
+        owner: MailboxOwner,
+        context: Callable[[], Context] = Context,
+    ) -> None:
         self._submit = submit
+        self._context = context
         self._limit = limit
         self._owner = owner
         self._lock = make_lock(Rank.LEAF)
@@ -110,7 +119,7 @@ class SerialQueue:
                     return
                 cost, job, args = self._jobs.popleft()
             try:
-                Context().run(job, *args)
+                self._context().run(job, *args)
             except FAILURES:
                 logger.exception("a job in a mailbox failed")
             except BaseException:

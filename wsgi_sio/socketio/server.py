@@ -71,6 +71,9 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
     # What namespaces are made of where no other kind is asked for; a framework's subclass has its own.
     namespace_class: type[Namespace] = Namespace
 
+    # The Host of a test client's handshake.
+    test_host = "localhost"
+
     def __init__(
         self,
         *,

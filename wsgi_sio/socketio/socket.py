@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..adapters.base import BroadcastOptions, Room
 from ..logtext import quote
-from ..runtime import FAILURES, Rank, SerialQueue, make_lock
+from ..runtime import FAILURES, Rank, make_lock
 from ..synchronous import refuse_async
 from .acks import ACK_TIMEOUT, BlockingAck, CallbackAck, Waiter
 from .broadcast import BroadcastOperator, Targets, as_rooms
@@ -24,6 +24,7 @@ from .listeners import ListensToAny
 from .operator import SocketOperator
 from .packet import ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Packet
 from .sends import Sends
+from .tester import make_mailbox, tell_tester
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -84,7 +85,7 @@ class Socket(Targets, Sends, Listens, ListensToAny):
         self._state = CONNECTING
         self._muted = True  # its events are dropped: before it is let in, and once this side has thrown it out
         self._lock = make_lock(Rank.SESSION)
-        self._mailbox = SerialQueue(server.reactor.submit, limit=server.max_mailbox, owner=conn)
+        self._mailbox = make_mailbox(handshake.environ, server.reactor.submit, server.max_mailbox, conn)
 
     def __repr__(self) -> str:
         return f"<Socket {self.conn.log_id(self)} of {quote(self.nsp.name)}>"
@@ -336,7 +337,8 @@ class Socket(Targets, Sends, Listens, ListensToAny):
             args = [] if result is None else list(result) if isinstance(result, tuple) else [result]
             try:
                 self.conn.acknowledge(Packet(ACK, self.nsp.name, args, packet.id))
-            except (TypeError, ValueError):
+            except (TypeError, ValueError) as error:
+                tell_tester(self.handshake.environ, error)
                 logger.exception("what the handler of %s returned cannot be sent to %r", quote(data[0]), self)
 
     def _passes(self, data: list[Any]) -> bool:

@@ -2,7 +2,7 @@
 
 Opening it is an HTTP request through the application, middlewares and all; its packets are encoded, decoded and
 dispatched as anybody's.  Only the socket is missing, so there is nothing to wait for: when :meth:`TestClient.emit`
-returns, the handlers have run, and what they sent is there.
+returns, the handlers have run, and what they sent is there.  They run in the thread that uses the client: desk.py.
 """
 
 from __future__ import annotations
@@ -21,15 +21,17 @@ from ..engineio.config import TRANSPORTS
 from ..engineio.packet import MESSAGE, PING
 from ..engineio.packet import Packet as EnginePacket
 from ..exceptions import AckTimeout, ConnectionFailed, ConnectRefused, Disconnected
-from ..runtime import Event, SerialQueue
+from ..runtime import SerialQueue
 from ..socketio.acks import unpack
 from ..socketio.packet import ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Packet
 from ..socketio.server import Server
 from ..socketio.socket import Socket
+from ..socketio.tester import RAISED_KEY, SUBMIT_KEY
 from ..wsgi import WSGIApp
+from .desk import Desk, Mark
 from .transport import MemoryTransport, put_in_place
 
-# How long handlers may run before the client calls it a failure (seconds).
+# How long what the client waits for may take before it calls it a failure (seconds).
 PATIENCE = 30.0
 
 
@@ -56,13 +58,16 @@ class Received:
 class TestClient:
     """A client of ``server`` that has opened its connection and joined no namespace yet.
 
-    It belongs to one thread (or greenlet) at a time; several clients are several users.
+    It belongs to one thread (or greenlet) at a time; several clients are several users.  Handlers of its events run in
+    that very thread, each in a copy of the caller's :class:`contextvars.Context`: with its database connections, and
+    within Flask's app context if one is pushed.  Those that may run beside each other are run one after the other.
 
     :param server: a :class:`wsgi_sio.Server`, or the :class:`wsgi_sio.WSGIApp` around the application.
     :param query_string: sent with the handshake; text or a mapping.
     :param headers: likewise.
     :param http: what makes the handshake request; None makes it to the server's own WSGI application.
-    :param timeout: seconds that handlers may take before a :class:`TimeoutError` is raised here.
+    :param timeout: seconds to wait for what does not run in the caller's thread, such as the handlers of
+        :meth:`on`, before a :class:`TimeoutError` is raised here.
     :raises ConnectionFailed: the handshake was refused; its ``description`` is the HTTP status, its ``context`` the
         text.
     """
@@ -86,7 +91,7 @@ class TestClient:
         self._timeout = timeout
         self._sockets: dict[str, Socket] = {}
         self._joined: dict[str, str] = {}
-        self._answers: dict[str, tuple[Event, list[Packet]]] = {}
+        self._answers: dict[str, tuple[Mark, list[Packet]]] = {}
         self._handlers: dict[tuple[str, str], Callable[..., Any]] = {}
         self._received: defaultdict[str, deque[Received]] = defaultdict(deque)
         self._acks: dict[tuple[str, int], list[Any]] = {}
@@ -98,8 +103,11 @@ class TestClient:
         self._outgoing = SerialQueue(self._reactor.submit, limit=1, owner=limitless)
         self._incoming = SerialQueue(self._reactor.submit, limit=1, owner=limitless)
         self.session = self._server.engine.sessions[
-            self._open(HTTPClient(app, use_cookies=False) if http is None else http, query_string, headers)
+            self._open(_Direct(app, self._server.test_host) if http is None else http, query_string, headers)
         ]
+        self._desk = Desk(self._reactor)
+        self._raised: list[BaseException] = []
+        self.session.environ.update({SUBMIT_KEY: self._desk.submit, RAISED_KEY: self._raised})
         self._transport = MemoryTransport(self.session, self._reactor, self._on_packet, self._on_end)
         if not put_in_place(self._transport, self._reactor):
             raise ConnectionFailed("the server closed the connection at once")
@@ -130,20 +138,21 @@ class TestClient:
         :raises Disconnected: the server closed the connection instead of answering.
         :raises TimeoutError: the handlers take too long.
         """
-        answered = self._reactor.event()
         answers: list[Packet] = []
-        self._answers[namespace] = answered, answers
         if not self.session.open:
             raise Disconnected("the server has closed the connection")
-        self._send(Packet(CONNECT, namespace, auth))
-        self._wait(answered, f"whether {namespace!r} can be joined")
-        del self._answers[namespace]
-        if not answers:
-            raise Disconnected("the server has closed the connection")
-        answer = answers[0]
-        if answer.type != CONNECT:
-            raise ConnectRefused(answer.data["message"], answer.data.get("data"))
-        self._settle()
+        with self._desk.visit():
+            answered = self._desk.mark()
+            self._answers[namespace] = answered, answers
+            self._send(Packet(CONNECT, namespace, auth))
+            self._wait(answered, f"whether {namespace!r} can be joined")
+            del self._answers[namespace]
+            if not answers:
+                raise Disconnected("the server has closed the connection")
+            answer = answers[0]
+            if answer.type != CONNECT:
+                raise ConnectRefused(answer.data["message"], answer.data.get("data"))
+            self._settle()
         return str(answer.data["sid"])
 
     def is_connected(self, namespace: str = "/") -> bool:
@@ -163,15 +172,15 @@ class TestClient:
         :raises Disconnected: the client is not in there.
         """
         self._leave(namespace)
-        self._send(Packet(DISCONNECT, namespace))
-        self._settle()
+        self._send_and_settle(Packet(DISCONNECT, namespace))
 
     def close(self) -> None:
         """End the connection, if the server has not: all namespaces at once."""
         self._joined.clear()
         if self.session.open:
-            self._outgoing.put(self.session.receive, "1")
-            self._settle()
+            with self._desk.visit():
+                self._outgoing.put(self.session.receive, "1")
+                self._settle()
 
     def __enter__(self) -> TestClient:
         return self
@@ -184,23 +193,29 @@ class TestClient:
     # -- events -------------------------------------------------------------------------------------------------
 
     def emit(self, event: str, *args: Any, namespace: str = "/") -> None:
-        """Send an event; the handlers have run when it returns, but for those that run beside the others.
+        """Send an event; the handlers have run when it returns.
+
+        Called by a handler of this very client, it returns at once: an event's handlers run behind that one.
 
         :raises Disconnected: the client is not in ``namespace``.
         :raises TypeError: an argument is not JSON and not bytes.
-        :raises TimeoutError: the handlers take too long.
+        :raises TimeoutError: what does not run in this thread takes too long.
         """
         self._emit(event, args, namespace, None)
 
     def call(self, event: str, *args: Any, namespace: str = "/") -> Any:
         """Send an event and return its acknowledgement: None, the one argument, or a tuple of several.
 
-        :raises AckTimeout: its handlers have run, and none has acknowledged; the log says why.
+        :raises AckTimeout: its handlers have run, and none has acknowledged; the log says why.  The cause of the
+            error, if it has one, is that what a handler returned cannot be sent.
         :raises Disconnected: likewise :meth:`emit`, and the other errors too.
         """
+        self._raised.clear()
         args_of_ack = self.ask(event, *args, namespace=namespace)
         if args_of_ack is None:
-            raise AckTimeout(f"nobody has acknowledged {event!r}: no handler took it, or it failed (see the log)")
+            cause = self._raised[-1] if self._raised else None
+            text = f"nobody has acknowledged {event!r}: no handler took it, or it failed (see the log)"
+            raise AckTimeout(text) from cause
         return unpack(args_of_ack)
 
     def ask(self, event: str, *args: Any, namespace: str = "/") -> list[Any] | None:
@@ -213,13 +228,13 @@ class TestClient:
     def _emit(self, event: str, args: tuple[Any, ...], namespace: str, ack_id: int | None) -> None:
         if namespace not in self._joined:
             _not_in(namespace)
-        self._send(Packet(EVENT, namespace, [event, *args], ack_id))
-        self._settle()
+        self._send_and_settle(Packet(EVENT, namespace, [event, *args], ack_id))
 
     def on(self, event: str, handler: Callable[..., Any], namespace: str = "/") -> None:
         """Call ``handler(*args)`` for ``event``, and acknowledge with what it returns, like a server's handler.
 
-        Needed for what the server waits for, such as ``emit_with_ack``; it runs on a thread of the server's.
+        Needed for what the server waits for, such as ``emit_with_ack``; it runs on a thread of the server's, since
+        the handler that waits has the caller's.
         """
         self._handlers[namespace, event] = handler
 
@@ -278,8 +293,12 @@ class TestClient:
     # -- to the server ------------------------------------------------------------------------------------------
 
     def _acknowledge(self, packet: Packet, answer: tuple[Any, ...]) -> None:
-        self._send(Packet(ACK, packet.nsp, list(answer), packet.id))
-        self._settle()
+        self._send_and_settle(Packet(ACK, packet.nsp, list(answer), packet.id))
+
+    def _send_and_settle(self, packet: Packet) -> None:
+        with self._desk.visit():
+            self._send(packet)
+            self._settle()
 
     def _send(self, packet: Packet) -> None:
         messages = [f"4{part}" if isinstance(part, str) else part for part in self._encoder.encode(packet)]
@@ -301,17 +320,30 @@ class TestClient:
             busy = self._busy
             self._flush(self._incoming.put, "this client's own handlers")
             self._flush(self._outgoing.put, "the server's reading")
+            if self._desk.busy:
+                return  # a handler calls us, and the others are behind it
             for socket in list(self._sockets.values()):
                 self._flush(socket.run_in_order, f"the handlers of {socket!r}")
 
     def _flush(self, put: Callable[[Callable[[], None]], object], what: str) -> None:
-        done = self._reactor.event()
+        done = self._desk.mark()
         put(done.set)
         self._wait(done, what)
 
-    def _wait(self, event: Event, what: str) -> None:
-        if not event.wait(self._timeout):
+    def _wait(self, mark: Mark, what: str) -> None:
+        if not self._desk.run_until(mark, self._timeout):
             raise TimeoutError(f"waited {self._timeout:g} s for {what}: does one of them block?")
+
+
+class _Direct:
+    """Makes the handshake to a WSGI application, without cookies."""
+
+    def __init__(self, app: WSGIApp, host: str) -> None:
+        self._client = HTTPClient(app, use_cookies=False)
+        self._base_url = f"http://{host}/"
+
+    def get(self, path: str, *, query_string: str, headers: Any) -> Any:
+        return self._client.get(path, base_url=self._base_url, query_string=query_string, headers=headers)
 
 
 class _Limitless:
