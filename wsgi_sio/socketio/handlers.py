@@ -40,6 +40,9 @@ class NoAck:
 # of them raised.
 NO_ACK: Final = NoAck()
 
+# All that a client is told of what went wrong here: what was meant for it comes as ConnectRefused.
+INTERNAL_ERROR = "Internal error"
+
 _UNLIMITED = 1 << 30
 
 

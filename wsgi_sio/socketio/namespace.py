@@ -14,13 +14,13 @@ from ..logtext import quote
 from ..runtime import FAILURES
 from ..synchronous import refuse_async
 from .broadcast import BroadcastOperator, Broadcasts
-from .handlers import CATCH_ALL, LIFE_CYCLE, NO_ACK, HandlerTable, Listens, call
+from .handlers import CATCH_ALL, INTERNAL_ERROR, LIFE_CYCLE, NO_ACK, HandlerTable, Listens, call
 from .handshake import Handshake
 from .recovery import Recovery
 from .remote import RemoteSocket
 from .sends import Sends
 from .server_side import ServerSide, ServerSideHandlers
-from .socket import INTERNAL_ERROR, Socket
+from .socket import Socket
 
 if TYPE_CHECKING:
     from .connection import Connection

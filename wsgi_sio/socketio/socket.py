@@ -18,7 +18,7 @@ from ..runtime import FAILURES, Rank, make_lock
 from ..synchronous import refuse_async
 from .acks import ACK_TIMEOUT, BlockingAck, CallbackAck, Waiter
 from .broadcast import BroadcastOperator, Targets, as_rooms
-from .handlers import NO_ACK, HandlerTable, Listens, check_event
+from .handlers import INTERNAL_ERROR, NO_ACK, HandlerTable, Listens, check_event
 from .handshake import Handshake
 from .listeners import ListensToAny
 from .operator import SocketOperator
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("wsgi_sio.socketio")
 
 CONNECTING, CONNECTED, DISCONNECTED = range(3)
-
-# All that a client is told of what went wrong here: what was meant for it comes as ConnectRefused.
-INTERNAL_ERROR = "Internal error"
 
 EventMiddleware = Callable[[list[Any]], object]
 
