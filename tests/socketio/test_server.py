@@ -114,7 +114,8 @@ def test_a_client_that_has_left_is_forgotten_altogether(serve: Serve) -> None:
     last.connect()
     assert last.call("echo", 1) == [1]
     last.close()
-    eventually(lambda: len(alive()) - before <= 3, f"garbage: {alive()}")
+    # Each look takes so long that the linger of a closed connection sees stalls, which its time does not count.
+    eventually(lambda: len(alive()) - before <= 3, f"garbage: {alive()}", timeout=60)
 
 
 def test_emit_from_a_background_task_and_sleep(serve: Serve) -> None:
