@@ -29,6 +29,7 @@ class Link:
         self._client = client
         self._server = server
         self._upgrading = 0  # how many more pieces of the upgrade pass before it is cut; 0: it is not to be
+        self._severed = False  # about to be cut behind the bytes that have passed: what follows must not close the gap
 
     async def run(self) -> None:
         """Pass bytes on until both sides have ended."""
@@ -47,6 +48,8 @@ class Link:
                 else:
                     await self._pass_slowly(writer, data)
                 await writer.drain()
+                if self._severed:
+                    return
             writer.write_eof()
         except OSError:  # one side has reset the connection, or it has been cut
             self.cut(reset=True)
@@ -78,6 +81,7 @@ class Link:
             later(_AWAITED, self.cut, self._relay.reset)
         elif (moment == "post" and up and head.startswith(b"POST ")) or (moment == "frame" and not up):
             self._relay.sprung()
+            self._severed = True
             later(0, self.cut, self._relay.reset)
             return data[: len(data) // 2]
         return data
