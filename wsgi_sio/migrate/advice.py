@@ -140,7 +140,15 @@ OPTIONS: dict[str, dict[str, str]] = {
 }
 
 _SERVER_OPTIONS = frozenset(EngineConfig.names()) | frozenset(inspect.signature(Server).parameters)
-_SOCKETIO = _SERVER_OPTIONS | {"always_connect", "compression_threshold", "manage_session", "namespaces", "resource"}
+_SOCKETIO = _SERVER_OPTIONS | {
+    "always_connect",
+    "compression_threshold",
+    "engineio_logger",
+    "logger",
+    "manage_session",
+    "namespaces",
+    "resource",
+}
 _RUN = frozenset(
     ("host", "port", "debug", "use_reloader", "reloader_options", "extra_files", "log_output", "load_dotenv")
     + ("ssl_context", "certfile", "keyfile", "use_debugger", "use_evalex", "passthrough_errors", "request_handler")
