@@ -230,3 +230,24 @@ def test_what_a_process_broadcast_before_it_forked_does_not_weigh_on_its_workers
     with forked(child) as it:
         assert it.outcome() == "(1, 0, ['room'])"
     io.engine.reactor.close()
+
+
+@pytest.mark.parametrize("started", [True, False])
+def test_a_worker_is_told_of_tasks_that_were_started_before_it_was_forked(
+    started: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As with gunicorn --preload, once it has a client: they run in a process that serves nobody."""
+    io = Server()
+    if started:
+        io.start_background_task(time.sleep, 0).join(5)
+
+    def child() -> Any:
+        io.start_background_task(time.sleep, 0)  # its own are none of these
+        process = InProcess(io)
+        for _ in range(2):
+            process.client().connect()
+        return sum("background tasks before a fork" in record.getMessage() for record in caplog.records)
+
+    with forked(child) as it:
+        assert it.outcome() == str(int(started))
+    io.engine.reactor.close()

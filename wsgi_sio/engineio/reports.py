@@ -112,6 +112,15 @@ def several_processes() -> Report:
     )
 
 
+def tasks_left_behind() -> Report:
+    """A worker has its first client, and the process that it was forked from has started background tasks."""
+    return (
+        "background tasks before a fork",
+        "background tasks were started before the server forked this process (gunicorn --preload), so they run in its"
+        " parent, which has no clients; start them in post_worker_init, or with the first client",
+    )
+
+
 def no_websocket(environ: Environ) -> str | None:
     """Why there can be no WebSocket on this server; None when there can."""
     if environ.get("wsgi.websocket") is not None:  # as gevent-websocket has it

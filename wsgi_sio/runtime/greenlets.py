@@ -19,7 +19,6 @@ import gevent.monkey
 from gevent.hub import get_hub
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from .failures import FAILURES
 from .forks import disown, tell_in_child
 from .hub_watch import HubWatch
 from .reactor import Event, Places, Reactor, Task, Timer, Watched, run_task
@@ -248,7 +247,7 @@ class GreenletWatch:
         self.reading = True  # or writing, which nobody need tell apart
         try:
             callback()
-        except FAILURES:
+        except Exception:  # none of the application's; a signal handler of its own may end the program
             logger.exception("a connection's callback failed")
         self.reading = False
 
@@ -321,5 +320,5 @@ class HubTimer:
         if callback is not None and not self._reactor._closed:
             try:
                 callback()
-            except FAILURES:
+            except Exception:  # likewise
                 logger.exception("a timer failed")

@@ -17,6 +17,7 @@ from ..engineio import EngineConfig, EngineServer, Session
 from ..engineio.config import refuse_unknown_options
 from ..engineio.packet import MESSAGE
 from ..engineio.packet import Packet as EnginePacket
+from ..engineio.reports import tasks_left_behind
 from ..logtext import quote
 from ..runtime import FAILURES, Event, Rank, Reactor, Task, make_lock
 from ..synchronous import refuse_async
@@ -115,6 +116,7 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
         self.engine = EngineServer(EngineConfig(path=path, **engine_options), self._on_session)
         self.engine.on_fork = self._on_fork
         self._orphaned = False  # a child of a process that served, and serves nobody itself
+        self._has_tasks = self._left_tasks = False  # background tasks have been started here; by the process before
         self._lock = make_lock(Rank.REGISTRY)
         self.cleanup_empty_child_namespaces = cleanup_empty_child_namespaces
         self._deserted: Event | None = None  # while somebody waits for the last client to leave
@@ -133,6 +135,9 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
 
     def _on_session(self, session: Session) -> None:
         self._orphaned = False
+        if self._left_tasks:
+            self._left_tasks = False
+            self.engine.report(*tasks_left_behind())
         kind = ConnectionV2 if session.protocol == 3 else Connection
         kind(self, session)
 
@@ -140,6 +145,7 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
         self._lock = make_lock(Rank.REGISTRY)
         self._deserted = None
         self._orphaned = served or self._orphaned
+        self._has_tasks, self._left_tasks = False, self._has_tasks and not served
         for namespace in (*self._namespaces.values(), *self._parents):
             namespace.after_fork()
 
@@ -321,6 +327,7 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
         :raises TypeError: it is ``async def``.
         """
         refuse_async(target, "a background task")
+        self._has_tasks = True
         return self.reactor.spawn(target, *args, **kwargs)
 
     def sleep(self, seconds: float) -> None:
