@@ -16,7 +16,7 @@ from tests.support.world import WORLD
 
 MINUTES = 2.0
 # For two cores, which the server, two processes of clients and the relays share.
-CLIENTS = 80
+CLIENTS = 50
 
 
 @pytest.mark.slow

@@ -85,3 +85,17 @@ def test_a_handler_may_do_without_the_offset(
     assert caplog.text == ""
     peer.emit("bare", "one too many", "offset 3")
     eventually(lambda: "'bare'" in caplog.text, "the warning")
+
+
+def test_who_has_left_on_purpose_begins_anew(clients: Clients, wire: WireServer) -> None:
+    """What had come and was not handled yet has been dropped: the server must not believe that it was received."""
+    client = clients()
+    client.connect(wait=False)
+    peer = wire.accept()
+    peer.welcome(pid="private")
+    eventually(lambda: client.connected, "the connection")
+    client.disconnect()
+    client.connect(wait=False)
+    assert not wire.accept().welcome(pid="new")
+    eventually(lambda: client.connected, "the connection")
+    assert not client.recovered

@@ -171,6 +171,7 @@ class ClientSocket(Emits, Listens, ListensToAny):
         with self._lock:
             link = self._link if self._connected else None
             self._left = self._stay
+            self._recovery = Recovery()  # what is dropped now must not count as received, should the server not hear us
             if link is not None:
                 self._detach_locked()
         if link is not None:
