@@ -92,7 +92,9 @@ def test_a_stopped_client_loses_nothing(server: PatientServer, transport: str, s
             time.sleep(INTERVAL + TIMEOUT + 0.5)  # longer than its patience; several pings come meanwhile
             os.kill(program.pid, signal.SIGCONT)
             eventually(
-                lambda stall=stall: server.returned[-1:] == [stall] or server.ends, "what was sent to it meanwhile"
+                lambda stall=stall: server.ends or server.returned[-1:] == [stall],
+                "what was sent meanwhile",
+                timeout=30,
             )
             assert server.ends == []
         time.sleep(INTERVAL + TIMEOUT)  # what is not lost by then is not lost for this
