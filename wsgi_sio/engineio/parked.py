@@ -27,6 +27,9 @@ from .takeover import Taken, can_move, find_socket, hung_up, plain_socket, take
 if TYPE_CHECKING:
     from .polling import PollingTransport
 
+# How long a request waits before its connection is watched (seconds): most are answered by then, and watching costs
+# as much as a quarter of a poll.
+_BRIEF = 0.1
 # How long a client may take to close its end of an answered connection (seconds).
 _LINGER = 2.0
 
@@ -113,13 +116,12 @@ class ThreadWait:
     def result(self) -> Response:
         environ, transport = self.request.environ, self._transport
         sock = plain_socket(environ)
-        with (
-            transport.capacity.wait(environ, transport.hold, self._least) as seconds,
-            nullcontext() if sock is None else HangupWatch(sock, self._reactor, self._client_left),
-        ):
-            if not self._answered.wait(seconds):
-                self._release()
-                self._answered.wait()
+        with transport.capacity.wait(environ, transport.hold, self._least) as seconds:
+            if not self._answered.wait(min(seconds, _BRIEF)):
+                with nullcontext() if sock is None else HangupWatch(sock, self._reactor, self._client_left):
+                    if not self._answered.wait(max(0.0, seconds - _BRIEF)):
+                        self._release()
+                        self._answered.wait()
         if sock is not None and hung_up(sock):
             self._client_left()
         return self._response
