@@ -43,7 +43,7 @@ class WSGIApp:
         answer = self._engine.handle(environ)
         if isinstance(answer, Response):
             return _send(answer, start_response)
-        self._engine.wait_over(answer)
+        self._engine.acceptance.wait_over(answer)
         # The server writes this into a dead socket: see takeover.py.
         start_response(answer.status, [] if answer.status.startswith("101") else [("Content-Length", "0")])
         return []

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import takewhile
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 from ..runtime import Rank, Reactor, make_lock
-from .config import Environ
-from .takeover import has_unread, own_socket, shut_down_tcp
+from .config import EngineConfig, Environ
+from .reports import late_body, too_large
+from .request import NO_STORE, BodyError, EngineRequest, Response
+from .takeover import end_connection, has_unread, own_socket, shut_down_tcp
 
 
 class Reading:
@@ -76,7 +78,10 @@ class BodyWatch:
 
     @contextmanager
     def watch(self, environ: Environ) -> Iterator[Reading]:
-        """Watch over the block in which the body of the request in ``environ`` is read."""
+        """Watch over the block in which the body of the request in ``environ`` is read.
+
+        :raises BodyError: 408 instead of what the block raises, when it has taken too long.
+        """
         reading = Reading(own_socket(environ), monotonic() + self._patience)
         with self._lock:
             self._readings[reading] = None
@@ -85,6 +90,8 @@ class BodyWatch:
             self._reactor.call_later(self._patience, self._look)
         try:
             yield reading
+        except BodyError as error:
+            raise BodyError(408, "transport error") if reading.late else error from None
         finally:
             reading.finished()
             with self._lock:
@@ -107,3 +114,21 @@ class BodyWatch:
             self._reactor.call_later(first.remaining(now), self._look)
         for reading in late:
             reading.give_up()
+
+
+class Reporter(Protocol):
+    """What a refusal is told to: an :class:`EngineServer`, or a session of one."""
+
+    @property
+    def config(self) -> EngineConfig: ...
+
+    def report(self, kind: str, text: str) -> None: ...
+
+
+def refusal(error: BodyError, request: EngineRequest, reporter: Reporter) -> Response:
+    """The answer to a request whose body cannot be used."""
+    if error.status == 408:
+        reporter.report(*late_body(reporter.config))
+    elif error.status == 413:
+        reporter.report(*too_large(reporter.config, "it is refused"))
+    return Response(error.status, [NO_STORE, *end_connection(request.environ)])

@@ -59,6 +59,10 @@ class EngineConfig:
     :param max_sessions: how many clients may be connected; the others' handshakes are answered 503 (None: no limit).
     :param max_outbox: bytes of memory that may wait for a slow client before it is closed; from half of them on, who
         emits to it alone waits for it.
+    :param siblings: whether the processes that serve together are one server: any of them takes any request, and
+        broadcasts reach the clients of all. None: where the WSGI server has several processes, or may have (gunicorn);
+        False: never; a name: all processes of this user and host that give the same one, whatever they listen to; True:
+        all that accept connections at the same addresses.
     :param max_workers: how many handlers may run at once (None: 64 threads or 1000 greenlets), beside those that wait
         for a client.
     :raises TypeError: for a value of the wrong type, and a callable that is ``async def``.
@@ -82,6 +86,7 @@ class EngineConfig:
     jsonp_without_origin: bool = False
     max_sessions: int | None = None
     max_outbox: int = 4_000_000
+    siblings: bool | str | None = None
     max_workers: int | None = None
 
     def __post_init__(self) -> None:
@@ -95,6 +100,8 @@ class EngineConfig:
             raise ValueError(f"transports must be some of {TRANSPORTS}, not {self.transports!r}")
         object.__setattr__(self, "transports", transports)
         object.__setattr__(self, "path", "/" + self.path.strip("/"))
+        if self.siblings == "":
+            raise ValueError("siblings must be a name, True, False or None, not ''")
 
     @classmethod
     def names(cls) -> frozenset[str]:

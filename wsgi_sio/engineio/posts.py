@@ -14,12 +14,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..runtime import Reactor, threads_are_greenlets
-from .bodies import BodyWatch, Reading
+from .bodies import BodyWatch, Reading, refusal
 from .packet import CLOSE, Packet, PacketError
 from .parked import Hijacked, Waiting, make_waiting
-from .reports import late_body, thread_held, too_large
+from .reports import thread_held
 from .request import NO_STORE, BodyError, EngineRequest, Headers, Response
-from .takeover import end_connection
 
 if TYPE_CHECKING:
     from .polling import PollingTransport
@@ -81,7 +80,9 @@ class Posts:
             post = _Post(self._transport.decode(request, self._read(request, limit)))
         except BodyError as error:
             self._busy = False
-            return self._refuse_body(request, error)
+            if error.reason is not None:
+                session.close(error.reason, abort=True)
+            return refusal(error, request, session)
         with session.lock:
             self._queue.append(post)
         self.look()
@@ -94,20 +95,8 @@ class Posts:
                 if not self._transport.session.open:  # since before it could be told
                     raise BodyError(400)
                 return request.read_body(limit)
-            except BodyError as error:
-                raise BodyError(408, "transport error") if reading.late else error from None
             finally:
                 self._reading = None
-
-    def _refuse_body(self, request: EngineRequest, error: BodyError) -> Response:
-        session = self._transport.session
-        if error.status == 408:
-            session.report(*late_body(session.config))
-        elif error.status == 413:
-            session.report(*too_large(session.config, "it is refused"))
-        if error.reason is not None:
-            session.close(error.reason, abort=True)
-        return Response(error.status, [NO_STORE, *end_connection(request.environ)])
 
     # -- delivering ---------------------------------------------------------------------------------------------
 

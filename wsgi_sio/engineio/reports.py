@@ -112,6 +112,17 @@ def several_processes() -> Report:
     )
 
 
+def no_siblings(error: Exception) -> Report:
+    """The processes of this server cannot find each other."""
+    return (
+        "several processes",
+        f"the processes that serve together cannot reach each other ({error}), so each is alone: a polling client is"
+        " refused by all but its own, and what one process emits does not reach the clients of the others; give them a"
+        " directory of their user's own by RUNTIME_DIRECTORY or TMPDIR (systemd: RuntimeDirectory=), or let one serve"
+        " all (gunicorn --workers 1 --threads 100); siblings=False says that this is meant",
+    )
+
+
 def tasks_left_behind() -> Report:
     """A worker has its first client, and the process that it was forked from has started background tasks."""
     return (

@@ -10,13 +10,14 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.client import responses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl
 
 from ..logtext import quote
 from .config import EngineConfig, Environ
 
 if TYPE_CHECKING:
+    from .parked import Waiting
     from .session import Session
 
 Headers = list[tuple[str, str]]
@@ -102,14 +103,32 @@ class Response:
         return f"{self.status} {responses[self.status]}"
 
 
+class Relayed(Protocol):
+    """How a request has come that another process has received."""
+
+    def wait(
+        self,
+        request: EngineRequest,
+        cors: Headers,
+        patience: float,
+        release: Callable[[], None],
+        lost: Callable[[], object],
+    ) -> Waiting:
+        """Let it wait for its answer; see :class:`Answering`, and :class:`ThreadWait` for ``release``."""
+
+
 @dataclass(slots=True, eq=False)
 class EngineRequest:
-    """What the engine needs to know of one HTTP request."""
+    """What the engine needs to know of one HTTP request.
+
+    :ivar relayed: how it came here, if another process has received it.
+    """
 
     environ: Environ
     method: str
     query: dict[str, str]
     upgrade: bool
+    relayed: Relayed | None = None
 
     @property
     def origin(self) -> str | None:
@@ -184,12 +203,9 @@ def parse_query(text: str) -> dict[str, str]:
     return {name: value for name, _, value in [field.partition("=") for field in text.split("&")] if name}
 
 
-def verify(
-    request: EngineRequest, config: EngineConfig, find_session: Callable[[str], Session | None]
-) -> Session | None:
-    """Check a request in the reference's order (its ``Server.verify``).
+def verify_any(request: EngineRequest, config: EngineConfig) -> None:
+    """Check what is asked of every request; this and what follows come in the reference's order (``Server.verify``).
 
-    :return: the session it belongs to, or None for a handshake that may go on.
     :raises EngineError: the request is to be refused.
     """
     transport = request.query.get("transport", "")
@@ -199,12 +215,16 @@ def verify(
         )
     if request.origin and any(ord(char) < 32 or ord(char) == 127 for char in request.origin):
         raise EngineError(BAD_REQUEST, "the Origin header holds control characters")
-    if request.sid is not None:
-        return _verify_member(request, transport, find_session)
+
+
+def verify_handshake(request: EngineRequest, config: EngineConfig) -> None:
+    """Check a request that belongs to no session yet.
+
+    :raises EngineError: it is to be refused.
+    """
     if request.method != "GET":
         raise EngineError(BAD_HANDSHAKE_METHOD, f"a handshake is a GET, not a {quote(request.method)}")
-    if transport == "websocket" and not request.upgrade:
-        raise _upgrade_missing()
+    verify_upgrade(request)
     _ask_application(request, config)
     if request.protocol == 3 and not config.allow_eio3:
         spoken = quote(request.query.get("EIO", "3"))
@@ -213,37 +233,50 @@ def verify(
             f"the client speaks Engine.IO protocol {spoken}; clients of Socket.IO v2 speak 3 and need allow_eio3=True,"
             " newer ones speak 4",
         )
-    return None
 
 
-def _upgrade_missing() -> EngineError:
-    """A request is for the WebSocket, but does not ask for one."""
-    return EngineError(
-        BAD_REQUEST,
-        "transport=websocket came without an Upgrade header, so clients stay on polling, or cannot connect; a proxy in"
-        " front removes it: nginx needs 'proxy_http_version 1.1', 'proxy_set_header Upgrade $http_upgrade' and"
-        " 'proxy_set_header Connection \"upgrade\"'",
-        cause="no Upgrade header",
-    )
+def verify_upgrade(request: EngineRequest) -> None:
+    """Check that who asks for the transport WebSocket asks for a WebSocket.
 
-
-def _verify_member(request: EngineRequest, transport: str, find_session: Callable[[str], Session | None]) -> Session:
-    session = find_session(request.query["sid"])
-    if session is None:
+    :raises EngineError: it does not.
+    """
+    if request.query["transport"] == "websocket" and not request.upgrade:
         raise EngineError(
-            UNKNOWN_SID,
-            "the session is over, or lives in another process: with several workers, route a client's requests to one"
-            " of them (sticky sessions) or let clients use transports=['websocket'] only",
+            BAD_REQUEST,
+            "transport=websocket came without an Upgrade header, so clients stay on polling, or cannot connect; a proxy"
+            " in front removes it: nginx needs 'proxy_http_version 1.1', 'proxy_set_header Upgrade $http_upgrade' and"
+            " 'proxy_set_header Connection \"upgrade\"'",
+            cause="no Upgrade header",
         )
-    if transport == "websocket" and not request.upgrade:
-        raise _upgrade_missing()
+
+
+def verify_member(request: EngineRequest, session: Session) -> None:
+    """Check a request that belongs to ``session``.
+
+    :raises EngineError: it is to be refused.
+    """
+    transport = request.query["transport"]
+    verify_upgrade(request)
     if not request.upgrade and transport != session.transport.name:
         raise EngineError(BAD_REQUEST, f"the session has left {transport} for {session.transport.name}")
     if request.protocol != session.protocol:
         raise EngineError(
             BAD_REQUEST, f"a session of protocol {session.protocol} got a request of protocol {request.protocol}"
         )
-    return session
+
+
+def unknown_session(alone: bool) -> EngineError:
+    """There is no session of the id.
+
+    :param alone: whether it may live in a process that cannot be reached.
+    """
+    if not alone:
+        return EngineError(UNKNOWN_SID, "the session is over, or the process in which it lived has gone")
+    return EngineError(
+        UNKNOWN_SID,
+        "the session is over, or lives in another process: with several workers, route a client's requests to one"
+        " of them (sticky sessions) or let clients use transports=['websocket'] only",
+    )
 
 
 def _ask_application(request: EngineRequest, config: EngineConfig) -> None:

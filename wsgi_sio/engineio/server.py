@@ -31,10 +31,14 @@ from .request import (
     Headers,
     Response,
     parse_request,
-    verify,
+    unknown_session,
+    verify_any,
+    verify_handshake,
+    verify_member,
 )
+from .relay.joining import Joining
 from .session import Session
-from .takeover import Taken, can_take, holds_thread, take
+from .takeover import Taken, can_take, holds_thread, own, take
 from .upgrade import Upgrade
 from .v3 import PollingTransportV3, SessionV3
 from .websocket import WebSocketTransport
@@ -54,6 +58,7 @@ class _Serving(NamedTuple):
     heartbeat: Heartbeat
     bodies: BodyWatch
     capacity: Capacity
+    acceptance: Acceptance
 
 
 class EngineServer:
@@ -70,20 +75,18 @@ class EngineServer:
     def __init__(self, config: EngineConfig, on_session: Callable[[Session], None]) -> None:
         self.config = config
         self.sessions: dict[str, Session] = {}
-        self._on_session = on_session
         self._origins = OriginPolicy(
             config.cors_allowed_origins, config.cors_credentials, unknown_scripts=config.jsonp_without_origin
         )
-        self._cookie = None if config.cookie in (None, False) else SessionCookie(config.cookie)
-        self._lock = make_lock(Rank.REGISTRY)
+        self.lock = make_lock(Rank.REGISTRY)
         self._serving: _Serving | None = None
         self._reported: set[str] = set()
-        self._opening: set[str] = set()  # the ids of sessions whose handshake is being answered
         self._ended: dict[str, None] = {}  # the ids of the sessions that ended last
-        self._closed = False
         self.asked = False
         self.alone = True
         self.on_fork: Callable[[bool], None] = _ignore
+        self.opening = Opening(self, on_session)
+        self.joining = Joining(self)
         tell_in_child(self)
 
     # -- what lives in the serving process ----------------------------------------------------------------------
@@ -99,14 +102,30 @@ class EngineServer:
         return self._in_this_process().heartbeat
 
     @property
+    def bodies(self) -> BodyWatch:
+        """The watch over request bodies of this process, made on first use."""
+        return self._in_this_process().bodies
+
+    @property
     def capacity(self) -> Capacity:
         """What this process's WSGI server bears."""
         return self._in_this_process().capacity
 
+    @property
+    def acceptance(self) -> Acceptance:
+        """What accepts WebSockets in this process."""
+        return self._in_this_process().acceptance
+
+    @property
+    def tag(self) -> str:
+        """Four characters that name this process among its siblings, as the ids of its sessions do; or none."""
+        company = self.joining.company
+        return "" if company is None else company.siblings.tag
+
     def _in_this_process(self) -> _Serving:
         serving = self._serving
         if serving is None:
-            with self._lock:
+            with self.lock:
                 serving = self._serving
                 if serving is None:
                     config = self.config
@@ -115,19 +134,22 @@ class EngineServer:
                     heartbeat = Heartbeat(reactor, config.ping_interval, config.ping_timeout)
                     bodies = BodyWatch(reactor, config.http_request_body_timeout)
                     capacity = Capacity(lambda: len(self.sessions), self.report)
-                    serving = self._serving = _Serving(reactor, heartbeat, bodies, capacity)
+                    acceptance = Acceptance(reactor, capacity)
+                    serving = self._serving = _Serving(reactor, heartbeat, bodies, capacity, acceptance)
         return serving
 
     def after_fork(self) -> None:
         """In a forked child: have no clients."""
         served = bool(self.sessions or self._ended)
-        self._lock = make_lock(Rank.REGISTRY)
+        self.lock = make_lock(Rank.REGISTRY)
         for session in self.sessions.values():
             session.after_fork()
             if isinstance(session.transport, PollingTransport):
                 session.transport.after_fork()
-        self.sessions, self._opening, self._ended, self._serving = {}, set(), {}, None
+        self.sessions, self._ended, self._serving = {}, {}, None
         self.asked = False
+        self.opening.after_fork()
+        self.joining.after_fork()
         self.on_fork(served)
 
     # -- a request ----------------------------------------------------------------------------------------------
@@ -145,9 +167,12 @@ class EngineServer:
         :raises RuntimeError: gevent serves without having been patched in.
         """
         _refuse_unpatched_gevent(environ)
-        upgrade, cors = False, []
+        if not self.joining.settled:
+            self.joining.settle(environ)
+        sid, upgrade, cors = None, False, []
         try:
             request = parse_request(environ)
+            sid = request.sid
             upgrade = request.upgrade and request.query.get("transport") != "polling"
             if not self._origins.allows(request):
                 raise EngineError(FORBIDDEN, origin_advice(request))
@@ -155,9 +180,7 @@ class EngineServer:
             cors = self._origins.headers(request)
             answer = preflight or self._route(request, cors)
         except EngineError as error:
-            if error.code != UNKNOWN_SID or request.sid not in self._ended:
-                self.report(error.kind, error.context)
-            answer = error.response(upgrade)
+            answer = self.refuse(error, sid, upgrade)
         if isinstance(answer, Response):
             answer.headers += cors
         return answer
@@ -171,12 +194,38 @@ class EngineServer:
             return []
 
     def _route(self, request: EngineRequest, cors: Headers) -> Response | Hijacked:
-        session = verify(request, self.config, self.sessions.get)
-        websocket = request.query["transport"] == "websocket"
+        verify_any(request, self.config)
+        sid, company = request.sid, self.joining.company
+        if sid is None:
+            verify_handshake(request, self.config)
+            return self.opening.open(request, cors)
+        if company is not None and sid not in self.sessions:
+            owner = company.holder.find_owner(sid)
+            if owner is not None:
+                return company.holder.forward(owner, request, cors)
+        return self.answer_member(request, cors)
+
+    def find_member(self, request: EngineRequest) -> Session:
+        """The session that a request belongs to.
+
+        :raises EngineError: there is none, or the request is to be refused.
+        """
+        session = self.sessions.get(request.sid or "")
         if session is None:
-            return self._open(request, cors, websocket)
-        if websocket:
-            return self._upgrade(session, request, cors)
+            raise unknown_session(alone=self.joining.company is None)
+        verify_member(request, session)
+        return session
+
+    def answer_member(self, request: EngineRequest, cors: Headers) -> Response | Hijacked:
+        """Answer a request of a session that lives here.
+
+        :raises EngineError: it is to be refused.
+        """
+        session = self.find_member(request)
+        if request.query["transport"] == "websocket":
+            candidate, early, held = self.accept_websocket(session, request, cors)
+            self.begin_upgrade(session, candidate, early)
+            return Hijacked(held)
         transport = session.transport
         if not isinstance(transport, PollingTransport):
             raise EngineError(BAD_REQUEST, "the session has left polling")
@@ -186,158 +235,79 @@ class EngineServer:
             return transport.post(request, self.config.max_http_buffer_size, cors)
         return Response(500)
 
-    # -- a new session ------------------------------------------------------------------------------------------
-
-    def _open(self, request: EngineRequest, cors: Headers, websocket: bool) -> Response | Hijacked:
-        self.asked = True
-        if self.alone and request.environ.get("wsgi.multiprocess"):
-            self.report(*several_processes())
-        kind = SessionV3 if request.protocol == 3 else Base64Session if request.query.get("b64") else Session
-        session = kind(self, secrets.token_urlsafe(15), _keep(request.environ))
-        if self._closed or not self._reserve(session):
-            return Response(503, [("Retry-After", "1")])
-        try:
-            return self._open_websocket(session, request, cors) if websocket else self._open_polling(session, request)
-        finally:
-            self._opening.discard(session.id)
-
-    def _reserve(self, session: Session) -> bool:
-        """Take one of ``max_sessions`` places, if one is free; it is the session's while it is being opened."""
-        self._in_this_process()  # whose table is empty in the beginning
-        limit = self.config.max_sessions
-        with self._lock:
-            free = limit is None or len(self.sessions) + len(self._opening) < limit
-            if free:
-                self._opening.add(session.id)
-        if not free:
-            self.report(
-                "too many sessions",
-                f"max_sessions={limit} clients are connected, so another is answered 503; raise it if there is memory"
-                " and file descriptors for more, or add processes",
-            )
-        return free
-
-    def _open_polling(self, session: Session, request: EngineRequest) -> Response:
-        config = self.config
-        hold = config.ping_interval + config.ping_timeout
-        kind = PollingTransportV3 if session.protocol == 3 else PollingTransport
-        serving = self._in_this_process()
-        transport = kind(session, serving.reactor, serving.bodies, serving.capacity, hold, config.http_compression)
-        session.transport = transport
-        upgradable = config.allow_upgrades and "websocket" in config.transports and self._may_take(request.environ)
-        self._admit(session)
-        with session.lock:
-            packets = [self._open_packet(session, ["websocket"] if upgradable else []), *(session.take_locked() or [])]
-        response = transport.payload_response(request, packets)
-        if self._cookie is not None:
-            response.headers.append(self._cookie.header(session.id, request.environ.get("wsgi.url_scheme", "http")))
-        return response
-
-    def _open_websocket(self, session: Session, request: EngineRequest, cors: Headers) -> Hijacked:
-        transport, early, held = self._accept(session, request, cors)
-        session.transport = transport
-        try:
-            self._admit(session)  # what it sends already waits in the outbox, since the transport is not idle yet
-        except BaseException:
-            session.close("transport error", abort=True)
-            transport.finish()
-            raise
-        transport.write([self._open_packet(session, [])])
-        transport.start(early)
-        return Hijacked(held)
-
-    def _admit(self, session: Session) -> None:
-        with self._lock:
-            self.sessions[session.id] = session
-            self._opening.discard(session.id)
-        if logger.isEnabledFor(logging.DEBUG):
-            address = session.environ.get("REMOTE_ADDR", "nowhere")
-            logger.debug("a session with %s has begun over %s", quote(address), session.transport.name)
-        self._on_session(session)
-        self.heartbeat.start(session)
-        if self._closed:  # while this one was on its way
-            session.close("forced close", abort=True)
-
-    def _open_packet(self, session: Session, upgrades: list[str]) -> Packet:
-        config = self.config
-        handshake = {
-            "sid": session.id,
-            "upgrades": upgrades,
-            "pingInterval": round(config.ping_interval * 1000),
-            "pingTimeout": round(config.ping_timeout * 1000),
-            "maxPayload": config.max_http_buffer_size,
-        }
-        return Packet(OPEN, json.dumps(handshake, separators=(",", ":")))
+    def refuse(self, error: EngineError, sid: str | None, upgrade: bool) -> Response:
+        """The answer to a request that is refused, of which the log is told."""
+        if error.code != UNKNOWN_SID or sid not in self._ended:
+            self.report(error.kind, error.context)
+        return error.response(upgrade)
 
     # -- WebSocket ----------------------------------------------------------------------------------------------
 
-    def _upgrade(self, session: Session, request: EngineRequest, cors: Headers) -> Hijacked:
-        candidate, early, held = self._accept(session, request, cors)
-        polling = session.transport
-        if isinstance(polling, PollingTransport):
-            upgrade = Upgrade(session, polling, candidate, self.reactor)
-            if session.begin_upgrade(upgrade):
-                upgrade.start(early, self.config.upgrade_timeout)
-                return Hijacked(held)
-        candidate.turn_away()  # over, upgraded already, or being upgraded: the session is not affected
-        return Hijacked(held)
-
-    def _accept(
+    def accept_websocket(
         self, session: Session, request: EngineRequest, cors: Headers
     ) -> tuple[WebSocketTransport, bytes, Event | None]:
-        environ = request.environ
-        obstacle = no_websocket(environ)
-        if obstacle is not None:
-            raise EngineError(BAD_REQUEST, obstacle, _NO_WEBSOCKET, cause="WebSocket")
-        accept = compose_accept(environ, cors)
-        held = holds_thread(environ)
-        if held and not self.capacity.occupy(environ):
-            raise EngineError(BAD_REQUEST, "no thread can be spared for a WebSocket over TLS", _NO_WEBSOCKET)
+        """Accept a WebSocket: the transport, what the client sent behind its handshake, what its thread waits for.
+
+        :raises EngineError: it is to be refused.
+        """
+        accept = self.acceptance.compose(request, cors)
+        taken = self.acceptance.take(request.environ)
         try:
-            transport, taken = self._take(session, environ)
+            transport = self.make_websocket(session, taken.sock)
         except BaseException:
-            if held:
+            if taken.held is not None:
                 self.capacity.leave()
             raise
         transport.send_accept(accept)
         return transport, taken.early, taken.held
 
-    def _take(self, session: Session, environ: Environ) -> tuple[WebSocketTransport, Taken]:
+    def make_websocket(self, session: Session, sock: ClientSocket) -> WebSocketTransport:
+        """The transport over a connection that has left its WSGI server."""
         try:
-            taken = take(environ, self.reactor)
-        except OSError as error:
-            raise EngineError(BAD_REQUEST, no_descriptors(error)[1]) from None
-        try:
-            return WebSocketTransport(session, taken.sock, self.reactor, self.config.max_http_buffer_size), taken
+            return WebSocketTransport(session, sock, self.reactor, self.config.max_http_buffer_size)
         except (OSError, RuntimeError):  # the connection cannot go back
-            taken.sock.close()
+            sock.close()
             raise
 
-    def _may_take(self, environ: Environ) -> bool:
-        """Whether a WebSocket is possible at present."""
-        return can_take(environ) and (not holds_thread(environ) or self.capacity.has_room(environ))
-
-    def wait_over(self, hijacked: Hijacked) -> None:
-        """Block in the WSGI thread for as long as the connection that it gave away needs it."""
-        if hijacked.held is not None:
-            try:
-                hijacked.held.wait()
-            finally:
-                self.capacity.leave()
+    def begin_upgrade(self, session: Session, candidate: WebSocketTransport, early: bytes) -> None:
+        """Let a session that polls go over to ``candidate``, if it may."""
+        polling = session.transport
+        if isinstance(polling, PollingTransport):
+            upgrade = Upgrade(session, polling, candidate, self.reactor)
+            if session.begin_upgrade(upgrade):
+                upgrade.start(early, self.config.upgrade_timeout)
+                return
+        candidate.turn_away()  # over, upgraded already, or being upgraded: the session is not affected
 
     # -- the end ------------------------------------------------------------------------------------------------
 
     def forget(self, session: Session) -> None:
         """Take a session out of the table."""
-        with self._lock:
+        with self.lock:
             self.sessions.pop(session.id, None)
             self._ended[session.id] = None
             if len(self._ended) > _REMEMBERED:
                 del self._ended[next(iter(self._ended))]
+        self.tell_load()
+
+    def abort(self, sid: str, reason: str) -> None:
+        """End a session, if there is one of this id, whose client has been found to have left."""
+        session = self.sessions.get(sid)
+        if session is not None:
+            session.close(reason, abort=True)
+
+    def tell_load(self) -> None:
+        """The number of sessions has changed."""
+        company = self.joining.company
+        if company is not None:
+            company.placement.tell()
 
     def refuse_new_sessions(self) -> None:
-        """Answer handshakes with 503 from now on."""
-        self._closed = True
+        """From now on leave handshakes to siblings, or answer them 503."""
+        self.opening.closed = True
+        company = self.joining.company
+        if company is not None:
+            company.siblings.tell_draining()
 
     def close(self) -> None:
         """Refuse new sessions and end the present ones; polling clients learn it with their next GET."""
@@ -362,10 +332,3 @@ def _refuse_unpatched_gevent(environ: Environ) -> None:
             "gevent serves this app but has not patched the standard library: put"
             " 'from gevent import monkey; monkey.patch_all()' at the very top of the program"
         )
-
-
-def _keep(environ: Environ) -> Environ:
-    """What a session remembers of its handshake: everything but the server's own objects."""
-    kept = {key: value for key, value in environ.items() if not key.startswith(("wsgi.", "gunicorn.", "werkzeug."))}
-    kept["wsgi.url_scheme"] = environ.get("wsgi.url_scheme", "http")
-    return kept

@@ -127,19 +127,38 @@ def take(environ: Environ, reactor: Reactor) -> Taken:
     if _is_tls(server_sock):
         held = reactor.event()
         return Taken(HeldTLSSocket(server_sock, held), early, held)
-    with closing(_dead_socket()) as dead:  # first, since it may fail while nothing has been moved
-        fd = _swap_greenlet(server_sock, dead) if hasattr(server_sock, "_sock") else _swap_thread(server_sock, dead)
-    sock = _socket.socket(fileno=fd)
+    return Taken(own(_swap(server_sock)), early, None)
+
+
+def give(environ: Environ) -> tuple[int, bytes]:
+    """Take a connection that another process is to have, which has no TLS here: its descriptor, and its early bytes.
+
+    :raises OSError: there is no descriptor left; the connection is the server's, as before.
+    """
+    server_sock = plain_socket(environ)
+    assert server_sock is not None
+    early = _read_ahead(environ, server_sock)
+    return _swap(server_sock), early
+
+
+def own(descriptor: int) -> _socket.socket:
+    """The socket of a connection that is this process's from now on."""
+    sock = _socket.socket(fileno=descriptor)
     sock.setblocking(False)
     try:
         sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
     except OSError:
         pass  # a Unix socket has no Nagle to switch off
-    return Taken(sock, early, None)
+    return sock
 
 
 def _is_tls(sock: Any) -> bool:
     return hasattr(sock, "do_handshake")
+
+
+def _swap(server_sock: Any) -> int:
+    with closing(_dead_socket()) as dead:  # first, since it may fail while nothing has been moved
+        return _swap_greenlet(server_sock, dead) if hasattr(server_sock, "_sock") else _swap_thread(server_sock, dead)
 
 
 def _dead_socket() -> _socket.socket:

@@ -1,0 +1,185 @@
+"""New sessions: from a checked handshake to the table of sessions, here or in the sibling that has the fewest."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..logtext import quote
+from .config import Environ
+from .cookie import SessionCookie
+from .framed import Base64Session
+from .packet import OPEN, Packet
+from .parked import Hijacked
+from .polling import PollingTransport
+from .reports import several_processes
+from .request import EngineRequest, Headers, Response
+from .session import Session
+from .takeover import own
+from .v3 import PollingTransportV3, SessionV3
+from .websocket import WebSocketTransport
+
+if TYPE_CHECKING:
+    from .server import EngineServer
+
+logger = logging.getLogger("wsgi_sio.engineio")
+
+
+class Opening:
+    """See the module's text.
+
+    :param on_session: see :class:`EngineServer`.
+    """
+
+    def __init__(self, engine: EngineServer, on_session: Callable[[Session], None]) -> None:
+        self._engine = engine
+        self._on_session = on_session
+        cookie = engine.config.cookie
+        self._cookie = None if cookie in (None, False) else SessionCookie(cookie)
+        self._under_way: set[str] = set()  # the ids of sessions whose handshake is being answered
+        self.closed = False
+
+    def after_fork(self) -> None:
+        """In a forked child: nobody is on the way."""
+        self._under_way = set()
+
+    # -- handshakes ---------------------------------------------------------------------------------------------
+
+    def open(self, request: EngineRequest, cors: Headers) -> Response | Hijacked:
+        """Answer a handshake that has been checked."""
+        engine = self._engine
+        engine.asked = True
+        company = engine.joining.company
+        if company is None:
+            if engine.alone and request.environ.get("wsgi.multiprocess"):
+                engine.report(*several_processes())
+        else:
+            placed = company.placement.place(request, cors, keep(request.environ), self.closed)
+            if placed is not None:
+                return placed
+        if request.query["transport"] == "websocket":
+            return self._begin(request, lambda session: self._open_websocket(session, request, cors))
+        return self._begin(request, lambda session: self._open_polling(session, request))
+
+    def open_placed(
+        self, request: EngineRequest, take: Callable[[], int], accept: bytes, early: bytes
+    ) -> Response | Hijacked:
+        """Open a session whose handshake another process has checked.
+
+        :param take: gives the descriptor of its WebSocket, if it is for one.
+        :param accept: the 101 of that, else nothing.
+        """
+        self._engine.asked = True
+        if not accept:
+            return self._begin(request, lambda session: self._open_polling(session, request))
+
+        def begin(session: Session) -> Hijacked:
+            transport = self._engine.make_websocket(session, own(take()))
+            transport.send_accept(accept)
+            self._start_websocket(session, transport, early)
+            return Hijacked(None)
+
+        return self._begin(request, begin)
+
+    def _begin(
+        self, request: EngineRequest, begin: Callable[[Session], Response | Hijacked]
+    ) -> Response | Hijacked:
+        kind = SessionV3 if request.protocol == 3 else Base64Session if request.query.get("b64") else Session
+        session = kind(self._engine, self._new_id(), keep(request.environ))
+        if self.closed or not self._reserve(session):
+            return Response(503, [("Retry-After", "1")])
+        try:
+            return begin(session)
+        finally:
+            self._under_way.discard(session.id)
+
+    def _new_id(self) -> str:
+        """20 characters; where the process has siblings the last four name it."""
+        tag = self._engine.tag
+        return secrets.token_urlsafe(12) + tag if tag else secrets.token_urlsafe(15)
+
+    def _reserve(self, session: Session) -> bool:
+        """Take one of ``max_sessions`` places, if one is free; it is the session's while it is being opened."""
+        engine = self._engine
+        limit = engine.config.max_sessions
+        with engine.lock:
+            free = limit is None or len(engine.sessions) + len(self._under_way) < limit
+            if free:
+                self._under_way.add(session.id)
+        if not free:
+            engine.report(
+                "too many sessions",
+                f"max_sessions={limit} clients are connected, so another is answered 503; raise it if there is memory"
+                " and file descriptors for more, or add processes",
+            )
+        return free
+
+    def _open_polling(self, session: Session, request: EngineRequest) -> Response:
+        engine = self._engine
+        config = engine.config
+        hold = config.ping_interval + config.ping_timeout
+        kind = PollingTransportV3 if session.protocol == 3 else PollingTransport
+        transport = kind(session, engine.reactor, engine.bodies, engine.capacity, hold, config.http_compression)
+        session.transport = transport
+        upgradable = config.allow_upgrades and "websocket" in config.transports and self._is_upgradable(request)
+        self._admit(session)
+        with session.lock:
+            packets = [self._open_packet(session, ["websocket"] if upgradable else []), *(session.take_locked() or [])]
+        response = transport.payload_response(request, packets)
+        if self._cookie is not None:
+            response.headers.append(self._cookie.header(session.id, request.environ.get("wsgi.url_scheme", "http")))
+        return response
+
+    def _is_upgradable(self, request: EngineRequest) -> bool:
+        return request.relayed is not None or self._engine.acceptance.is_possible(request.environ)
+
+    def _open_websocket(self, session: Session, request: EngineRequest, cors: Headers) -> Hijacked:
+        transport, early, held = self._engine.accept_websocket(session, request, cors)
+        self._start_websocket(session, transport, early)
+        return Hijacked(held)
+
+    def _start_websocket(self, session: Session, transport: WebSocketTransport, early: bytes) -> None:
+        session.transport = transport
+        try:
+            self._admit(session)  # what it sends already waits in the outbox, since the transport is not idle yet
+        except BaseException:
+            session.close("transport error", abort=True)
+            transport.finish()
+            raise
+        transport.write([self._open_packet(session, [])])
+        transport.start(early)
+
+    def _admit(self, session: Session) -> None:
+        engine = self._engine
+        with engine.lock:
+            engine.sessions[session.id] = session
+            self._under_way.discard(session.id)
+        engine.tell_load()
+        if logger.isEnabledFor(logging.DEBUG):
+            address = session.environ.get("REMOTE_ADDR", "nowhere")
+            logger.debug("a session with %s has begun over %s", quote(address), session.transport.name)
+        self._on_session(session)
+        engine.heartbeat.start(session)
+        if self.closed:  # while this one was on its way
+            session.close("forced close", abort=True)
+
+    def _open_packet(self, session: Session, upgrades: list[str]) -> Packet:
+        config = self._engine.config
+        handshake = {
+            "sid": session.id,
+            "upgrades": upgrades,
+            "pingInterval": round(config.ping_interval * 1000),
+            "pingTimeout": round(config.ping_timeout * 1000),
+            "maxPayload": config.max_http_buffer_size,
+        }
+        return Packet(OPEN, json.dumps(handshake, separators=(",", ":")))
+
+
+def keep(environ: Environ) -> Environ:
+    """What a session remembers of its handshake: everything but the server's own objects."""
+    kept = {key: value for key, value in environ.items() if not key.startswith(("wsgi.", "gunicorn.", "werkzeug."))}
+    kept["wsgi.url_scheme"] = environ.get("wsgi.url_scheme", "http")
+    return kept

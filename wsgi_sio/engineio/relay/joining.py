@@ -1,0 +1,124 @@
+"""Whether, when and as whom this process joins its siblings: with its first request or broadcast, once."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from weakref import WeakSet
+
+from ...runtime import Event, Rank, make_lock
+from ...siblings import NoDirectory, Siblings, find_place, has_siblings, make_directory
+from ..config import Environ
+from ..reports import no_siblings
+from ..takeover import find_socket
+from .holder import Holder
+from .owner import Owner
+from .placement import Placement
+
+if TYPE_CHECKING:
+    from ..server import EngineServer
+
+logger = logging.getLogger("wsgi_sio.engineio")
+
+# How long the siblings have to answer before the first session begins, and how long other requests wait for that
+# (seconds).
+_PATIENCE = 1.0
+_LONGEST = 3.0
+
+
+class Company:
+    """The siblings of this process, and what goes on between it and them."""
+
+    def __init__(self, engine: EngineServer, siblings: Siblings) -> None:
+        self.siblings = siblings
+        self.owner = Owner(engine, siblings)
+        self.holder = Holder(engine, siblings)
+        self.placement = Placement(engine, siblings, self.holder, self.owner)
+
+
+class Joining:
+    """See the module's text.
+
+    :ivar company: the siblings; None before, and where there can be none.
+    :ivar settled: whether that is decided.
+    """
+
+    def __init__(self, engine: EngineServer) -> None:
+        self._engine = engine
+        self._ordinal = 1 + max((other._ordinal for other in _all if other._path == engine.config.path), default=-1)
+        self._path = engine.config.path
+        self._made_in = os.getpid()
+        self._listeners: tuple[Callable[[Siblings], None], ...] = ()
+        self.after_fork()
+        _all.add(self)
+
+    def after_fork(self) -> None:
+        """Be alone, until the process serves."""
+        self._lock = make_lock(Rank.LEAF)
+        self._under_way: Event | None = None
+        self.company: Company | None = None
+        self.settled = self._engine.config.siblings is False
+
+    def before(self, listener: Callable[[Siblings], None]) -> None:
+        """Call ``listener`` when this process, or after a fork another, is about to join its siblings."""
+        self._listeners = (*self._listeners, listener)
+
+    def settle(self, environ: Environ | None = None) -> None:
+        """Join, if there may be siblings; may block for as long as that takes, but for those who must not.
+
+        :param environ: of the process's first request; without one that may have to wait for it.
+        """
+        reactor = self._engine.reactor
+        with self._lock:
+            under_way, first = self._under_way, self._under_way is None
+            if self.settled:
+                return
+            if under_way is None:
+                under_way = self._under_way = reactor.event()
+        if not first:
+            if reactor.may_wait():
+                reactor.wait(under_way, _LONGEST)
+            return
+        company, settled = None, True
+        try:
+            directory = self._find_directory(environ)
+            settled = directory is not None or environ is not None
+            if directory is not None:
+                company = self._join(directory)
+        finally:
+            with self._lock:
+                self.company, self.settled, self._under_way = company, settled, None
+            under_way.set()
+
+    def _find_directory(self, environ: Environ | None) -> str | None:
+        wish = self._engine.config.siblings
+        try:
+            if isinstance(wish, str):
+                place: str | None = wish
+            elif wish or has_siblings(environ, forked=os.getpid() != self._made_in):
+                place = find_place(None if environ is None else find_socket(environ))
+            else:
+                place = None
+            return None if place is None else make_directory(place, self._path, self._ordinal)
+        except NoDirectory as error:
+            self._engine.report(*no_siblings(error))
+            return None
+
+    def _join(self, directory: str) -> Company | None:
+        reactor = self._engine.reactor
+        siblings = Siblings(reactor, directory)
+        company = Company(self._engine, siblings)
+        for listener in self._listeners:
+            listener(siblings)
+        try:
+            siblings.join(_PATIENCE if reactor.may_wait() else 0.0)
+        except OSError as error:
+            self._engine.report(*no_siblings(error))
+            return None
+        logger.debug("joined %d other processes of this server", len(siblings.links()))
+        return company
+
+
+_all: WeakSet[Joining] = WeakSet()

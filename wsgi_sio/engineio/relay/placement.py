@@ -1,0 +1,82 @@
+"""Where a new session goes: to the least loaded of the siblings, by its handshake, which is the only thing that moves.
+
+Left to themselves the workers of one listening socket share clients badly: whoever is idle accepts, so that one of two
+gunicorn workers had 98 of 100 WebSockets.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ...siblings import Link, Siblings
+from ..config import Environ
+from ..parked import Hijacked
+from ..request import EngineRequest, Headers
+from ..takeover import give, plain_socket
+from .messages import NEW, Handshake, pack_handshake
+from .owner import Came, Owner
+
+if TYPE_CHECKING:
+    from ..server import EngineServer
+    from .holder import Holder
+
+# A sibling gets a new session when this process has so many times, and besides so many more, as it has.
+_RATIO = 1.1
+_MARGIN = 2
+
+
+class Placement:
+    """See the module's text."""
+
+    def __init__(self, engine: EngineServer, siblings: Siblings, holder: Holder, owner: Owner) -> None:
+        self._engine = engine
+        self._siblings = siblings
+        self._holder = holder
+        self._owner = owner
+
+    def place(self, request: EngineRequest, cors: Headers, kept: Environ, leaving: bool) -> Hijacked | None:
+        """Have a sibling open the session that ``request`` asks for; None when it is to be opened here.
+
+        :param kept: what the session keeps of the request.
+        :param leaving: whether this process takes no more sessions.
+        :raises EngineError: the request is to be refused.
+        """
+        sibling = self._choose(leaving)
+        if sibling is None or plain_socket(request.environ) is None or not _is_plain(kept):
+            return None
+        websocket = request.query["transport"] == "websocket"
+        accept = self._engine.acceptance.compose(request, cors) if websocket else b""
+        try:
+            descriptor, early = give(request.environ)
+        except OSError:
+            return None
+        sibling.load += 1  # at once, since what it tells of that comes later
+        handshake = Handshake(kept, cors, accept, early)
+        self._holder.hand_over(sibling, NEW, pack_handshake(handshake), descriptor, partial(self._open_here, handshake))
+        return Hijacked(None) if websocket else Hijacked(None, "200 OK")
+
+    def _open_here(self, handshake: Handshake, descriptor: int) -> None:
+        """The sibling has gone before it got the connection."""
+        came = Came(descriptor)
+        try:
+            self._owner.open(handshake, came)
+        finally:
+            came.close()
+
+    def _choose(self, leaving: bool) -> Link | None:
+        candidates = [link for link in self._siblings.links() if not link.draining]
+        if not candidates:
+            return None
+        least = min(candidates, key=lambda link: link.load)
+        load = len(self._engine.sessions)
+        return least if leaving or load > _RATIO * least.load + _MARGIN else None
+
+    def tell(self) -> None:
+        """The number of sessions has changed."""
+        self._siblings.tell_load(len(self._engine.sessions))
+
+
+def _is_plain(environ: Environ) -> bool:
+    """Whether another process can have it."""
+    return all(value is None or isinstance(value, (str, int, float)) for value in environ.values())
