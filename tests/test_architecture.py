@@ -29,10 +29,12 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "validation": ("logtext",),
     "websocket": (),
     "runtime": (),
+    "siblings": ("runtime", "logtext"),
     "content_coding": (),
     "client_files": ("content_coding",),
-    "engineio": ("websocket", "runtime", "content_coding", "logtext", "synchronous", "validation"),
+    "engineio": ("websocket", "runtime", "siblings", "content_coding", "logtext", "synchronous", "validation"),
     "adapters": (
+        "siblings",
         "socketio.packet",
         "socketio.jsoncodec",
         "socketio.acks",
@@ -46,6 +48,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "socketio": (
         "engineio",
         "adapters",
+        "siblings",
         "runtime",
         "exceptions",
         "client_files",

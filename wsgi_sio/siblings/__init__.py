@@ -1,0 +1,28 @@
+"""The processes that accept connections from the same listening sockets, and how they find and talk to each other.
+
+Several workers serve one address, and the kernel gives each connection to whichever is quickest.  So each process joins
+its siblings: in a private directory (place.py) it listens on a Unix socket whose file is named by its **tag**, four
+characters, and dials all that it finds there.  Who is dialled dials back.  A **link** is such a connection; each two
+siblings have two, one in each direction: what one wants of the other goes out on the link that it has dialled, in
+order, and answers come back on that.
+
+A frame on a link may carry a descriptor: a client's connection that belongs to the other process from then on.  Whoever
+has placed one is told if it never left, and still has it then; once the kernel has it, it is the sibling's, for better
+or worse, and nothing is ever sent twice.
+
+Nobody waits for a sibling.  Links are read by the reactor, written by whoever has something to say and finds nobody
+writing; what a sibling does not take waits in an outbox, and one over its bound is cut off.  There are no heartbeats: a
+process that dies, by whatever signal, has its sockets closed by the kernel, and that is told at once.  A file whose
+process has died refuses, and is removed by whoever notices.
+
+All belongs to the process that has joined: a forked child closes what it has inherited without a word.  What comes from
+a link is checked as if a stranger had sent it, and a link that does not keep to the format is broken, and told once.
+"""
+
+from __future__ import annotations
+
+from .frames import MAX_FRAME, FrameTooLarge, encode, is_tag
+from .link import Link, Returned
+from .siblings import Handler, Siblings
+
+__all__ = ["MAX_FRAME", "FrameTooLarge", "Handler", "Link", "Returned", "Siblings", "encode", "is_tag"]
