@@ -7,6 +7,7 @@ import struct
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -45,7 +46,10 @@ def wait_in_place(engine: Engine, session: Session, server: socket.socket) -> tu
     environ = {**engine.environ("GET", transport="polling", sid=session.id), "gunicorn.socket": server}
     request = replace(engine.engine_request("GET", session.id), environ=environ)
     transport: Any = session.transport
-    waiting = ThreadWait(transport, request, engine.engine.reactor, lambda: None, 10)
+    lost = partial(session.close, "transport error", abort=True)
+    waiting = ThreadWait(
+        request, engine.engine.reactor, transport.capacity, transport.hold, lambda: None, lost, least=10
+    )
     return waiting, Background(waiting.result)
 
 

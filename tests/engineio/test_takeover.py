@@ -292,7 +292,7 @@ def over_tls(engine: Any, certificate: Path) -> tuple[WebSocket, Any, Background
         environ = {**engine.environ("GET", UPGRADE, transport="websocket"), "gunicorn.socket": tls}
         answer = engine.engine.handle(environ)
         assert isinstance(answer, Hijacked) and answer.held is not None
-        engine.engine.wait_over(answer)
+        engine.engine.acceptance.wait_over(answer)
         tls.close()
 
     holding = Background(call)

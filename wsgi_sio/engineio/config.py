@@ -59,10 +59,9 @@ class EngineConfig:
     :param max_sessions: how many clients may be connected; the others' handshakes are answered 503 (None: no limit).
     :param max_outbox: bytes of memory that may wait for a slow client before it is closed; from half of them on, who
         emits to it alone waits for it.
-    :param siblings: whether the processes that serve together are one server: any of them takes any request, and
-        broadcasts reach the clients of all. None: where the WSGI server has several processes, or may have (gunicorn);
-        False: never; a name: all processes of this user and host that give the same one, whatever they listen to; True:
-        all that accept connections at the same addresses.
+    :param siblings: whether the processes that serve together (gunicorn's workers) are one server: any of them takes
+        any request, and broadcasts reach the clients of all. True: those that accept connections at the same addresses, if
+        there may be several; a name: all of this user and host that give the same one; False: each is alone.
     :param max_workers: how many handlers may run at once (None: 64 threads or 1000 greenlets), beside those that wait
         for a client.
     :raises TypeError: for a value of the wrong type, and a callable that is ``async def``.
@@ -86,7 +85,7 @@ class EngineConfig:
     jsonp_without_origin: bool = False
     max_sessions: int | None = None
     max_outbox: int = 4_000_000
-    siblings: bool | str | None = None
+    siblings: bool | str = True
     max_workers: int | None = None
 
     def __post_init__(self) -> None:
@@ -101,7 +100,7 @@ class EngineConfig:
         object.__setattr__(self, "transports", transports)
         object.__setattr__(self, "path", "/" + self.path.strip("/"))
         if self.siblings == "":
-            raise ValueError("siblings must be a name, True, False or None, not ''")
+            raise ValueError("siblings must be a name, True or False, not ''")
 
     @classmethod
     def names(cls) -> frozenset[str]:

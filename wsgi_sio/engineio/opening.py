@@ -84,9 +84,7 @@ class Opening:
 
         return self._begin(request, begin)
 
-    def _begin(
-        self, request: EngineRequest, begin: Callable[[Session], Response | Hijacked]
-    ) -> Response | Hijacked:
+    def _begin(self, request: EngineRequest, begin: Callable[[Session], Response | Hijacked]) -> Response | Hijacked:
         kind = SessionV3 if request.protocol == 3 else Base64Session if request.query.get("b64") else Session
         session = kind(self._engine, self._new_id(), keep(request.environ))
         if self.closed or not self._reserve(session):

@@ -10,7 +10,8 @@ Greenlets are cheap, and cannot be spared their connection's keep-alive: there, 
 (TLS, no socket), the request waits where it is, for as long as the server bears it (capacity.py).  Without TLS a client
 that hangs up is noticed there as well (hangups.py).
 
-A request that a sibling has brought (relay/) waits as it has come: with its connection, or for an answer to the sibling.
+A request that a sibling has brought (relay/) waits as it has come: with its connection, or
+for an answer to the sibling.
 """
 
 from __future__ import annotations

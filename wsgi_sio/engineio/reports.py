@@ -112,11 +112,11 @@ def several_processes() -> Report:
     )
 
 
-def no_siblings(error: Exception) -> Report:
+def no_siblings(reason: object) -> Report:
     """The processes of this server cannot find each other."""
     return (
         "several processes",
-        f"the processes that serve together cannot reach each other ({error}), so each is alone: a polling client is"
+        f"the processes that serve together cannot reach each other ({reason}), so each is alone: a polling client is"
         " refused by all but its own, and what one process emits does not reach the clients of the others; give them a"
         " directory of their user's own by RUNTIME_DIRECTORY or TMPDIR (systemd: RuntimeDirectory=), or let one serve"
         " all (gunicorn --workers 1 --threads 100); siblings=False says that this is meant",

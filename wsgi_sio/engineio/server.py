@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import secrets
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ..logtext import one_line, quote
+from ..logtext import one_line
 from ..runtime import Event, Rank, Reactor, create_reactor, make_lock, tell_in_child, threads_are_greenlets
+from .acceptance import Acceptance
 from .bodies import BodyWatch
 from .capacity import Capacity
 from .config import EngineConfig, Environ
-from .cookie import SessionCookie
-from .framed import Base64Session
-from .handshake import compose_accept
 from .heartbeat import Heartbeat
+from .opening import Opening
 from .origin import OriginPolicy
-from .packet import OPEN, Packet
 from .parked import Hijacked
 from .polling import PollingTransport
-from .reports import no_descriptors, no_websocket, origin_advice, several_processes
+from .relay.joining import Joining
+from .reports import origin_advice
 from .request import (
     BAD_REQUEST,
     FORBIDDEN,
@@ -36,19 +33,15 @@ from .request import (
     verify_handshake,
     verify_member,
 )
-from .relay.joining import Joining
 from .session import Session
-from .takeover import Taken, can_take, holds_thread, own, take
+from .takeover import ClientSocket
 from .upgrade import Upgrade
-from .v3 import PollingTransportV3, SessionV3
 from .websocket import WebSocketTransport
 
 logger = logging.getLogger("wsgi_sio.engineio")
 
 # How many ended sessions are remembered, so that a client's last requests are not taken for those of another process.
 _REMEMBERED = 1000
-
-_NO_WEBSOCKET = "WebSocket is not available on this server"
 
 
 class _Serving(NamedTuple):

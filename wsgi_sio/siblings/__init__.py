@@ -21,8 +21,24 @@ a link is checked as if a stranger had sent it, and a link that does not keep to
 
 from __future__ import annotations
 
+from .directory import NoDirectory, make_directory
 from .frames import MAX_FRAME, FrameTooLarge, encode, is_tag
 from .link import Link, Returned
+from .place import Alone, Place, choose_place
 from .siblings import Handler, Siblings
 
-__all__ = ["MAX_FRAME", "FrameTooLarge", "Handler", "Link", "Returned", "Siblings", "encode", "is_tag"]
+__all__ = [
+    "MAX_FRAME",
+    "Alone",
+    "FrameTooLarge",
+    "Handler",
+    "Link",
+    "NoDirectory",
+    "Place",
+    "Returned",
+    "Siblings",
+    "choose_place",
+    "encode",
+    "is_tag",
+    "make_directory",
+]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from ...runtime import Event, Rank, make_lock
-from ...siblings import NoDirectory, Siblings, find_place, has_siblings, make_directory
+from ...siblings import Alone, Siblings, choose_place, make_directory
 from ..config import Environ
 from ..reports import no_siblings
 from ..takeover import find_socket
@@ -47,8 +48,8 @@ class Joining:
 
     def __init__(self, engine: EngineServer) -> None:
         self._engine = engine
-        self._ordinal = 1 + max((other._ordinal for other in _all if other._path == engine.config.path), default=-1)
-        self._path = engine.config.path
+        self._path: str = engine.config.path
+        self._ordinal: int = 1 + max((other._ordinal for other in _all if other._path == self._path), default=-1)
         self._made_in = os.getpid()
         self._listeners: tuple[Callable[[Siblings], None], ...] = ()
         self.after_fork()
@@ -83,40 +84,36 @@ class Joining:
             return
         company, settled = None, True
         try:
-            directory = self._find_directory(environ)
-            settled = directory is not None or environ is not None
-            if directory is not None:
-                company = self._join(directory)
+            find_directory = self._look_around(environ)
+            if find_directory is not None:
+                company = self._join(find_directory)
+            else:
+                settled = environ is not None
+        except OSError as error:
+            self._engine.report(*no_siblings(error))
         finally:
             with self._lock:
                 self.company, self.settled, self._under_way = company, settled, None
             under_way.set()
 
-    def _find_directory(self, environ: Environ | None) -> str | None:
-        wish = self._engine.config.siblings
-        try:
-            if isinstance(wish, str):
-                place: str | None = wish
-            elif wish or has_siblings(environ, forked=os.getpid() != self._made_in):
-                place = find_place(None if environ is None else find_socket(environ))
-            else:
-                place = None
-            return None if place is None else make_directory(place, self._path, self._ordinal)
-        except NoDirectory as error:
-            self._engine.report(*no_siblings(error))
+    def _look_around(self, environ: Environ | None) -> Callable[[], str] | None:
+        """What makes the directory in which siblings meet; None when there are none."""
+        client = None if environ is None else find_socket(environ)
+        handed_down = os.getpid() != self._made_in
+        place = choose_place(environ, client, self._engine.config.siblings, handed_down=handed_down)
+        if isinstance(place, Alone):
+            if place.missed:
+                self._engine.report(*no_siblings(place.why))
             return None
+        return None if place is None else partial(make_directory, place.name, self._path, self._ordinal)
 
-    def _join(self, directory: str) -> Company | None:
+    def _join(self, find_directory: Callable[[], str]) -> Company:
         reactor = self._engine.reactor
-        siblings = Siblings(reactor, directory)
+        siblings = Siblings(reactor, find_directory(), make_directory=find_directory)
         company = Company(self._engine, siblings)
         for listener in self._listeners:
             listener(siblings)
-        try:
-            siblings.join(_PATIENCE if reactor.may_wait() else 0.0)
-        except OSError as error:
-            self._engine.report(*no_siblings(error))
-            return None
+        siblings.join(_PATIENCE if reactor.may_wait() else 0.0)
         logger.debug("joined %d other processes of this server", len(siblings.links()))
         return company
 

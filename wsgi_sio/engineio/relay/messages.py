@@ -1,7 +1,7 @@
 """What holders and owners of sessions tell each other: kinds of frames, and their payloads.
 
-A payload is a head in JSON and a body of bytes.  What does not fit is a ValueError: a sibling is this user's own, and of
-the same version, so that is nothing but a fault.
+A payload is a head in JSON and a body of bytes.  What does not fit is a ValueError: a sibling is this user's own, and
+of the same version, so that is nothing but a fault.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ from .messages import (
     Handshake,
     pack_response,
     unpack,
-    unpack_handshake,
     unpack_handover,
+    unpack_handshake,
     unpack_request,
 )
 
@@ -60,11 +60,7 @@ class Owner:
     # -- GET and POST -------------------------------------------------------------------------------------------
 
     def _on_request(self, link: Link, number: int, payload: bytes, came: Came) -> None:
-        relayed: Connection | Asked
-        if number:
-            relayed = Asked(link, number, self._asked)
-        else:
-            relayed = Connection(Came(came.take()), self._reactor)
+        relayed = Asked(link, number, self._asked) if number else Connection(Came(came.take()), self._reactor)
         request, cors, body = unpack_request(payload, relayed)  # what is none is the link's to tell
         request.environ["wsgi.input"] = io.BytesIO(body)
         request.environ["CONTENT_LENGTH"] = str(len(body))
@@ -115,7 +111,9 @@ class Owner:
         environ = handshake.environ
         websocket = bool(handshake.accept)
         query = parse_query(environ.get("QUERY_STRING", ""))
-        request = EngineRequest(environ, "GET", query, websocket, None if websocket else Connection(came, self._reactor))
+        request = EngineRequest(
+            environ, "GET", query, websocket, None if websocket else Connection(came, self._reactor)
+        )
         answer = self._engine.opening.open_placed(request, came.take, handshake.accept, handshake.early)
         if isinstance(answer, Response):
             self._respond(came, answer, handshake.cors)

@@ -51,7 +51,7 @@ class Placement:
             descriptor, early = give(request.environ)
         except OSError:
             return None
-        sibling.load += 1  # at once, since what it tells of that comes later
+        sibling.told.load += 1  # at once, since what it tells of that comes later
         handshake = Handshake(kept, cors, accept, early)
         self._holder.hand_over(sibling, NEW, pack_handshake(handshake), descriptor, partial(self._open_here, handshake))
         return Hijacked(None) if websocket else Hijacked(None, "200 OK")
