@@ -1,10 +1,10 @@
 """Adapters: who is in which room, and how a broadcast reaches them, in this process or beyond."""
 
-from .base import AckCollector, Adapter, BroadcastOptions, Room, SavedSession
+from ..socketio.adapter import AckCollector, Adapter, BroadcastOptions, Room, SavedSession
+from ..socketio.memory_adapter import MemoryAdapter
+from ..socketio.session_aware_adapter import SessionAwareAdapter
 from .cluster import ClusterAdapter
 from .heartbeat import ClusterAdapterWithHeartbeat
-from .memory import MemoryAdapter
-from .session_aware import SessionAwareAdapter
 
 __all__ = [
     "AckCollector",

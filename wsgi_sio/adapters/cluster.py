@@ -11,10 +11,10 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from ..socketio.acks import gather
+from ..socketio.adapter import AckCollector, BroadcastOptions, Room
 from ..socketio.packet import Packet
 from ..socketio.remote import RemoteSocket, describe
 from . import messages
-from .base import AckCollector, BroadcastOptions, Room
 from .membership import ClusterNode, Member
 from .messages import Message
 from .requests import AckRequest, Question

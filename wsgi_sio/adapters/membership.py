@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ..exceptions import Disconnected
 from ..runtime import SerialQueue
 from ..socketio.jsoncodec import dumps_of
+from ..socketio.memory_adapter import MemoryAdapter
 from . import messages
-from .memory import MemoryAdapter
 from .messages import Message, Received
 from .requests import AckRequest, Others, Question, Requests
 

@@ -33,7 +33,7 @@ from .request import Requests
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
-    from ..adapters.base import BroadcastOptions
+    from ..socketio.adapter import BroadcastOptions
     from ..socketio.packet import Packet
 
 logger = logging.getLogger("wsgi_sio.django")

@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, overload
 
-from ..adapters import Adapter, MemoryAdapter, Room
-from ..adapters.session_aware import session_aware
 from ..client_files import ClientFiles, InstalledClient
 from ..engineio import EngineConfig, EngineServer, Session
 from ..engineio.config import refuse_unknown_options
@@ -22,11 +20,13 @@ from ..logtext import quote
 from ..runtime import FAILURES, Event, Rank, Reactor, Task, make_lock
 from ..synchronous import refuse_async
 from ..validation import BYTES, COUNT, DELAY_SECONDS, check_options, type_hints
+from .adapter import Adapter, Room
 from .broadcast import BroadcastOperator, Broadcasts
 from .connection import Connection
 from .dynamic import NamespaceTest, ParentNamespace
 from .handlers import Listens
 from .jsoncodec import JSONCodec
+from .memory_adapter import MemoryAdapter
 from .namespace import AnyErrorHandler, AnyMiddleware, Namespace
 from .packet import MAX_ATTACHMENTS, Packet
 from .parser import JSON_PARSER, Parser
@@ -34,6 +34,7 @@ from .recovery import RecoveryConfig
 from .remote import RemoteSocket
 from .sends import Sends
 from .server_side import ServerSide
+from .session_aware_adapter import session_aware
 from .socket import Socket
 from .v2 import ConnectionV2
 
