@@ -1,10 +1,13 @@
-"""Adapters: who is in which room, and how a broadcast reaches them, in this process or beyond."""
+"""Adapters: who is in which room, and how a broadcast reaches them, in this process or beyond.
 
+The place to import them from; they live in ``socketio`` (one process) and ``cluster`` (several).
+"""
+
+from ..cluster.adapter import ClusterAdapter
+from ..cluster.heartbeat import ClusterAdapterWithHeartbeat
 from ..socketio.adapter import AckCollector, Adapter, BroadcastOptions, Room, SavedSession
 from ..socketio.memory_adapter import MemoryAdapter
 from ..socketio.session_aware_adapter import SessionAwareAdapter
-from .cluster import ClusterAdapter
-from .heartbeat import ClusterAdapterWithHeartbeat
 
 __all__ = [
     "AckCollector",
