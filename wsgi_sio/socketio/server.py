@@ -15,7 +15,7 @@ from ..engineio import EngineConfig, EngineServer, Session
 from ..engineio.config import refuse_unknown_options
 from ..engineio.packet import MESSAGE
 from ..engineio.packet import Packet as EnginePacket
-from ..engineio.reports import tasks_left_behind
+from ..engineio.reports import emit_after_fork, emit_to_nobody, tasks_left_behind
 from ..logtext import quote
 from ..runtime import FAILURES, Event, Rank, Reactor, Task, make_lock
 from ..synchronous import refuse_async
@@ -155,20 +155,9 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
         if not self.engine.alone:
             return
         if not self._orphaned and not self.engine.asked:
-            self.engine.report(
-                "emit in a process that serves nobody",
-                "no request has come to this process, so it has no clients; a command, a task queue's worker or a"
-                " scheduler does not reach those of the process that serves: let it ask that one to emit (an HTTP"
-                " request to a view of the app), or use an adapter that connects processes; a background task must not"
-                " be started before the server forks (gunicorn --preload), but in post_worker_init or with the first"
-                " client; in a server that has just been started it is harmless",
-            )
+            self.engine.report(*emit_to_nobody())
         elif self._orphaned:
-            self.engine.report(
-                "emit in a forked process",
-                "the clients are connected to the process that it was forked from, so none is reached: send what they"
-                " are to get to that one (multiprocessing.Queue), or use an adapter that connects processes",
-            )
+            self.engine.report(*emit_after_fork())
 
     def encode(self, packet: Packet, compress: bool = True) -> list[EnginePacket]:
         """Encode once what may go to many."""
