@@ -18,8 +18,8 @@ PACKAGE = ROOT / "wsgi_sio"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 PURE = ("websocket", "engineio.packet", "engineio.packet_v3", "socketio.packet", "socketio.jsoncodec")
-TOP = ("wsgi", "serving", "flask", "django", "testing", "admin", "client_files", "connect", "demo", "gunicorn",
-       "migrate", "__main__", "__init__")  # fmt: skip
+TOP = ("server", "wsgi", "serving", "flask", "django", "testing", "admin", "client_files", "connect", "demo",
+       "gunicorn", "migrate", "__main__", "__init__")  # fmt: skip
 
 # Which parts of the package each part may import, from the bottom upwards; its own modules always.
 ALLOWED: dict[str, tuple[str, ...]] = {
@@ -146,6 +146,12 @@ def test_arrows_go_down_only() -> None:
         folder = part.partition(".")[0]
         assert [other for other in allowed if not within(other, (*below, folder))] == [], part
         below.append(part)
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if name_of(p) not in ("server", "socketio.server")], ids=name_of)
+def test_every_server_is_the_one_that_chooses_the_adapter(path: Path) -> None:
+    """server.py sets the default adapter; who made or subclassed socketio's own server would have another."""
+    assert not {"wsgi_sio.socketio.server", "wsgi_sio.socketio.server.Server"} & set(imports(path))
 
 
 @pytest.mark.parametrize("path", [p for p in MODULES if within(name_of(p), PURE)], ids=name_of)

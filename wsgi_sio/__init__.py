@@ -30,12 +30,12 @@ from .exceptions import (
     SocketIOError,
     TimedOut,
 )
+from .server import Server
 from .socketio.broadcast import BroadcastOperator
 from .socketio.handlers import NO_ACK, NoAck
 from .socketio.handshake import Handshake
 from .socketio.namespace import Namespace
 from .socketio.remote import RemoteSocket
-from .socketio.server import Server
 from .socketio.socket import Socket
 from .wsgi import WSGIApp
 

@@ -129,6 +129,10 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
         self.engine.alone = self._main.adapter.one_process
 
     def _default_adapter(self) -> Callable[[Namespace], Adapter]:
+        """What makes the adapters when the option ``adapter`` is not given; the other options are known by now.
+
+        One process is all that is known here: :class:`wsgi_sio.Server` may choose another.
+        """
         recovery = self.recovery
         if recovery is None:
             return MemoryAdapter
