@@ -29,6 +29,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "validation": ("logtext",),
     "websocket": (),
     "runtime": (),
+    "siblings": ("runtime", "logtext"),
     "content_coding": (),
     "client_files": ("content_coding",),
     "engineio": ("websocket", "runtime", "content_coding", "logtext", "synchronous", "validation"),
