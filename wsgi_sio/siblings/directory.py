@@ -27,6 +27,8 @@ _LONGEST = (108 if sys.platform == "linux" else 104) - 1
 _ADDED = 6
 # How often something is made that somebody removes meanwhile.
 _TRIES = 3
+# No reason to look for another place: the siblings may be in this one.
+_STARVED = (errno.EMFILE, errno.ENFILE)
 
 
 class NoDirectory(OSError):
@@ -47,6 +49,7 @@ def make_directory(place_name: str, path: str, ordinal: int) -> str:
     :param path: the URL path of the Socket.IO server.
     :param ordinal: which it is of those with that path.
     :raises NoDirectory: none can be had.
+    :raises OSError: there is no descriptor left.
     """
     _check_unix_sockets()
     key = _key(place_name, path, ordinal)
@@ -59,6 +62,8 @@ def make_directory(place_name: str, path: str, ordinal: int) -> str:
         except _Unfit as unfit:
             reasons.append(f"{base} ({source}): {unfit}")
         except OSError as error:
+            if error.errno in _STARVED:
+                raise
             reasons.append(f"{base} ({source}): {error.strerror or error}")
     raise NoDirectory(reasons)
 
@@ -71,7 +76,7 @@ def _check_unix_sockets() -> None:
     try:
         _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM).close()
     except OSError as error:
-        if error.errno in (errno.EMFILE, errno.ENFILE):
+        if error.errno in _STARVED:
             raise
         raise NoDirectory([f"this process may have no Unix sockets ({error.strerror})"]) from error
 
@@ -84,8 +89,8 @@ def _key(place_name: str, path: str, ordinal: int) -> str:
 def _boot() -> str:
     """Of the kernel: a file system that several hosts share must not let them take each other's sockets for dead."""
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read().strip()
+        with open("/proc/sys/kernel/random/boot_id", "rb") as file:
+            return file.read().strip().decode()
     except OSError:
         return ""
 
