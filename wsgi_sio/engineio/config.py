@@ -60,8 +60,9 @@ class EngineConfig:
     :param max_outbox: bytes of memory that may wait for a slow client before it is closed; from half of them on, who
         emits to it alone waits for it.
     :param siblings: whether the processes that serve together (gunicorn's workers) are one server: any of them takes
-        any request, and broadcasts reach the clients of all. True: those that accept connections at the same addresses, if
-        there may be several; a name: all of this user and host that give the same one; False: each is alone.
+        any request, and broadcasts reach the clients of all. True: those that accept connections at the same
+        addresses, if there may be several; a name: all of this user and host that give the same one; False: each is
+        alone.
     :param max_workers: how many handlers may run at once (None: 64 threads or 1000 greenlets), beside those that wait
         for a client.
     :raises TypeError: for a value of the wrong type, and a callable that is ``async def``.

@@ -1,0 +1,38 @@
+"""A WSGI application that tells what ``place.py`` finds out, in JSON; served by all kinds of servers."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+from wsgi_sio.engineio.takeover import find_socket
+from wsgi_sio.siblings.addresses import listening_names, name_of
+from wsgi_sio.siblings.place import choose_place, find_place
+
+MADE_IN = os.getpid()
+if "SIBLINGS_SHOW" in os.environ:  # at the import already: gunicorn has its worker by then, or is preloading
+    print("at import:", find_place(), file=sys.stderr, flush=True)
+
+
+def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    """Tell of this request and this process."""
+    client = find_socket(environ)
+    chosen = choose_place(environ, client, handed_down=os.getpid() != MADE_IN)
+    before = choose_place(None)
+    found = {
+        "pid": os.getpid(),
+        "parent": os.getppid(),
+        "client": name_of(client),
+        "place": getattr(chosen, "name", None),
+        "several": getattr(chosen, "several", None),
+        "why": getattr(chosen, "why", None),
+        "missed": getattr(chosen, "missed", None),
+        "before": getattr(before, "name", None),
+        "listening": sorted(listening_names()),
+        "multiprocess": environ["wsgi.multiprocess"],
+    }
+    body = json.dumps(found).encode()
+    start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+    return [body]

@@ -1,0 +1,143 @@
+"""Which server this process belongs to, and whether it has, or is to expect, siblings.
+
+A place is the names of the listening sockets that a server's processes accept connections from:
+
+=================================  =====================================================================================
+gunicorn                           all of its worker's, which signal handlers of the worker lead to: before any request,
+                                   and the same whichever of several binds a request has come through
+a server that shows its client's   the one that has accepted it
+socket
+uWSGI, mod_wsgi, ASGI's            all that this process has
+=================================  =====================================================================================
+
+It is not the parent's pid: an upgrade of gunicorn (USR2) has two masters, uWSGI without a master has none.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+import signal
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .addresses import anywhere, forms, listening_names, name_of
+from .directory import OWN
+
+Environ = Mapping[str, Any]
+
+# gunicorn's handlers are methods of its worker; an application may have replaced one, uvicorn's worker keeps only one.
+_SIGNALS = ("SIGABRT", "SIGUSR1", "SIGWINCH", "SIGQUIT")
+# What is in the path of a listening socket that is no server's: ours, and those of multiprocessing.
+_PRIVATE = (f"/{OWN}-", "/pymp-")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A server.
+
+    :ivar name: the same in all of its processes.
+    :ivar several: whether it has several; None: it may have, if only for the time of a reload.
+    """
+
+    name: str
+    several: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """This process is to join nobody.
+
+    :ivar why: for the log.
+    :ivar missed: whether there are others, whom it cannot join.
+    """
+
+    why: str
+    missed: bool
+
+
+def choose_place(
+    environ: Environ | None, client: Any = None, siblings: bool | str = True, *, handed_down: bool = False
+) -> Place | Alone | None:
+    """Where this process is to look for siblings; None: nothing can be told before there is a request.
+
+    :param environ: of a request; None when there has been none.
+    :param client: the socket of the request's client, where the server shows it.
+    :param siblings: ``False``: nowhere; a text: whoever has the same, on the same host and of the same user.
+    :param handed_down: whether the application was loaded in another process, which has forked this one.
+    """
+    if siblings is False:
+        return Alone("siblings=False", missed=False)
+    several = bool(environ and environ.get("wsgi.multiprocess"))
+    if not _has_unix_sockets():
+        return Alone(
+            "this system has no Unix sockets that carry descriptors", missed=several or isinstance(siblings, str)
+        )
+    if environ is not None and (reason := _one_request_each(environ)):
+        return Alone(reason, missed=True)
+    if isinstance(siblings, str):
+        return Place(f"name:{siblings}", several=True)
+    place = find_place(environ, client)
+    if place is None:
+        return None if environ is None else Alone("this process has no listening socket", missed=several or handed_down)
+    if place.several is False:
+        return replace(place, several=None) if handed_down else Alone("the server has one process", missed=False)
+    return place
+
+
+def find_place(environ: Environ | None = None, client: Any = None) -> Place | None:
+    """The server that this process belongs to; None where that cannot be seen (yet).
+
+    :param environ: of a request; without one, only gunicorn can be told.
+    :param client: the socket of the request's client, where the server shows it.
+    """
+    several = bool(environ and environ.get("wsgi.multiprocess"))
+    worker = _gunicorn_worker()
+    if worker is not None:
+        names = [name_of(sock) for sock in worker.sockets]
+        if None in names:
+            return None  # it has closed them, since it is about to end
+        return _place(filter(None, names), (several or worker.cfg.workers > 1) or None)
+    if environ is None:
+        return None
+    return _place(_accepting(client), several)
+
+
+def _place(names: Iterable[str], several: bool | None) -> Place | None:
+    name = "|".join(sorted(set(names)))
+    return Place(name, several) if name else None
+
+
+def _gunicorn_worker() -> Any | None:
+    for name in _SIGNALS:
+        number = getattr(signal, name, None)
+        worker = None if number is None else getattr(signal.getsignal(number), "__self__", None)
+        if hasattr(worker, "sockets") and hasattr(worker, "cfg"):  # the arbiter's are handlers as well
+            return worker
+    return None
+
+
+def _accepting(client: Any) -> Iterable[str]:
+    """The names of the sockets that have, or may have, accepted ``client``."""
+    names = listening_names()
+    local = None if client is None else name_of(client)
+    if local is None:
+        return [name for name in names if not any(mark in name for mark in _PRIVATE)]
+    for form in forms(local):
+        if form in names:
+            return [form]
+    return [anywhere(local)]  # another process accepts, and passes connections on; or a router has changed the address
+
+
+def _one_request_each(environ: Environ) -> str | None:
+    """Why nobody could find this process again; None when it is one that stays."""
+    if environ.get("wsgi.run_once"):
+        return "this process serves one request (CGI)"
+    if environ.get("wsgi.multiprocess") and environ.get("SERVER_SOFTWARE", "").startswith("Werkzeug"):
+        return "werkzeug's server forks a process for each request (processes=)"
+    return None
+
+
+def _has_unix_sockets() -> bool:
+    return hasattr(_socket, "AF_UNIX") and hasattr(_socket.socket, "sendmsg") and hasattr(os, "geteuid")
