@@ -22,7 +22,8 @@ a link is checked as if a stranger had sent it, and a link that does not keep to
 from __future__ import annotations
 
 from .frames import MAX_FRAME, FrameTooLarge, encode, is_tag
-from .link import Link, Returned
+from .link import Link
+from .rights import Returned
 from .siblings import Handler, Siblings
 
 __all__ = ["MAX_FRAME", "FrameTooLarge", "Handler", "Link", "Returned", "Siblings", "encode", "is_tag"]
