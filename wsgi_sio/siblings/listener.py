@@ -18,6 +18,7 @@ from contextlib import contextmanager
 
 from ..runtime import Rank, Reactor, Watch, make_lock
 from .frames import is_tag
+from .rights import close_all
 
 # How many may dial before they are heard.
 _BACKLOG = 1024
@@ -222,7 +223,7 @@ def _address(directory: str, name: str) -> Iterator[str]:
     try:
         yield f"/proc/self/fd/{parent}/{name}"
     finally:
-        os.close(parent)
+        close_all((parent,))
 
 
 def _remove_socket(path: str, age: float = 0.0) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import array
 import logging
 import os
@@ -48,10 +49,10 @@ def give_back(descriptor: int, returned: Returned | None) -> None:
 
 
 def close_all(descriptors: Iterable[int]) -> None:
-    """Close them; what is none does no harm."""
+    """Close them, now; what is none does no harm."""
     for descriptor in descriptors:
         try:
-            os.close(descriptor)
+            _socket.close(descriptor)  # gevent's os.close() puts it off, and may wait, which its hub must not
         except OSError:
             pass  # it was none
 
