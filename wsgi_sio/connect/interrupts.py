@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,15 +35,16 @@ class Interrupts:
     def __enter__(self) -> None:
         if (
             not hasattr(signal, "setitimer")  # on Windows
-            or threading.current_thread() is not threading.main_thread()
             or signal.getsignal(signal.SIGINT) is not signal.default_int_handler  # it is to be ignored, say
         ):
             return
         self._came = False
-        self._before = [
-            (signal.SIGALRM, signal.signal(signal.SIGALRM, self._remind)),
-            (signal.SIGINT, signal.signal(signal.SIGINT, self._interrupt)),
-        ]
+        try:
+            alarm_before = signal.signal(signal.SIGALRM, self._remind)
+        except ValueError:
+            return  # another thread than the main one, which has no signals
+        interrupt_before = signal.signal(signal.SIGINT, self._interrupt)
+        self._before = [(signal.SIGALRM, alarm_before), (signal.SIGINT, interrupt_before)]
         signal.setitimer(signal.ITIMER_REAL, _REMINDED, _REMINDED)
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
