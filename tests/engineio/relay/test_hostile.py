@@ -111,7 +111,7 @@ def test_a_descriptor_that_is_missing_or_too_many(two: Two, kind: int) -> None:
     session.send_message("2")
     assert body_of(get(holder, polling.sid).response()) == "42"
     assert len(owner.engine.sessions) == 1 and session.open
-    eventually(lambda: open_descriptors() == descriptors, "nothing to be left open")
+    eventually(lambda: open_descriptors() <= descriptors, "nothing to be left open")
 
 
 @pytest.mark.parametrize("kind", [REQUEST, HANDOVER, NEW])
@@ -130,7 +130,7 @@ def test_a_descriptor_that_is_no_connection(two: Two, kind: int) -> None:
         link.send(kind, 0, payload, os.open(path, os.O_RDONLY))
     session.send_message("on")
     assert body_of(get(holder, polling.sid).response()) == "4on"
-    eventually(lambda: open_descriptors() == descriptors, "nothing to be left open")
+    eventually(lambda: open_descriptors() <= descriptors, "nothing to be left open")
 
 
 def test_answers_and_releases_that_nobody_waits_for(two: Two) -> None:

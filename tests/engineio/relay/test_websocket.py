@@ -49,7 +49,7 @@ def test_an_upgrade_through_another_process(make_siblings: MakeSiblings, tcp: bo
         assert websocket.receive() == "4" + "x" * size
         assert websocket.receive() == b"y" * size
     assert io_threads() <= threads + 1
-    assert open_descriptors() == descriptors + 2  # both ends of the connection, the holder has none
+    assert open_descriptors() <= descriptors + 2  # both ends of the connection, the holder has none
     session.send_message("on")
     assert websocket.receive() == "4on"
     websocket.send_close()
@@ -148,7 +148,7 @@ def test_the_owner_cannot_watch_it(make_siblings: MakeSiblings, monkeypatch: pyt
         server.close()
         assert client.recv(1000) == b""
     client.close()
-    eventually(lambda: open_descriptors() == descriptors, "nothing to be left open")
+    eventually(lambda: open_descriptors() <= descriptors, "nothing to be left open")
     assert session.open
     session.send_message("on")
     assert body_of(get(holder, polling.sid).response()) == "4on"
@@ -190,7 +190,7 @@ def test_tls_is_pumped(make_siblings: MakeSiblings, certificate: Path) -> None:
     exchange.handled.result()
     eventually(lambda: owner.reasons == ["transport close"], "the end")
     assert waiting_requests(holder) == 0
-    eventually(lambda: open_descriptors() == descriptors, "nothing to be left open")
+    eventually(lambda: open_descriptors() <= descriptors, "nothing to be left open")
 
 
 @pytest.mark.parametrize("end", ["the owner's", "the client's", "a close frame", "a reset", "a half"])
@@ -218,7 +218,7 @@ def test_the_end_of_a_pump(two: Two, certificate: Path, end: str) -> None:
     eventually(lambda: len(owner.reasons) == 1, "the end")
     websocket.close()
     assert waiting_requests(holder) == 0
-    eventually(lambda: open_descriptors() == descriptors, "nothing to be left open")
+    eventually(lambda: open_descriptors() <= descriptors, "nothing to be left open")
 
 
 def test_a_client_that_does_not_close_is_cut_off(two: Two, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,7 +264,7 @@ def test_the_owner_refuses_a_pumped_one(two: Two, certificate: Path) -> None:
     client.close()
     exchange.handled.result()
     assert waiting_requests(holder) == 0
-    eventually(lambda: open_descriptors() == descriptors, "nothing to be left open")
+    eventually(lambda: open_descriptors() <= descriptors, "nothing to be left open")
 
 
 @pytest.mark.parametrize("error", [OSError("no memory"), RuntimeError("can't start new thread")])
@@ -294,7 +294,7 @@ def test_no_thread_is_kept_when_the_pump_cannot_run(
         except RuntimeError:
             pass  # the server answers it 500
     assert waiting_requests(holder) == 0
-    assert open_descriptors() == descriptors
+    assert open_descriptors() <= descriptors
     client.close()
     server.close()
     assert session.open

@@ -48,7 +48,7 @@ class Placement:
         websocket = request.query["transport"] == "websocket"
         accept = self._engine.acceptance.compose(request, cors) if websocket else b""
         try:
-            descriptor, early = give(request.environ)
+            descriptor, early = give(request.environ, self._engine.reactor)
         except OSError:
             return None
         sibling.told.load += 1  # at once, since what it tells of that comes later
