@@ -66,7 +66,7 @@ class GreenletReactor(Reactor):
             return
         epoll = gevent.monkey.get_original("select", "epoll")
         try:
-            with epoll.fromfd(os.dup(loop.fileno())) as poller:
+            with epoll.fromfd(os.dup(loop.fileno() or -1)) as poller:
                 poller.unregister(descriptor)
         except OSError:
             pass  # it has never been watched; or there is no descriptor left, and it goes without
