@@ -1,7 +1,7 @@
-"""Many raw clients in one process, each of whose requests comes on a connection of its own, so any worker may get it.
+"""Many raw clients in one process; each of their requests comes on a connection of its own, so any worker may get it.
 
-``python -m tests.live.crowd PLAN`` has them connect to ``tests/apps/many.py``, exchange numbers with it for a while, and
-prints two lines of JSON: one when all have joined, and the report.
+``python -m tests.live.crowd PLAN`` has them connect to ``tests/apps/many.py``, exchange numbers with it for a while,
+and prints two lines of JSON: one when all have joined, and the report.
 
 What is checked, for each session: the numbers that it sent come back, each once and in order; of each worker's
 broadcasts it gets each number once and in order, from the first if the worker began when the session was there already;

@@ -1,4 +1,4 @@
-"""Clients of ours and of python-socketio's: ``python -m tests.live.python_peers URL TRANSPORTS``; prints what they saw."""
+"""Clients of ours and of python-socketio's: ``python -m tests.live.python_peers URL TRANSPORTS``."""
 
 from __future__ import annotations
 

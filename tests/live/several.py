@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -118,8 +119,8 @@ def wait_for_pages(server: RunningServer, address: int | str) -> None:
     eventually(served, bool, timeout=30)
 
 
-def fetch_at(address: int | str, path: str = "/") -> bytes:
-    """A page, from a port or a Unix socket."""
+def fetch_at(address: int | str, path: str = "/", body: bytes | None = None) -> bytes:
+    """The answer to a GET, or a POST, from a port or a Unix socket."""
     connection = HTTPConnection("127.0.0.1", timeout=10)
     if isinstance(address, int):
         connection.sock = socket.create_connection(("127.0.0.1", address), timeout=10)
@@ -128,10 +129,30 @@ def fetch_at(address: int | str, path: str = "/") -> bytes:
         connection.sock.settimeout(10)
         connection.sock.connect(address)
     try:
-        connection.request("GET", path, headers={"Connection": "close"})
+        connection.request("GET" if body is None else "POST", path, body, {"Connection": "close"})
         return connection.getresponse().read()
     finally:
         connection.close()
+
+
+def wait_for_siblings(server: SeveralWorkers, address: int | str, workers: int) -> None:
+    """Return when all workers have joined, which each does with its first request of Socket.IO.
+
+    Until then who has not can be given no sessions.
+    """
+
+    def come_and_go(_: int) -> None:
+        opened = fetch_at(address, "/socket.io/?EIO=4&transport=polling").decode()
+        sid = json.loads(opened[1:])["sid"]
+        fetch_at(address, f"/socket.io/?EIO=4&transport=polling&sid={sid}", b"1")
+
+    def joined() -> bool:
+        list(pool.map(come_and_go, range(8)))
+        page = json.loads(fetch_at(address))
+        return bool(page["siblings"] == workers - 1 and page["sessions"] == 0)
+
+    with ThreadPoolExecutor(8) as pool:
+        eventually(joined, bool, timeout=30)
 
 
 class RunningCrowd:

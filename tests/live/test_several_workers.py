@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.live.crowd import Plan
-from tests.live.several import SeveralWorkers, exchange, free_ports, gunicorn, run, wait_for_pages
+from tests.live.several import SeveralWorkers, exchange, free_ports, gunicorn, run, wait_for_pages, wait_for_siblings
 from tests.support.node import JS, run_node
 from tests.support.npm import install
 from tests.support.scenario import assert_clean
@@ -39,10 +39,10 @@ def runtime_directory() -> Iterator[str]:
 
 
 def assert_shared(server: SeveralWorkers, report: dict[str, Any], workers: int) -> None:
-    """All workers have clients, and most requests came to another than their owner; nobody complained."""
+    """All workers have clients, and many requests came to another than their owner; nobody complained."""
     assert len(report["tags"]) == workers, report["tags"]
-    _, foreign = server.held()
-    assert foreign > 10
+    own, foreign = server.held()
+    assert foreign > own / 4, (own, foreign)
     assert not server.warnings()
     assert_clean(server)
 
@@ -52,8 +52,18 @@ def test_any_worker_takes_any_request(options: str) -> None:
     """Polling, WebSocket and upgrade, each request on a connection of its own: no number is lost, doubled or late."""
     workers = int(options.split("-w ")[1][0])
     with gunicorn(options, env=TELL) as server:
+        wait_for_siblings(server, server.port, workers)
         report = exchange(Plan((server.port,), clients=12))
         assert_shared(server, report, workers)
+
+
+@pytest.mark.parametrize("kind", [CLASSES[0], *(pytest.param(kind, marks=slow) for kind in CLASSES[1:])])
+def test_clients_that_come_while_the_workers_start(kind: str) -> None:
+    """Some workers know of the others when sessions begin, and some do not: nobody is lost."""
+    with gunicorn(f"{kind} -w 4") as server:
+        exchange(Plan((server.port,), clients=100, seconds=1, period=1))
+        assert not server.warnings()
+        assert_clean(server)
 
 
 @slow
@@ -63,6 +73,7 @@ def test_one_way_of_transport(kind: str, mode: str) -> None:
     with gunicorn(
         f"{kind} -w 3", env=TELL, transports=[mode] if mode != "upgrade" else ["polling", "websocket"]
     ) as server:
+        wait_for_siblings(server, server.port, 3)
         report = exchange(Plan((server.port,), clients=9, modes=(mode,)))
         assert len(report["tags"]) == 3
         assert not server.warnings()
@@ -74,6 +85,7 @@ def test_several_binds(kind: str) -> None:
     """A session that began at one address goes on at the other."""
     ports = free_ports(2)
     with gunicorn(f"{kind} -w 2", env=TELL, ports=ports) as server:
+        wait_for_siblings(server, ports[0], 2)
         assert_shared(server, exchange(Plan(tuple(ports), clients=9)), 2)
 
 
@@ -81,6 +93,7 @@ def test_several_binds(kind: str) -> None:
 @pytest.mark.parametrize("kind", CLASSES)
 def test_reuse_port(kind: str) -> None:
     with gunicorn(f"{kind} -w 3 --reuse-port", env=TELL) as server:
+        wait_for_siblings(server, server.port, 3)
         assert_shared(server, exchange(Plan((server.port,), clients=9)), 3)
 
 
@@ -89,6 +102,7 @@ def test_a_unix_socket(kind: str, runtime_directory: str) -> None:
     """As behind nginx; the sockets between the workers are no servers' sockets."""
     path = f"{runtime_directory}/web"
     with gunicorn(f"{kind} -w 3", env=TELL, unix=path) as server:
+        wait_for_siblings(server, path, 3)
         assert_shared(server, exchange(Plan((path,), clients=9)), 3)
 
 
@@ -98,6 +112,7 @@ def test_gevents_own_server_in_forked_processes() -> None:
     (port,) = free_ports(1)
     with run([sys.executable, "-m", "tests.apps.forked_pywsgi", str(port), "3"], TELL, port, "{}") as server:
         wait_for_pages(server, port)
+        wait_for_siblings(server, port, 3)
         assert_shared(server, exchange(Plan((port,), clients=9)), 3)
 
 
@@ -105,8 +120,7 @@ def test_gevents_own_server_in_forked_processes() -> None:
 def test_the_extensions(app: str) -> None:
     """Flask's and Django's servers are no different."""
     with gunicorn(f"{WORKER} -w 3", app=app, env=TELL) as server:
-        report = exchange(Plan((server.port,), clients=9))
-        assert len(report["tags"]) == 3
+        exchange(Plan((server.port,), clients=9))
         assert not server.warnings()
         assert_clean(server)
 
