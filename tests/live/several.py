@@ -145,6 +145,7 @@ def wait_for_siblings(server: SeveralWorkers, address: int | str, workers: int) 
         opened = fetch_at(address, "/socket.io/?EIO=4&transport=polling").decode()
         sid = json.loads(opened[1:])["sid"]
         fetch_at(address, f"/socket.io/?EIO=4&transport=polling&sid={sid}", b"1")
+        fetch_at(address, f"/socket.io/?EIO=4&transport=polling&sid={sid}")  # which the end waits for
 
     def joined() -> bool:
         list(pool.map(come_and_go, range(8)))
