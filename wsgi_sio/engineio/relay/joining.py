@@ -52,6 +52,7 @@ class Joining:
         self._ordinal: int = 1 + max((other._ordinal for other in _all if other._path == self._path), default=-1)
         self._made_in = os.getpid()
         self._listeners: tuple[Callable[[Siblings], None], ...] = ()
+        self.company: Company | None = None
         self.after_fork()
         _all.add(self)
 
@@ -59,7 +60,9 @@ class Joining:
         """Be alone, until the process serves."""
         self._lock = make_lock(Rank.LEAF)
         self._under_way: Event | None = None
-        self.company: Company | None = None
+        company, self.company = self.company, None
+        if company is not None:
+            company.holder.after_fork()
         self.settled = self._engine.config.siblings is False
 
     def before(self, listener: Callable[[Siblings], None]) -> None:
@@ -110,7 +113,7 @@ class Joining:
     def _join(self, find_directory: Callable[[], str]) -> Company:
         reactor = self._engine.reactor
         siblings = Siblings(reactor, find_directory(), make_directory=find_directory)
-        company = Company(self._engine, siblings)
+        company = self.company = Company(self._engine, siblings)  # now: who joins may be given sessions at once
         for listener in self._listeners:
             listener(siblings)
         self.company = company  # siblings may give us clients before all have answered, and their ids need our tag
