@@ -88,7 +88,7 @@ class OneOfMany:
         os.write(self._out, json.dumps(line, default=repr).encode() + b"\n")
 
     def _taken(self, items: list[pytest.Item]) -> Iterator[pytest.Item]:
-        for number, tests in enumerate(_by_file(items).values()):
+        for number, tests in reversed([*enumerate(_by_file(items).values())]):  # those that take longest are last
             try:
                 (self._folder / f"taken {number}").touch(exist_ok=False)
             except FileExistsError:

@@ -29,7 +29,7 @@ KINDS = ("gunicorn-gthread", "gunicorn-gevent", "pywsgi", "werkzeug", "wsgiref",
 SERVERS = (
     ("gunicorn-gevent", "pywsgi") if WORLD == "gevent" else ("gunicorn-gthread", "werkzeug", "wsgiref", "waitress")
 )
-_PROBLEM = re.compile(r"\b(?:ERROR|CRITICAL)\b|^Traceback|^Exception (?:ignored )?in |\w*Warning: ")
+_PROBLEM = re.compile(r"\b(?:ERROR|CRITICAL)\b|^Traceback|^Exception (?:ignored )?in |Warning: ")
 
 
 class RunningServer:
