@@ -113,20 +113,20 @@ def wait_for_pages(server: RunningServer, address: int | str) -> None:
         assert server.process.poll() is None, server.log()
         try:
             return fetch_at(address) != b""
-        except (ConnectionError, FileNotFoundError):
+        except (ConnectionError, FileNotFoundError, TimeoutError):
             return False
 
-    eventually(served, bool, timeout=30)
+    eventually(served, bool, timeout=60)
 
 
 def fetch_at(address: int | str, path: str = "/", body: bytes | None = None) -> bytes:
     """The answer to a GET, or a POST, from a port or a Unix socket."""
-    connection = HTTPConnection("127.0.0.1", timeout=10)
+    connection = HTTPConnection("127.0.0.1", timeout=30)
     if isinstance(address, int):
-        connection.sock = socket.create_connection(("127.0.0.1", address), timeout=10)
+        connection.sock = socket.create_connection(("127.0.0.1", address), timeout=30)
     else:
         connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.settimeout(10)
+        connection.sock.settimeout(30)
         connection.sock.connect(address)
     try:
         connection.request("GET" if body is None else "POST", path, body, {"Connection": "close"})
@@ -153,7 +153,7 @@ def wait_for_siblings(server: SeveralWorkers, address: int | str, workers: int) 
         return bool(page["siblings"] == workers - 1 and page["sessions"] == 0)
 
     with ThreadPoolExecutor(8) as pool:
-        eventually(joined, bool, timeout=30)
+        eventually(joined, bool, timeout=60)
 
 
 class RunningCrowd:
