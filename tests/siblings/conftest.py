@@ -203,7 +203,7 @@ class Process:
             stderr=subprocess.PIPE,
         )
         theirs.close()
-        ours.settimeout(PATIENCE)
+        ours.settimeout(100)  # eight Pythons on two busy cores take half a minute to start
         self._sock = ours
         self._file = ours.makefile("rwb")
         self.tag = ""

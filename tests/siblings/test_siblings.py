@@ -309,13 +309,27 @@ def test_files_of_the_dead_are_removed_and_no_others(make_member: MakeMember, di
     assert set(os.listdir(where)) == {member.tag, ".news", ".file", "file", "fold", "too-long-for-a-tag"}
 
 
-def test_a_tag_that_is_taken_is_not_taken_again(make_member: MakeMember, directory: str) -> None:
+def test_the_file_of_one_that_dies_while_it_is_dialled_is_removed(
+    make_member: MakeMember, by_hand: ByHand, directory: str
+) -> None:
+    """Its listening socket may be the last that the kernel closes, so that it can be dialled once more."""
+    by_hand.listen()
+    member = make_member(join=False)
+    member.siblings.join(0.1)
+    by_hand.accept()
+    by_hand.close()
+    soon(lambda: os.listdir(directory) == [member.tag], "the file to be removed")
+    assert member.siblings.links() == () and member.news == []
+
+
+@pytest.mark.parametrize("name", ["{}", ".{}"])
+def test_a_tag_that_is_taken_is_not_taken_again(make_member: MakeMember, directory: str, name: str) -> None:
     member = make_member(join=False)
     taken = member.tag
-    Path(directory, taken).write_text("here")
+    Path(directory, name.format(taken)).write_text("here")
     member.siblings.join(PATIENCE)
     assert member.tag != taken and is_tag(member.tag)
-    assert Path(directory, taken).read_text() == "here"
+    assert Path(directory, name.format(taken)).read_text() == "here"
 
 
 def test_our_file_is_made_anew(make_member: MakeMember, directory: str) -> None:
