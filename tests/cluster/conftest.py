@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,19 +12,22 @@ import pytest
 from tests.support.bus import Bus, CountingAdapter, HeartbeatAdapter, OverBus
 from tests.support.inprocess import Background, Client, InProcess, eventually
 from wsgi_sio import Server, Socket
+from wsgi_sio.adapters import WorkersAdapter
 
 KINDS = {"counting": CountingAdapter, "heartbeat": HeartbeatAdapter}
+# The servers are siblings, as the processes of one server are: there is no bus.
+WORKERS = "workers"
 
 
 class Cluster:
-    """Servers on one bus, each with one client in ``/``.
+    """Servers on one bus, or siblings, each with one client in ``/``.
 
     :ivar sockets: the clients' sockets, on their servers.
     """
 
     def __init__(self, kind: str, count: int = 3, **options: Any) -> None:
         self.kind = kind
-        self.bus = Bus()
+        self._bus = Bus()
         self._options = options
         self.servers: list[Server] = []
         self.clients: list[Client] = []
@@ -34,7 +39,10 @@ class Cluster:
 
     def add_server(self) -> Server:
         """One more, with its client."""
-        io = Server(adapter=lambda namespace: KINDS[self.kind](namespace, self.bus, **self._options))
+        if self.kind == WORKERS:
+            io = sibling(**self._options)
+        else:
+            io = Server(adapter=lambda namespace: KINDS[self.kind](namespace, self._bus, **self._options))
         self.servers.append(io)
         self._processes.append(InProcess(io))
         client, socket = self.join(len(self.servers) - 1)
@@ -49,8 +57,15 @@ class Cluster:
 
     def adapter(self, number: int, nsp: str = "/") -> Any:
         adapter = self.servers[number].of(nsp).adapter
-        assert isinstance(adapter, OverBus)
+        assert isinstance(adapter, WorkersAdapter if self.kind == WORKERS else OverBus)
         return adapter
+
+    @property
+    def bus(self) -> Bus:
+        """The bus; a test about one is none about siblings."""
+        if self.kind == WORKERS:
+            pytest.skip("siblings have no bus")
+        return self._bus
 
     def know_each_other(self, nsp: str = "/") -> None:
         adapters = [self.adapter(number, nsp) for number in range(len(self.servers))]
@@ -83,14 +98,42 @@ class Cluster:
     def open_requests(self) -> int:
         """How many requests are open on all servers."""
         nodes = [self.adapter(number)._node for number in range(len(self.servers))]
-        return sum(len(node.questions) + len(node.ack_requests) for node in nodes)
+        return sum(len(node.questions) + len(node.ack_requests) for node in nodes if node is not None)
 
     def close(self) -> None:
-        self.bus.broken, self.bus.fate = False, None
+        self._bus.broken, self._bus.fate = False, None
         for io in self.servers:
             io.close()
+            leave(io)
         for process in self._processes:
             process.close()
+
+
+def sibling(**options: Any) -> Server:
+    """A server that takes the other ones of this process for its siblings, as if each had a process of its own."""
+    options, adapter_options = dict(options), {}
+    if "request_timeout" in options:
+        adapter_options["request_timeout"] = options.pop("request_timeout")
+    io = Server(siblings="these tests", **options)
+    io.engine.joining._ordinal = 0  # else they are several servers of one process
+    for name, value in adapter_options.items():
+        setattr(io.sockets.adapter, name, value)
+    return io
+
+
+def leave(io: Server) -> None:
+    """As its process's end would."""
+    if io.engine.joining.company is not None:
+        io.engine.joining.company.siblings.leave()
+
+
+@pytest.fixture(autouse=True)
+def runtime_directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Where siblings find each other, and nobody else; its path is short, as those of Unix sockets have to be."""
+    directory = tempfile.mkdtemp(prefix="w")
+    monkeypatch.setenv("RUNTIME_DIRECTORY", directory)
+    yield directory
+    shutil.rmtree(directory)
 
 
 MakeCluster = Callable[..., Cluster]
@@ -110,7 +153,7 @@ def make_cluster() -> Iterator[MakeCluster]:
         cluster.close()
 
 
-@pytest.fixture(params=sorted(KINDS))
+@pytest.fixture(params=[*sorted(KINDS), WORKERS])
 def cluster(request: pytest.FixtureRequest, make_cluster: MakeCluster) -> Cluster:
-    """Three servers, with either kind of adapter."""
+    """Three servers, with any kind of adapter."""
     return make_cluster(request.param)

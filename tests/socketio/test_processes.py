@@ -17,7 +17,8 @@ SEVERAL = "refused (several processes)"
 class Connecting(MemoryAdapter):
     """An adapter that reaches other processes."""
 
-    one_process = False
+    def is_alone(self) -> bool:
+        return False
 
 
 def told(caplog: pytest.LogCaptureFixture, kind: str) -> list[str]:

@@ -5,6 +5,7 @@ The place to import them from; they live in ``socketio`` (one process) and ``clu
 
 from ..cluster.adapter import ClusterAdapter
 from ..cluster.heartbeat import ClusterAdapterWithHeartbeat
+from ..cluster.workers import WorkersAdapter
 from ..socketio.adapter import AckCollector, Adapter, BroadcastOptions, Room, SavedSession
 from ..socketio.memory_adapter import MemoryAdapter
 from ..socketio.session_aware_adapter import SessionAwareAdapter
@@ -19,4 +20,5 @@ __all__ = [
     "Room",
     "SavedSession",
     "SessionAwareAdapter",
+    "WorkersAdapter",
 ]

@@ -16,7 +16,7 @@ from ..socketio.packet import Packet
 from ..socketio.remote import RemoteSocket, describe
 from . import messages
 from .messages import Message
-from .nodes import ClusterNode, NodeAdapter
+from .nodes import Audience, ClusterNode, NodeAdapter
 from .requests import AckRequest, Question
 
 if TYPE_CHECKING:
@@ -44,69 +44,75 @@ class ClusterAdapter(NodeAdapter):
         super().open(sid)
 
     def broadcast(self, packet: Packet, options: BroadcastOptions) -> None:
-        if not options.stays_here:
-            self.join_cluster()
+        audience = self._audience(options)
+        if audience is not None:
             opts = messages.encode_options(options)
-            self._announce(messages.BROADCAST, {"packet": messages.encode_packet(packet), "opts": opts})
+            self._announce(audience, messages.BROADCAST, {"packet": messages.encode_packet(packet), "opts": opts})
         super().broadcast(packet, options)
 
     def broadcast_with_ack(self, packet: Packet, options: BroadcastOptions, acks: AckCollector) -> None:
-        if not options.stays_here:
-            node = self.join_cluster()
-            opts = messages.encode_options(options)
-            request = AckRequest(self._others(node), acks)
-            request_id = node.ack_requests.add(request, self._patience(options))
-            data = {"packet": messages.encode_packet(packet), "opts": opts, "requestId": request_id}
-            try:
-                self._announce(messages.BROADCAST, data)
-            except Exception as error:
-                node.ack_requests.give_up(request_id, error)
-                raise
+        acks.await_servers(1)  # ourselves: not complete before our clients are asked, however fast the others answer
+        audience = self._audience(options)
+        if audience is not None:
+            self._ask_for_acks(audience, packet, options, acks)
         super().broadcast_with_ack(packet, options, acks)
+        acks.server_asked(0)
+
+    def _ask_for_acks(self, audience: Audience, packet: Packet, options: BroadcastOptions, acks: AckCollector) -> None:
+        opts = messages.encode_options(options)
+        requests, request = audience.node.ack_requests, AckRequest(audience.others(), acks)
+        request_id = requests.add(request, self._patience(options))
+        data = {"packet": messages.encode_packet(packet), "opts": opts, "requestId": request_id}
+        try:
+            self._announce(audience, messages.BROADCAST, data)
+        except Exception as error:
+            requests.give_up(request_id, error)
+            raise
 
     def fetch_sockets(self, options: BroadcastOptions) -> list[Socket | RemoteSocket]:
         found: list[Socket | RemoteSocket] = [*self.local_sockets(options)]
-        if options.stays_here:
-            return found
-        node = self.join_cluster()
-        others = self._others(node)
-        if not others:
+        audience = self._audience(options)
+        others = 0 if audience is None else audience.others()
+        if audience is None or not others:
             return found
         patience, data = self._patience(options), {"opts": messages.encode_options(options)}
         return gather(
             self._namespace.server.reactor,
-            lambda done: self._ask(node, Question(others, done, found), patience, messages.FETCH_SOCKETS, data),
+            lambda done: self._ask(audience, Question(others, done, found), patience, messages.FETCH_SOCKETS, data),
         )
 
     def add_sockets(self, options: BroadcastOptions, rooms: frozenset[Room]) -> None:
-        if not options.stays_here:
-            self._announce_for(messages.SOCKETS_JOIN, options, rooms=messages.encode_rooms(rooms))
+        audience = self._audience(options)
+        if audience is not None:
+            self._announce_for(audience, messages.SOCKETS_JOIN, options, rooms=messages.encode_rooms(rooms))
         super().add_sockets(options, rooms)
 
     def del_sockets(self, options: BroadcastOptions, rooms: frozenset[Room]) -> None:
-        if not options.stays_here:
-            self._announce_for(messages.SOCKETS_LEAVE, options, rooms=messages.encode_rooms(rooms))
+        audience = self._audience(options)
+        if audience is not None:
+            self._announce_for(audience, messages.SOCKETS_LEAVE, options, rooms=messages.encode_rooms(rooms))
         super().del_sockets(options, rooms)
 
     def disconnect_sockets(self, options: BroadcastOptions, close: bool) -> None:
-        if not options.stays_here:
-            self._announce_for(messages.DISCONNECT_SOCKETS, options, close=close)
+        audience = self._audience(options)
+        if audience is not None:
+            self._announce_for(audience, messages.DISCONNECT_SOCKETS, options, close=close)
         super().disconnect_sockets(options, close)
 
     def _patience(self, options: BroadcastOptions) -> float:
         return self.request_timeout if options.timeout is None else options.timeout
 
-    def _announce_for(self, kind: int, options: BroadcastOptions, **data: Any) -> None:
-        self.join_cluster()
-        self._announce(kind, {"opts": messages.encode_options(options), **data})
+    def _announce_for(self, audience: Audience, kind: int, options: BroadcastOptions, **data: Any) -> None:
+        self._announce(audience, kind, {"opts": messages.encode_options(options), **data})
 
     def server_side_emit(self, data: list[Any], done: Done | None) -> None:
-        node = self.join_cluster()
+        audience = self._audience()
+        message = {"packet": data}
         if done is None:
-            self._announce(messages.SERVER_SIDE_EMIT, {"packet": data})
-        elif others := self._others(node):
-            question = Question(others, done, [])
-            self._ask(node, question, self.request_timeout, messages.SERVER_SIDE_EMIT, {"packet": data})
+            if audience is not None:
+                self._announce(audience, messages.SERVER_SIDE_EMIT, message)
+        elif audience is not None and (others := audience.others()):
+            self._ask(audience, Question(others, done, []), self.request_timeout, messages.SERVER_SIDE_EMIT, message)
         else:
             done(None, [])
 
@@ -142,7 +148,7 @@ class ClusterAdapter(NodeAdapter):
             return
         options = replace(options, timeout=self._patience(options))
         respond = partial(self._respond, node, sender)
-        super().broadcast_with_ack(packet, options, _AcksForAnother(respond, request_id))
+        super().broadcast_with_ack(packet, options, AcksForAnother(respond, request_id))
 
     def _describe_sockets(self, node: ClusterNode, sender: str, options: BroadcastOptions, request_id: str) -> None:
         sockets = [describe(socket) for socket in self.local_sockets(options)]
@@ -183,7 +189,7 @@ class ClusterAdapter(NodeAdapter):
                 raise ValueError(f"unknown type of message {kind!r}")
 
 
-class _AcksForAnother:
+class AcksForAnother:
     """Tells another server of the acknowledgements it has asked this one for."""
 
     __slots__ = ("_numbers", "_request_id", "_respond")
@@ -199,6 +205,9 @@ class _AcksForAnother:
     def server_asked(self, clients: int) -> None:
         data = {"requestId": self._request_id, "clientCount": clients}
         self._respond(messages.BROADCAST_CLIENT_COUNT, data)
+
+    def server_gone(self, clients: int) -> None:
+        """Only this one has been asked."""
 
     def answer(self, args: list[Any]) -> None:
         # The number is ours, so that a message which comes twice counts once. Without an argument there is no "packet",

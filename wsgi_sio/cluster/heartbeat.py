@@ -9,7 +9,7 @@ from ..runtime import PIECES, HeardTime, Rank, Timer, make_lock, sleepless_clock
 from . import messages
 from .adapter import ClusterAdapter
 from .messages import Message
-from .nodes import ClusterNode
+from .nodes import Audience, ClusterNode
 from .requests import Others
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class ClusterAdapterWithHeartbeat(ClusterAdapter):
         with self._peers_lock:
             self._seen, self._left = {}, {}  # a fork has inherited them
             self._heard = HeardTime(self._timeout / PIECES)
-        self._announce(messages.INITIAL_HEARTBEAT)
+        self._show(messages.INITIAL_HEARTBEAT)
         self._tick()
 
     def _leave(self, node: ClusterNode) -> None:
@@ -70,9 +70,15 @@ class ClusterAdapterWithHeartbeat(ClusterAdapter):
         with self._peers_lock:
             return frozenset() if node.closed else frozenset(self._seen)
 
-    def _publish(self, kind: int, data: dict[str, Any] | None = None) -> None:
+    def _publish(self, audience: Audience, kind: int, data: dict[str, Any] | None = None) -> None:
         self._published = sleepless_clock()
-        super()._publish(kind, data)
+        super()._publish(audience, kind, data)
+
+    def _show(self, kind: int) -> None:
+        """Let the other servers know that this one lives."""
+        node = self._node
+        if node is not None:
+            self._announce(Audience(node, frozenset, self.publish), kind)
 
     def _receive(self, node: ClusterNode, message: Message) -> None:
         sender, kind = message["uid"], message["type"]
@@ -84,7 +90,7 @@ class ClusterAdapterWithHeartbeat(ClusterAdapter):
                 if sender not in self._left:
                     self._seen[sender] = self._heard.read()
         if kind == messages.INITIAL_HEARTBEAT:
-            node.outbox.put(self._announce, messages.HEARTBEAT, cost=1)
+            node.outbox.put(self._show, messages.HEARTBEAT, cost=1)
         elif kind != messages.HEARTBEAT:
             super()._receive(node, message)
 
@@ -93,8 +99,7 @@ class ClusterAdapterWithHeartbeat(ClusterAdapter):
             self._seen.pop(uid, None)
             if for_good:
                 self._left[uid] = self._heard.read()
-        node.questions.excuse(uid)
-        node.ack_requests.excuse(uid)
+        node.excuse(uid)
 
     def _tick(self) -> None:
         """Forget the dead, show that this server lives, and come again when the next of both may be due."""
@@ -111,7 +116,7 @@ class ClusterAdapterWithHeartbeat(ClusterAdapter):
             self._forget(node, uid)
         if now - self._published >= self._interval:
             self._published = now
-            node.outbox.put(self._announce, messages.HEARTBEAT, cost=1)
+            node.outbox.put(self._show, messages.HEARTBEAT, cost=1)
         with self._peers_lock:
             ends = [self._heard.until(seen + self._timeout) for seen in self._seen.values()]
             delay = max(0.01, min([self._published + self._interval - now, *ends]))

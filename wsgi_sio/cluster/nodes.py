@@ -6,10 +6,14 @@ import logging
 import os
 import secrets
 from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import Disconnected
 from ..runtime import SerialQueue
+from ..socketio.adapter import BroadcastOptions
 from ..socketio.jsoncodec import dumps_of
 from ..socketio.memory_adapter import MemoryAdapter
 from . import messages
@@ -45,11 +49,28 @@ class ClusterNode:
         self.outbox = SerialQueue(reactor.submit, limit=_MANY, owner=_Backlog("messages to other servers"))
         self.events = SerialQueue(server.submit, limit=_MANY, owner=_Backlog("events from other servers"))
 
+    def excuse(self, uid: str) -> None:
+        """Wait no more for what the server ``uid`` has been asked: it has left."""
+        self.questions.excuse(uid)
+        self.ack_requests.excuse(uid)
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """The other servers that something is for.
+
+    :ivar node: this one.
+    :ivar others: who they are, or how many: a driver may have to ask for that.
+    :ivar publish: sends them a message.
+    """
+
+    node: ClusterNode
+    others: Callable[[], Others]
+    publish: Callable[[Message], None]
+
 
 class NodeAdapter(MemoryAdapter):
     """The half of :class:`ClusterAdapter` that knows nothing of sockets, but how to reach the other servers."""
-
-    one_process = False
 
     def __init__(self, namespace: Namespace, *, request_timeout: float = 5.0) -> None:
         super().__init__(namespace)
@@ -57,6 +78,9 @@ class NodeAdapter(MemoryAdapter):
         self._node: ClusterNode | None = None
         self._cut_off = False  # the last message could not be published
         self._junk_seen = False
+
+    def is_alone(self) -> bool:
+        return False
 
     # -- for drivers --------------------------------------------------------------------------------------------
 
@@ -152,6 +176,13 @@ class NodeAdapter(MemoryAdapter):
     def _leave(self, node: ClusterNode) -> None:
         """Say goodbye, if that is of use."""
 
+    def _audience(self, options: BroadcastOptions | None = None) -> Audience | None:
+        """The other servers, of which those count that have clients for ``options``; None when it is for none."""
+        if options is not None and options.stays_here:
+            return None
+        node = self.join_cluster()
+        return Audience(node, partial(self._others, node), self.publish)
+
     def _others(self, node: ClusterNode) -> Others:
         """The other servers, as far as they are known."""
         return 0 if node.closed else self.server_count() - 1
@@ -165,11 +196,10 @@ class NodeAdapter(MemoryAdapter):
 
     # -- publishing -----------------------------------------------------------------------------------------------
 
-    def _publish(self, kind: int, data: dict[str, Any] | None = None) -> None:
-        node = self._node
-        if node is None or node.closed:
+    def _publish(self, audience: Audience, kind: int, data: dict[str, Any] | None = None) -> None:
+        if audience.node.closed:
             raise Disconnected("this server has left the cluster")
-        self.publish(self._message(node, kind, data))
+        audience.publish(self._message(audience.node, kind, data))
 
     def _message(self, node: ClusterNode, kind: int, data: dict[str, Any] | None) -> Message:
         message: Message = {"uid": node.uid, "nsp": self._namespace.name, "type": kind}
@@ -177,12 +207,12 @@ class NodeAdapter(MemoryAdapter):
             message["data"] = data
         return message
 
-    def _announce(self, kind: int, data: dict[str, Any] | None = None) -> None:
+    def _announce(self, audience: Audience, kind: int, data: dict[str, Any] | None = None) -> None:
         """Publish; what goes wrong, but for data that cannot be written, is logged once until it works again."""
-        if self._node is None or self._node.closed:
+        if audience.node.closed:
             return
         try:
-            self._publish(kind, data)
+            self._publish(audience, kind, data)
         except (TypeError, ValueError):
             raise
         except Exception as error:
@@ -191,10 +221,11 @@ class NodeAdapter(MemoryAdapter):
         else:
             self._cut_off = False
 
-    def _ask(self, node: ClusterNode, question: Question, timeout: float, kind: int, data: dict[str, Any]) -> None:
+    def _ask(self, audience: Audience, question: Question, timeout: float, kind: int, data: dict[str, Any]) -> None:
+        node = audience.node
         request_id = node.questions.add(question, timeout)
         try:
-            self._publish(kind, {**data, "requestId": request_id})
+            self._publish(audience, kind, {**data, "requestId": request_id})
         except Exception as error:
             node.questions.give_up(request_id, error)
 

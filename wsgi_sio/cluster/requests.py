@@ -159,7 +159,10 @@ class AckRequest(Request):
         return partial(self._acks.answer, args)
 
     def excuse_locked(self, uid: str) -> Act | None:
-        return partial(self._acks.server_asked, 0) if self._roll.excuse(uid) else None
+        if self._roll.excuse(uid):
+            return partial(self._acks.server_asked, 0)
+        owed = self._owed.pop(uid, 0)
+        return partial(self._acks.server_gone, owed) if owed > 0 else None
 
     def give_up(self, error: Exception | None) -> None:
         """See ``acks``."""

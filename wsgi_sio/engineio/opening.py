@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from .framed import Base64Session
 from .packet import OPEN, Packet
 from .parked import Hijacked
 from .polling import PollingTransport
-from .reports import several_processes
+from .reports import adapter_of_one_process, several_processes
 from .request import EngineRequest, Headers, Response
 from .session import Session
 from .takeover import own
@@ -54,9 +53,11 @@ class Opening:
         engine.asked = True
         company = engine.joining.company
         if company is None:
-            if engine.alone and request.environ.get("wsgi.multiprocess"):
+            if request.environ.get("wsgi.multiprocess") and engine.is_alone():
                 engine.report(*several_processes())
         else:
+            if company.siblings.links() and engine.is_alone():
+                engine.report(*adapter_of_one_process())
             placed = company.placement.place(request, cors, keep(request.environ), self.closed)
             if placed is not None:
                 return placed
@@ -86,18 +87,13 @@ class Opening:
 
     def _begin(self, request: EngineRequest, begin: Callable[[Session], Response | Hijacked]) -> Response | Hijacked:
         kind = SessionV3 if request.protocol == 3 else Base64Session if request.query.get("b64") else Session
-        session = kind(self._engine, self._new_id(), keep(request.environ))
+        session = kind(self._engine, self._engine.new_id(), keep(request.environ))
         if self.closed or not self._reserve(session):
             return Response(503, [("Retry-After", "1")])
         try:
             return begin(session)
         finally:
             self._under_way.discard(session.id)
-
-    def _new_id(self) -> str:
-        """20 characters; where the process has siblings the last four name it."""
-        tag = self._engine.tag
-        return secrets.token_urlsafe(12) + tag if tag else secrets.token_urlsafe(15)
 
     def _reserve(self, session: Session) -> bool:
         """Take one of ``max_sessions`` places, if one is free; it is the session's while it is being opened."""

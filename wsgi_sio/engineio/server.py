@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -59,7 +60,7 @@ class EngineServer:
 
     :param config: its options.
     :ivar asked: whether a request has come to this process.
-    :ivar alone: whether nothing connects it with other processes that serve the same application.
+    :ivar is_alone: tells whether what is emitted reaches only the clients of this process.
     :ivar on_fork: called in a forked child, where it has no sessions any more, with whether it ever had any.
     :param on_session: called with each new :class:`Session`, on the thread of the handshake request: set the session's
         callbacks there; it must not block.
@@ -76,7 +77,7 @@ class EngineServer:
         self._reported: set[str] = set()
         self._ended: dict[str, None] = {}  # the ids of the sessions that ended last
         self.asked = False
-        self.alone = True
+        self.is_alone: Callable[[], bool] = _always
         self.on_fork: Callable[[bool], None] = _ignore
         self.opening = Opening(self, on_session)
         self.joining = Joining(self)
@@ -114,6 +115,11 @@ class EngineServer:
         """Four characters that name this process among its siblings, as the ids of its sessions do; or none."""
         company = self.joining.company
         return "" if company is None else company.siblings.tag
+
+    def new_id(self) -> str:
+        """20 characters for something that lives here; where the process has siblings the last four name it."""
+        tag = self.tag
+        return secrets.token_urlsafe(12) + tag if tag else secrets.token_urlsafe(15)
 
     def _in_this_process(self) -> _Serving:
         serving = self._serving
@@ -310,6 +316,11 @@ class EngineServer:
         first = kind not in self._reported
         self._reported.add(kind)
         logger.log(logging.WARNING if first else logging.DEBUG, "refused (%s): %s", kind, one_line(text))
+
+
+def _always() -> bool:
+    """An engine knows nobody else."""
+    return True
 
 
 def _ignore(*args: object) -> None:

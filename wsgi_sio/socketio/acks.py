@@ -163,8 +163,15 @@ class BroadcastAcks:
 
     def server_asked(self, clients: int) -> None:
         """One of them has asked so many clients."""
+        self._change(-1, clients)
+
+    def server_gone(self, clients: int) -> None:
+        """One of them has gone, and with it so many clients that have been asked: they will not answer."""
+        self._change(0, -clients)
+
+    def _change(self, servers: int, clients: int) -> None:
         with self._lock:
-            self._servers -= 1
+            self._servers += servers
             self._clients += clients
             complete = self._complete_locked()
         if complete:

@@ -6,7 +6,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..runtime import FAILURES
 from ..synchronous import refuse_async
@@ -77,6 +77,9 @@ class AckCollector(Protocol):
     def server_asked(self, clients: int) -> None:
         """One of them has asked so many clients."""
 
+    def server_gone(self, clients: int) -> None:
+        """One of them has gone, and with it so many clients that have been asked: they will not answer."""
+
     def answer(self, args: list[Any]) -> None:
         """A client has acknowledged."""
 
@@ -89,10 +92,7 @@ class Adapter(ABC):
 
     :param namespace: its connected sockets get the broadcasts; those that are still connecting may be in rooms already
         but get none.
-    :cvar one_process: whether it knows only the clients of its own process.
     """
-
-    one_process: ClassVar[bool] = False
 
     def __init__(self, namespace: Namespace) -> None:
         self._namespace = namespace
@@ -110,6 +110,13 @@ class Adapter(ABC):
         refuse_async(listener, f"a listener to {event!r}")
         self._listeners[event] = (*self._listeners.get(event, ()), listener)
         return listener
+
+    def is_alone(self) -> bool:
+        """Whether it knows only the clients of its own process."""
+        return False
+
+    def begin(self) -> None:
+        """The namespace is known to clients from now on."""
 
     def take_listeners(self, former: Adapter) -> None:
         """Call the listeners of ``former``, in whose place this one comes."""

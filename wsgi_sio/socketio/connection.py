@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..engineio.session import Session
@@ -166,7 +165,7 @@ class Connection:
 
     def new_socket_id(self, nsp: str) -> str:
         """The id of a socket in the namespace ``nsp``; not the engine session's, which is a secret."""
-        return secrets.token_urlsafe(15)
+        return self._server.engine.new_id()
 
     def log_id(self, socket: Socket) -> str:
         """How the log tells ``socket`` from others."""

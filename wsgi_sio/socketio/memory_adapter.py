@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..runtime import Rank, make_lock
 from .adapter import AckCollector, Adapter, BroadcastOptions, Room, RoomChange
@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 class MemoryAdapter(Adapter):
     """Rooms in memory; joining, leaving and disconnecting cost O(own rooms)."""
 
-    one_process = True
-
     def __init__(self, namespace: Namespace) -> None:
         super().__init__(namespace)
         self._lock = make_lock(Rank.ADAPTER)
         self._members: dict[Room, set[str]] = {}
         self._rooms: dict[str, set[Room]] = {}
+
+    def is_alone(self) -> bool:
+        return True
 
     def open(self, sid: str) -> None:
         with self._lock:
@@ -90,11 +91,14 @@ class MemoryAdapter(Adapter):
     def broadcast(self, packet: Packet, options: BroadcastOptions) -> None:
         recipients = self.local_sockets(options)
         if recipients:
-            batch = self._namespace.server.encode(packet, options.compress)
-            volatile = options.volatile
-            alone = self._only_one(options) is not None
-            for socket in recipients:
-                socket.deliver(packet.data, batch, volatile, alone)
+            self._deliver(recipients, packet, self._namespace.server.encode(packet, options.compress), options)
+
+    def _deliver(self, recipients: list[Socket], packet: Packet, batch: list[Any], options: BroadcastOptions) -> None:
+        """Send to ``recipients`` what ``packet`` has been encoded to."""
+        data, volatile = packet.data, options.volatile
+        alone = self._only_one(options) is not None
+        for socket in recipients:
+            socket.deliver(data, batch, volatile, alone)
 
     def _only_one(self, options: BroadcastOptions) -> Socket | None:
         """The client that is meant alone, by its id, if one is: then the sender may be held back."""

@@ -28,7 +28,7 @@ from .handlers import Listens
 from .jsoncodec import JSONCodec
 from .memory_adapter import MemoryAdapter
 from .namespace import AnyErrorHandler, AnyMiddleware, Namespace
-from .packet import MAX_ATTACHMENTS, Packet
+from .packet import EVENT, MAX_ATTACHMENTS, DecodeError, Packet
 from .parser import JSON_PARSER, Parser
 from .recovery import RecoveryConfig
 from .remote import RemoteSocket
@@ -112,10 +112,10 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
         self.client_files = _client_files(client_files)
         self.parser = parser
         self.recovery = RecoveryConfig.of(connection_state_recovery)
-        self.make_adapter = self._default_adapter() if adapter is None else adapter
         self._encoder = parser.Encoder(json, self.max_attachments)
         self.engine = EngineServer(EngineConfig(path=path, **engine_options), self._on_session)
         self.engine.on_fork = self._on_fork
+        self.make_adapter = self._default_adapter() if adapter is None else adapter
         self._orphaned = False  # a child of a process that served, and serves nobody itself
         self._has_tasks = self._left_tasks = False  # background tasks have been started here; by the process before
         self._lock = make_lock(Rank.REGISTRY)
@@ -126,7 +126,7 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
         self._main = self.namespace_class(self, "/")
         self._namespaces["/"] = self._main
         self._handlers = self._main._handlers
-        self.engine.alone = self._main.adapter.one_process
+        self.engine.is_alone = self._is_alone
 
     def _default_adapter(self) -> Callable[[Namespace], Adapter]:
         """What makes the adapters when the option ``adapter`` is not given; the other options are known by now.
@@ -154,9 +154,17 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
         for namespace in (*self._namespaces.values(), *self._parents):
             namespace.after_fork()
 
+    def _is_alone(self) -> bool:
+        return self._main.adapter.is_alone()
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether this is a child of a process that served, and serves nobody itself."""
+        return self._orphaned
+
     def tell_if_unheard(self) -> None:
         """Nobody is reached: if that is because the clients are another process's, say so."""
-        if not self.engine.alone:
+        if not self._is_alone():
             return
         if not self._orphaned and not self.engine.asked:
             self.engine.report(*emit_to_nobody())
@@ -166,6 +174,21 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
     def encode(self, packet: Packet, compress: bool = True) -> list[EnginePacket]:
         """Encode once what may go to many."""
         return [EnginePacket(MESSAGE, part, compress) for part in self._encoder.encode(packet)]
+
+    def wrap(self, parts: Iterable[str | bytes], compress: bool = True) -> list[EnginePacket]:
+        """What :meth:`encode` gives, if these are the messages of an event that another process has encoded."""
+        return [EnginePacket(MESSAGE, part, compress) for part in parts]
+
+    def decode(self, parts: Iterable[str | bytes]) -> Packet:
+        """The event of which these are the messages.
+
+        :raises DecodeError: a ValueError: they are not.
+        """
+        decoder = self.parser.Decoder(self.json, self.max_attachments)
+        packets = [packet for part in parts if (packet := decoder.add(part)) is not None]
+        if len(packets) != 1 or packets[0].type != EVENT:
+            raise DecodeError("not one event")
+        return packets[0]
 
     @property
     def reactor(self) -> Reactor:
@@ -219,6 +242,8 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
             namespace = self._namespaces.setdefault(made.name, made)
             if namespace is made and parent is not None:
                 parent.children[made.name] = made
+        if namespace is made:
+            made.adapter.begin()
         if namespace is made and made.name != "/":
             for handler in self._handlers.find("new_namespace"):
                 if handler.once and not self._handlers.claim(handler):
@@ -228,6 +253,14 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
                 except FAILURES:
                     logger.exception("a handler of 'new_namespace' failed for %r", made)
         return namespace
+
+    def namespaces(self) -> list[Namespace]:
+        """Those that there are, but for the parents of dynamic ones."""
+        return list(self._namespaces.values())
+
+    def find_namespace(self, name: str) -> Namespace | None:
+        """The namespace of that name, if there is one."""
+        return self._namespaces.get(name)
 
     @property
     def has_parents(self) -> bool:

@@ -42,7 +42,7 @@ class Company:
 class Joining:
     """See the module's text.
 
-    :ivar company: the siblings; None before, and where there can be none.
+    :ivar company: the siblings, from the moment when they can know of us; None before, and where there can be none.
     :ivar settled: whether that is decided.
     """
 
@@ -116,6 +116,7 @@ class Joining:
         company = self.company = Company(self._engine, siblings)  # now: who joins may be given sessions at once
         for listener in self._listeners:
             listener(siblings)
+        self.company = company  # siblings may give us clients before all have answered, and their ids need our tag
         siblings.join(_PATIENCE if reactor.may_wait() else 0.0)
         logger.debug("joined %d other processes of this server", len(siblings.links()))
         return company

@@ -1,0 +1,174 @@
+"""The exchange of one server: what its namespaces have for those of its siblings, over the links between them.
+
+Each namespace is a topic, which a process asks its siblings for as soon as it has it: nothing goes to a process that
+lacks the namespace, and nobody waits for it.  What a process wants of another goes out on the link that it has dialled,
+in order; an answer comes back on the link that the question has come on.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial, wraps
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from ..siblings import Link, Siblings
+from . import payloads
+from .payloads import Batch
+
+if TYPE_CHECKING:
+    from ..socketio.server import Server
+
+logger = logging.getLogger("wsgi_sio.adapters")
+
+Handler = Callable[["Exchange", Link, bytes], None]
+
+
+class Correspondent(ABC):
+    """The adapter of a namespace; called on the reader of a link, so nothing may block."""
+
+    closed: bool
+
+    @abstractmethod
+    def take_message(self, sender: str, message: dict[str, Any]) -> None:
+        """A sibling has sent a message."""
+
+    @abstractmethod
+    def take_batch(self, sender: str, batch: Batch) -> None:
+        """A sibling has sent a broadcast."""
+
+    @abstractmethod
+    def excuse(self, sender: str, request_id: str | None) -> None:
+        """A sibling will not answer that request; or (None) none at all."""
+
+
+def _told_once(handler: Handler) -> Callable[[Exchange, Link, int, bytes, int | None], None]:
+    """Drop what makes no sense, and say so once."""
+
+    @wraps(handler)
+    def receive(self: Exchange, link: Link, number: int, payload: bytes, descriptor: int | None) -> None:
+        if descriptor is not None:
+            os.close(descriptor)
+        try:
+            handler(self, link, payload)
+        except Exception as error:
+            level, self._junk_seen = logging.DEBUG if self._junk_seen else logging.WARNING, True
+            logger.log(level, "what the sibling %s sends makes no sense (told once)", link.tag, exc_info=error)
+
+    return receive
+
+
+class Exchange:
+    """See the module's text.
+
+    :ivar siblings: those of this process; None before it has any.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.siblings: Siblings | None = None
+        self._junk_seen = False
+        self._numbers = count()
+        self._forget_links()
+        server.engine.joining.before(self._join)
+
+    def _forget_links(self) -> None:
+        self._names: dict[Link, str] = {}
+        self._links: dict[str, Link] = {}
+
+    def _join(self, siblings: Siblings) -> None:
+        """This process is about to join its siblings; perhaps its parent had joined others before it was forked."""
+        self._forget_links()
+        siblings.handle(payloads.MESSAGE, self._on_message)
+        siblings.handle(payloads.BATCH, self._on_batch)
+        siblings.handle(payloads.NONE, self._on_none)
+        self.siblings = siblings
+        for topic in [namespace.name for namespace in self._server.namespaces()]:
+            if self._find(topic) is not None:
+                siblings.subscribe(topic)
+
+    def _find(self, topic: str) -> Correspondent | None:
+        namespace = self._server.find_namespace(topic)
+        adapter = None if namespace is None else namespace.adapter
+        return adapter if isinstance(adapter, Correspondent) and not adapter.closed else None
+
+    # -- topics -------------------------------------------------------------------------------------------------
+
+    def subscribe(self, topic: str) -> None:
+        """Let the siblings know that the namespace is here."""
+        if self.siblings is not None:
+            self.siblings.subscribe(topic)
+
+    def unsubscribe(self, topic: str) -> None:
+        """The namespace is not here any more, unless it is again already: another may have taken its place."""
+        siblings = self.siblings
+        if siblings is None or self._find(topic) is not None:
+            return
+        siblings.unsubscribe(topic)
+        if self._find(topic) is not None:
+            siblings.subscribe(topic)
+            return
+        for link in list(self._links.values()):
+            if link.inbound:
+                link.send(payloads.NONE, 0, payloads.pack_none(topic, None))
+
+    # -- links by their names -----------------------------------------------------------------------------------
+
+    def name_of(self, link: Link) -> str:
+        """What stands for a link where servers have names: another one for each, so that none is mistaken for one that
+        has ended."""
+        name = self._names.get(link)
+        if name is None:
+            made = f"{link.tag}.{next(self._numbers)}"
+            name = self._names.setdefault(link, made)
+            self._links[name] = link
+            if name is made:
+                link.on_end(partial(self._gone, link))
+        return name
+
+    def link_named(self, name: str) -> Link | None:
+        """The mirror image; None when it has ended."""
+        return self._links.get(name)
+
+    def _gone(self, link: Link) -> None:
+        name = self._names.pop(link, None)
+        if name is None:
+            return
+        self._links.pop(name, None)
+        for namespace in self._server.namespaces():
+            if isinstance(namespace.adapter, Correspondent):
+                namespace.adapter.excuse(name, None)
+
+    # -- what comes (on the links' readers) ---------------------------------------------------------------------
+
+    @_told_once
+    def _on_message(self, link: Link, payload: bytes) -> None:
+        topic, message = payloads.unpack_message(payload)
+        correspondent = self._find(topic)
+        if correspondent is not None:
+            correspondent.take_message(self.name_of(link), message)
+        elif link.inbound:
+            self._decline(link, topic, message["data"].get("requestId"))
+
+    @_told_once
+    def _on_batch(self, link: Link, payload: bytes) -> None:
+        batch = payloads.unpack_batch(payload)
+        correspondent = self._find(batch.topic)
+        if correspondent is not None:
+            correspondent.take_batch(self.name_of(link), batch)
+        else:
+            self._decline(link, batch.topic, batch.request_id)
+
+    def _decline(self, link: Link, topic: str, request_id: str | None) -> None:
+        if request_id is not None:
+            link.send(payloads.NONE, 0, payloads.pack_none(topic, request_id))
+
+    @_told_once
+    def _on_none(self, link: Link, payload: bytes) -> None:
+        topic, request_id = payloads.unpack_none(payload)
+        correspondent = self._find(topic)
+        if correspondent is not None:
+            correspondent.excuse(self.name_of(link), request_id)
