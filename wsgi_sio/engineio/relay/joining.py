@@ -113,7 +113,7 @@ class Joining:
     def _join(self, find_directory: Callable[[], str]) -> Company:
         reactor = self._engine.reactor
         siblings = Siblings(reactor, find_directory(), make_directory=find_directory)
-        company = self.company = Company(self._engine, siblings)  # now: who joins may be given sessions at once
+        company = Company(self._engine, siblings)
         for listener in self._listeners:
             listener(siblings)
         self.company = company  # siblings may give us clients before all have answered, and their ids need our tag
