@@ -151,7 +151,8 @@ class Siblings(Dialling):
             for tag in self._home.tags():
                 self.reach(tag)
         except (OSError, RuntimeError) as error:
-            self.report("no file", f"siblings that start from now on cannot find this process: {error}")
+            if not self._table.left:
+                self.report("no file", f"siblings that start from now on cannot find this process: {error}")
         self._look_again()
 
     # -- links that others dial ---------------------------------------------------------------------------------
