@@ -18,8 +18,8 @@ PACKAGE = ROOT / "wsgi_sio"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 PURE = ("websocket", "engineio.packet", "engineio.packet_v3", "socketio.packet", "socketio.jsoncodec")
-TOP = ("wsgi", "serving", "flask", "django", "testing", "admin", "client_files", "connect", "demo", "gunicorn",
-       "migrate", "__main__", "__init__")  # fmt: skip
+TOP = ("server", "wsgi", "serving", "flask", "django", "testing", "admin", "client_files", "connect", "demo",
+       "gunicorn", "migrate", "__main__", "__init__")  # fmt: skip
 
 # Which parts of the package each part may import, from the bottom upwards; its own modules always.
 ALLOWED: dict[str, tuple[str, ...]] = {
@@ -33,29 +33,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "content_coding": (),
     "client_files": ("content_coding",),
     "engineio": ("websocket", "runtime", "siblings", "content_coding", "logtext", "synchronous", "validation"),
-    "adapters": (
-        "siblings",
-        "socketio.packet",
-        "socketio.jsoncodec",
-        "socketio.acks",
-        "socketio.remote",
-        "socketio.sends",
-        "runtime",
-        "exceptions",
-        "logtext",
-        "synchronous",
-    ),
-    "socketio": (
-        "engineio",
-        "adapters",
-        "siblings",
-        "runtime",
-        "exceptions",
-        "client_files",
-        "logtext",
-        "synchronous",
-        "validation",
-    ),
+    "socketio": ("engineio", "siblings", "runtime", "exceptions", "client_files", "logtext", "synchronous", "validation"),
+    "cluster": ("socketio", "siblings", "runtime", "exceptions", "logtext", "synchronous"),
+    "adapters": ("socketio", "cluster"),
     "client.engineio": (
         "client.options",
         "websocket",
@@ -95,8 +75,8 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "flask": ("flask", "demo"),
     "django": ("django",),
     "asgiref": ("django",),
-    "redis": ("adapters.redis", "adapters.redis_streams"),
-    "msgpack": ("adapters.redis", "adapters.redis_streams", "adapters.messages", "socketio.packet_msgpack"),
+    "redis": ("cluster.redis", "cluster.redis_streams"),
+    "msgpack": ("cluster.redis", "cluster.redis_streams", "cluster.messages", "socketio.packet_msgpack"),
     "urllib3": ("client.engineio.http",),
 }
 
@@ -112,12 +92,12 @@ def name_of(path: Path) -> str:
     return ".".join(parts)
 
 
-def imports(path: Path) -> Iterator[str]:
-    """What a module imports at run time, absolute; ``if TYPE_CHECKING`` is left out."""
+def imports(path: Path, for_types: bool = False) -> Iterator[str]:
+    """What a module imports at run time, absolute; below ``if TYPE_CHECKING`` only ``for_types``."""
     package = ["wsgi_sio", *path.relative_to(PACKAGE).parts[:-1]]
 
     def visit(node: ast.AST) -> Iterator[str]:
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test) and not for_types:
             for child in node.orelse:
                 yield from visit(child)
             return
@@ -144,13 +124,13 @@ def own_modules() -> set[str]:
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_who_imports_whom(path: Path) -> None:
-    """DESIGN, section 2: each layer knows only those below it."""
+    """DESIGN, section 2: each layer knows only those below it, by its types too."""
     name = name_of(path)
     if within(name, TOP) and name != "client_files":
         return
     part = max((part for part in ALLOWED if within(name, (part,))), key=len)
     modules = own_modules()
-    for imported in imports(path):
+    for imported in imports(path, for_types=True):
         if not imported.startswith("wsgi_sio."):
             continue
         target = imported.removeprefix("wsgi_sio.")
@@ -158,6 +138,21 @@ def test_who_imports_whom(path: Path) -> None:
             target = target.rpartition(".")[0]  # the name of a thing inside a module
         if target and not within(target, (part,)):
             assert within(target, ALLOWED[part]), f"{name} imports {target}"
+
+
+def test_arrows_go_down_only() -> None:
+    """What a part may import stands above it in the table, so no two parts can ever need each other."""
+    below: list[str] = []
+    for part, allowed in ALLOWED.items():
+        folder = part.partition(".")[0]
+        assert [other for other in allowed if not within(other, (*below, folder))] == [], part
+        below.append(part)
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if name_of(p) not in ("server", "socketio.server")], ids=name_of)
+def test_every_server_is_the_one_that_chooses_the_adapter(path: Path) -> None:
+    """server.py sets the default adapter; who made or subclassed socketio's own server would have another."""
+    assert not {"wsgi_sio.socketio.server", "wsgi_sio.socketio.server.Server"} & set(imports(path))
 
 
 @pytest.mark.parametrize("path", [p for p in MODULES if within(name_of(p), PURE)], ids=name_of)

@@ -8,9 +8,12 @@ that:
 * ``runtime``    the only place that makes threads, greenlets, locks, timers and selectors.
 * ``engineio``   sessions over long-polling and WebSocket: handshake, upgrade, heartbeat; the client's socket out of
   each WSGI server's hands.
-* ``adapters``   rooms and broadcasting.
-* ``socketio``   namespaces, sockets, events and acknowledgements.
-* ``client``       the client, on ``websocket``, ``runtime`` and the packets of the layers between.
+* ``socketio``   namespaces, sockets, events and acknowledgements; the interface of adapters, the rooms of one process,
+  and what is kept for clients that come back.
+* ``cluster``    all that concerns several processes: adapters that make them one server.
+* ``adapters``   the public names of both layers' adapters, and nothing else.
+* ``client``     the client, on ``websocket``, ``runtime`` and the packets of the layers between; beside the server.
+* ``server``     ``Server``: that of ``socketio``, with the adapter that it has unless it is given one.
 * ``wsgi``, ``flask``, ``django``, ``testing``, ``serving``, ``gunicorn``, ``client_files``, ``migrate``, ``demo``: what
   applications touch.
 
@@ -30,12 +33,12 @@ from .exceptions import (
     SocketIOError,
     TimedOut,
 )
+from .server import Server
 from .socketio.broadcast import BroadcastOperator
 from .socketio.handlers import NO_ACK, NoAck
 from .socketio.handshake import Handshake
 from .socketio.namespace import Namespace
 from .socketio.remote import RemoteSocket
-from .socketio.server import Server
 from .socketio.socket import Socket
 from .wsgi import WSGIApp
 

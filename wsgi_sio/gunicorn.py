@@ -28,7 +28,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 from .runtime import Event, Task
-from .socketio.server import Server
+from .server import Server
 
 # What part of the time that gunicorn gives a worker the spread, and the spread with the last handlers, may take.
 _SPREAD = 0.7

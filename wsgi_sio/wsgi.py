@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
     from .client_files import ClientFiles, InstalledClient
-    from .socketio.server import Server
+    from .server import Server
 
 
 class WSGIApp:

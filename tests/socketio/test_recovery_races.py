@@ -15,11 +15,12 @@ from tests.socketio.conftest import Serve
 from tests.socketio.test_recovery import TRANSPORTS, Visitor, gone, sid_of, socket_of
 from tests.support.inprocess import DEADLINE, Background, at_once, eventually
 from wsgi_sio import Namespace, Server, Socket
-from wsgi_sio.adapters.base import EVERYBODY, SavedSession
-from wsgi_sio.adapters.session_aware import EventLog, SessionAwareAdapter
 from wsgi_sio.engineio.packet import MESSAGE
 from wsgi_sio.engineio.packet import Packet as EnginePacket
+from wsgi_sio.socketio.adapter import EVERYBODY, SavedSession
 from wsgi_sio.socketio.packet import CONNECT, CONNECT_ERROR, DISCONNECT, Packet
+from wsgi_sio.socketio.recovery_log import EventLog
+from wsgi_sio.socketio.session_aware_adapter import SessionAwareAdapter
 
 
 class Handlers:

@@ -13,7 +13,7 @@ from typing import Any
 
 from wsgi_sio import Namespace
 from wsgi_sio.adapters import ClusterAdapter, ClusterAdapterWithHeartbeat
-from wsgi_sio.adapters.messages import Message, decode
+from wsgi_sio.cluster.messages import Message, decode
 
 # What becomes of a message on its way to a receiver (a uid): the delays, in seconds, with which it comes.
 Fate = Callable[[str, Message], list[float]]

@@ -1,10 +1,13 @@
-"""Adapters: who is in which room, and how a broadcast reaches them, in this process or beyond."""
+"""Adapters: who is in which room, and how a broadcast reaches them, in this process or beyond.
 
-from .base import AckCollector, Adapter, BroadcastOptions, Room, SavedSession
-from .cluster import ClusterAdapter
-from .heartbeat import ClusterAdapterWithHeartbeat
-from .memory import MemoryAdapter
-from .session_aware import SessionAwareAdapter
+The place to import them from; they live in ``socketio`` (one process) and ``cluster`` (several).
+"""
+
+from ..cluster.adapter import ClusterAdapter
+from ..cluster.heartbeat import ClusterAdapterWithHeartbeat
+from ..socketio.adapter import AckCollector, Adapter, BroadcastOptions, Room, SavedSession
+from ..socketio.memory_adapter import MemoryAdapter
+from ..socketio.session_aware_adapter import SessionAwareAdapter
 
 __all__ = [
     "AckCollector",

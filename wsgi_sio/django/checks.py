@@ -19,7 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.servers.basehttp import get_internal_wsgi_application
 
 from ..engineio.config import refuse_unknown_options
-from ..socketio.server import Server
+from ..server import Server
 from ..validation import fits, misfit, trial
 from ..wsgi import WSGIApp
 from .options import known_options, load_options

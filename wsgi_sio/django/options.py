@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, get_type_hints
 
 from ..engineio import EngineConfig
-from ..socketio.server import Server
+from ..server import Server
 
 # Options for objects of the application: settings, which cannot import it, name them.
 _NAMED = frozenset(("adapter", "allow_request", "json", "parser"))

@@ -19,9 +19,9 @@ from django.core.handlers.wsgi import get_script_name
 from django.db import connections, reset_queries
 from django.urls import get_script_prefix, set_script_prefix
 
+from .. import server as core_server
 from ..runtime import Task
 from ..socketio import namespace as core_namespace
-from ..socketio import server as core_server
 from ..socketio import socket as core_socket
 from ..socketio.dynamic import NamespaceTest, ParentNamespace
 from ..socketio.handlers import HandlerTable
@@ -33,7 +33,7 @@ from .request import Requests
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
-    from ..adapters.base import BroadcastOptions
+    from ..socketio.adapter import BroadcastOptions
     from ..socketio.packet import Packet
 
 logger = logging.getLogger("wsgi_sio.django")

@@ -121,6 +121,27 @@ def tasks_left_behind() -> Report:
     )
 
 
+def emit_to_nobody() -> Report:
+    """An emit reaches nobody in a process to which no request has come."""
+    return (
+        "emit in a process that serves nobody",
+        "no request has come to this process, so it has no clients; a command, a task queue's worker or a scheduler"
+        " does not reach those of the process that serves: let it ask that one to emit (an HTTP request to a view of"
+        " the app), or use an adapter that connects processes; a background task must not be started before the server"
+        " forks (gunicorn --preload), but in post_worker_init or with the first client; in a server that has just been"
+        " started it is harmless",
+    )
+
+
+def emit_after_fork() -> Report:
+    """An emit reaches nobody in the child of a process that serves."""
+    return (
+        "emit in a forked process",
+        "the clients are connected to the process that it was forked from, so none is reached: send what they are to"
+        " get to that one (multiprocessing.Queue), or use an adapter that connects processes",
+    )
+
+
 def no_websocket(environ: Environ) -> str | None:
     """Why there can be no WebSocket on this server; None when there can."""
     if environ.get("wsgi.websocket") is not None:  # as gevent-websocket has it

@@ -16,9 +16,9 @@ from werkzeug.wrappers import Response
 from ..exceptions import ConnectRefused
 from ..logtext import quote
 from ..runtime import FAILURES
+from ..server import Server
 from ..socketio.handlers import NO_ACK
 from ..socketio.namespace import Namespace as CoreNamespace
-from ..socketio.server import Server
 from ..socketio.socket import Socket
 from ..socketio.tester import tell_tester
 from . import sessions

@@ -10,7 +10,7 @@ from weakref import WeakSet
 import flask
 
 from ..runtime import Task
-from ..socketio.server import Server
+from ..server import Server
 from ..socketio.socket import Socket
 from ..synchronous import refuse_async
 from .current import DISPATCHER_KEY, SOCKET_KEY, current_dispatcher, current_environ

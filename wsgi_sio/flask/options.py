@@ -13,7 +13,7 @@ import flask.json
 
 from ..engineio.config import EngineConfig, refuse_unknown_options
 from ..runtime import threads_are_greenlets
-from ..socketio.server import Server
+from ..server import Server
 from ..validation import COUNT_OR_NONE_AT_ALL, check_option, check_options
 from .logs import use_loggers
 from .running import RUN_OPTIONS

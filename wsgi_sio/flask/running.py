@@ -17,8 +17,8 @@ from werkzeug.wsgi import ClosingIterator
 
 from ..engineio.config import refuse_unknown_options
 from ..runtime import Event, Rank, make_lock, threads_are_greenlets
+from ..server import Server
 from ..serving import TLS, DevelopmentServer, make_server
-from ..socketio.server import Server
 
 logger = logging.getLogger("wsgi_sio.flask")
 

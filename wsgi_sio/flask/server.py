@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from typing import Any
 from weakref import WeakValueDictionary
 
-from ..adapters import Room
 from ..exceptions import AckTimeout, Disconnected
 from ..runtime import Task, threads_are_greenlets
+from ..server import Server
+from ..socketio.adapter import Room
 from ..socketio.broadcast import as_rooms
 from ..socketio.dynamic import ParentNamespace
 from ..socketio.namespace import Namespace
-from ..socketio.server import Server
 from ..socketio.socket import Socket
 from ..synchronous import refuse_async
 from .errors import Reason

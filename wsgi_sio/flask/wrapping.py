@@ -7,7 +7,7 @@ from typing import Any
 import flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from ..socketio.server import Server
+from ..server import Server
 from ..wsgi import WSGIApp
 
 # Where middlewares keep the application that they wrap.

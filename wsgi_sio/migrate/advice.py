@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 
 from ..engineio.config import EngineConfig
-from ..socketio.server import Server
+from ..server import Server
 
 # The packages whose uses are looked for.
 PACKAGES = frozenset(("flask_socketio", "socketio", "engineio", "eventlet", "geventwebsocket"))

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..adapters.base import EVERYBODY, NOBODY, Adapter, BroadcastOptions, Room
 from ..exceptions import LocalProtocolError
 from .acks import BroadcastAcks, as_job, gather
+from .adapter import EVERYBODY, NOBODY, Adapter, BroadcastOptions, Room
 from .handlers import check_event
 from .packet import EVENT, Packet
 from .sends import Sends

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..adapters.base import AckCollector, Adapter, BroadcastOptions, Room
 from ..exceptions import LocalProtocolError
 from ..synchronous import refuse_async
+from .adapter import AckCollector, Adapter, BroadcastOptions, Room
 from .namespace import Namespace
 from .packet import Packet
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..adapters.base import Adapter, Room
 from ..exceptions import AckTimeout, ConnectRefused, Disconnected
 from ..logtext import quote
 from ..runtime import FAILURES
 from ..synchronous import refuse_async
+from .adapter import Adapter, Room
 from .broadcast import BroadcastOperator, Broadcasts
 from .handlers import CATCH_ALL, INTERNAL_ERROR, LIFE_CYCLE, NO_ACK, HandlerTable, Listens, call
 from .handshake import Handshake

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..adapters.base import BroadcastOptions
+from .adapter import BroadcastOptions
 from .broadcast import BroadcastOperator, Targets
 from .sends import Sends
 

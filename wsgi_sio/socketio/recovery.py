@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from ..adapters.base import Adapter, Room, SavedSession
 from ..engineio.config import refuse_unknown_options
 from ..runtime import Rank, make_lock
 from ..validation import BYTES, LASTING_SECONDS, check_options, type_hints
+from .adapter import Adapter, Room, SavedSession
 
 if TYPE_CHECKING:
     from .namespace import Namespace

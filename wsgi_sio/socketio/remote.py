@@ -13,7 +13,7 @@ from .handlers import check_event
 from .sends import Sends
 
 if TYPE_CHECKING:
-    from ..adapters.base import Room
+    from .adapter import Room
     from .broadcast import BroadcastOperator
     from .namespace import Namespace
     from .socket import Socket

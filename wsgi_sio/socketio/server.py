@@ -10,23 +10,23 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, overload
 
-from ..adapters import Adapter, MemoryAdapter, Room
-from ..adapters.session_aware import session_aware
 from ..client_files import ClientFiles, InstalledClient
 from ..engineio import EngineConfig, EngineServer, Session
 from ..engineio.config import refuse_unknown_options
 from ..engineio.packet import MESSAGE
 from ..engineio.packet import Packet as EnginePacket
-from ..engineio.reports import tasks_left_behind
+from ..engineio.reports import emit_after_fork, emit_to_nobody, tasks_left_behind
 from ..logtext import quote
 from ..runtime import FAILURES, Event, Rank, Reactor, Task, make_lock
 from ..synchronous import refuse_async
 from ..validation import BYTES, COUNT, DELAY_SECONDS, check_options, type_hints
+from .adapter import Adapter, Room
 from .broadcast import BroadcastOperator, Broadcasts
 from .connection import Connection
 from .dynamic import NamespaceTest, ParentNamespace
 from .handlers import Listens
 from .jsoncodec import JSONCodec
+from .memory_adapter import MemoryAdapter
 from .namespace import AnyErrorHandler, AnyMiddleware, Namespace
 from .packet import MAX_ATTACHMENTS, Packet
 from .parser import JSON_PARSER, Parser
@@ -34,6 +34,7 @@ from .recovery import RecoveryConfig
 from .remote import RemoteSocket
 from .sends import Sends
 from .server_side import ServerSide
+from .session_aware_adapter import session_aware
 from .socket import Socket
 from .v2 import ConnectionV2
 
@@ -128,6 +129,10 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
         self.engine.alone = self._main.adapter.one_process
 
     def _default_adapter(self) -> Callable[[Namespace], Adapter]:
+        """What makes the adapters when the option ``adapter`` is not given; the other options are known by now.
+
+        One process is all that is known here: :class:`wsgi_sio.Server` may choose another.
+        """
         recovery = self.recovery
         if recovery is None:
             return MemoryAdapter
@@ -154,20 +159,9 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
         if not self.engine.alone:
             return
         if not self._orphaned and not self.engine.asked:
-            self.engine.report(
-                "emit in a process that serves nobody",
-                "no request has come to this process, so it has no clients; a command, a task queue's worker or a"
-                " scheduler does not reach those of the process that serves: let it ask that one to emit (an HTTP"
-                " request to a view of the app), or use an adapter that connects processes; a background task must not"
-                " be started before the server forks (gunicorn --preload), but in post_worker_init or with the first"
-                " client; in a server that has just been started it is harmless",
-            )
+            self.engine.report(*emit_to_nobody())
         elif self._orphaned:
-            self.engine.report(
-                "emit in a forked process",
-                "the clients are connected to the process that it was forked from, so none is reached: send what they"
-                " are to get to that one (multiprocessing.Queue), or use an adapter that connects processes",
-            )
+            self.engine.report(*emit_after_fork())
 
     def encode(self, packet: Packet, compress: bool = True) -> list[EnginePacket]:
         """Encode once what may go to many."""

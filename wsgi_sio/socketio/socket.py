@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..adapters.base import BroadcastOptions, Room
 from ..logtext import quote
 from ..runtime import FAILURES, Rank, make_lock
 from ..synchronous import refuse_async
 from .acks import ACK_TIMEOUT, BlockingAck, CallbackAck, Waiter
+from .adapter import BroadcastOptions, Room
 from .broadcast import BroadcastOperator, Targets, as_rooms
 from .handlers import INTERNAL_ERROR, NO_ACK, HandlerTable, Listens, check_event
 from .handshake import Handshake

@@ -22,9 +22,9 @@ from ..engineio.packet import MESSAGE, PING
 from ..engineio.packet import Packet as EnginePacket
 from ..exceptions import AckTimeout, ConnectionFailed, ConnectRefused, Disconnected
 from ..runtime import SerialQueue
+from ..server import Server
 from ..socketio.acks import unpack
 from ..socketio.packet import ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Packet
-from ..socketio.server import Server
 from ..socketio.socket import Socket
 from ..socketio.tester import RAISED_KEY, SUBMIT_KEY
 from ..wsgi import WSGIApp

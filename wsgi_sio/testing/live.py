@@ -6,8 +6,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ..runtime import Task, create_reactor
+from ..server import Server
 from ..serving import make_server
-from ..socketio.server import Server
 from ..wsgi import WSGIApp
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from tests.adapters.conftest import KINDS, Cluster, MakeCluster
+from tests.cluster.conftest import KINDS, Cluster, MakeCluster
 from tests.support.bus import HeartbeatAdapter
 from tests.support.inprocess import Background, eventually
 from tests.support.node import JS
-from wsgi_sio.adapters.messages import Message
+from wsgi_sio.cluster.messages import Message
 from wsgi_sio.socketio.remote import RemoteSocket
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..runtime import PIECES, HeardTime, Rank, Timer, make_lock, sleepless_clock
 from . import messages
-from .cluster import ClusterAdapter
-from .membership import ClusterNode
+from .adapter import ClusterAdapter
 from .messages import Message
+from .nodes import ClusterNode
 from .requests import Others
 
 if TYPE_CHECKING:

@@ -1,16 +1,16 @@
-"""The adapter of a single process: two maps under one lock."""
+"""The adapter of a single process, who is in which room: two maps under one lock."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from ..runtime import Rank, make_lock
-from ..socketio.packet import Packet
-from .base import AckCollector, Adapter, BroadcastOptions, Room, RoomChange
+from .adapter import AckCollector, Adapter, BroadcastOptions, Room, RoomChange
+from .packet import Packet
 
 if TYPE_CHECKING:
-    from ..socketio.namespace import Namespace
-    from ..socketio.socket import Socket
+    from .namespace import Namespace
+    from .socket import Socket
 
 
 class MemoryAdapter(Adapter):

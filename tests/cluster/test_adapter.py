@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.adapters.conftest import Cluster, MakeCluster
+from tests.cluster.conftest import Cluster, MakeCluster
 from tests.support.inprocess import Background, eventually
 from wsgi_sio import AckTimeout, Socket
 from wsgi_sio.socketio.remote import RemoteSocket

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.adapters.conftest import Cluster, MakeCluster
+from tests.cluster.conftest import Cluster, MakeCluster
 from tests.support.inprocess import Background, eventually
-from wsgi_sio.adapters.messages import ADAPTER_CLOSE, HEARTBEAT, INITIAL_HEARTBEAT
+from wsgi_sio.cluster.messages import ADAPTER_CLOSE, HEARTBEAT, INITIAL_HEARTBEAT
 
 QUICK = {"heartbeat_interval": 0.1, "heartbeat_timeout": 0.4}
 

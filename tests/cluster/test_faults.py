@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from tests.adapters.conftest import Cluster, MakeCluster
+from tests.cluster.conftest import Cluster, MakeCluster
 from tests.support.inprocess import DEADLINE, Background, at_once, eventually
 from tests.support.world import WORLD
 from wsgi_sio import AckTimeout, Disconnected
-from wsgi_sio.adapters.messages import (
+from wsgi_sio.cluster.messages import (
     ADAPTER_CLOSE,
     BROADCAST_ACK,
     BROADCAST_CLIENT_COUNT,

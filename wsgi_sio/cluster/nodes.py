@@ -1,4 +1,4 @@
-"""Being a part of a cluster: joining it in the process that serves, publishing, asking, and what drivers have to do."""
+"""Being a node of a cluster: joining it in the process that serves, publishing, asking, and what drivers have to do."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ..exceptions import Disconnected
 from ..runtime import SerialQueue
 from ..socketio.jsoncodec import dumps_of
+from ..socketio.memory_adapter import MemoryAdapter
 from . import messages
-from .memory import MemoryAdapter
 from .messages import Message, Received
 from .requests import AckRequest, Others, Question, Requests
 
@@ -46,7 +46,7 @@ class ClusterNode:
         self.events = SerialQueue(server.submit, limit=_MANY, owner=_Backlog("events from other servers"))
 
 
-class Member(MemoryAdapter):
+class NodeAdapter(MemoryAdapter):
     """The half of :class:`ClusterAdapter` that knows nothing of sockets, but how to reach the other servers."""
 
     one_process = False

@@ -11,7 +11,7 @@ import pytest
 from tests.support.inprocess import at_once, eventually, in_process
 from wsgi_sio import ConnectRefused, Server
 from wsgi_sio.adapters import MemoryAdapter
-from wsgi_sio.adapters.base import ROOM_EVENTS
+from wsgi_sio.socketio.adapter import ROOM_EVENTS
 
 
 def record(adapter: Any) -> list[tuple[str, ...]]:

@@ -16,7 +16,7 @@ from ..runtime import Rank, Reactor, Timer, make_lock
 
 if TYPE_CHECKING:
     from ..socketio.acks import Done
-    from .base import AckCollector
+    from ..socketio.adapter import AckCollector
 
 # The uids of the other servers; where only their number is known, that.
 Others = Union[frozenset[str], int]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.adapters.conftest import Cluster, MakeCluster
+from tests.cluster.conftest import Cluster, MakeCluster
 from tests.support.inprocess import Background, eventually
 from wsgi_sio import AckTimeout, Disconnected, LocalProtocolError
 from wsgi_sio.socketio.packet import ACK, Packet

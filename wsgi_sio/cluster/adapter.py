@@ -11,12 +11,12 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from ..socketio.acks import gather
+from ..socketio.adapter import AckCollector, BroadcastOptions, Room
 from ..socketio.packet import Packet
 from ..socketio.remote import RemoteSocket, describe
 from . import messages
-from .base import AckCollector, BroadcastOptions, Room
-from .membership import ClusterNode, Member
 from .messages import Message
+from .nodes import ClusterNode, NodeAdapter
 from .requests import AckRequest, Question
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..socketio.socket import Socket
 
 
-class ClusterAdapter(Member):
+class ClusterAdapter(NodeAdapter):
     """Rooms and broadcasts of a namespace over several servers.
 
     A driver says how messages travel: it implements :meth:`publish` and :meth:`server_count`, where it is of use

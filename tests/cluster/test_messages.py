@@ -11,11 +11,11 @@ from typing import Any
 import msgpack
 import pytest
 
-from tests.adapters.conftest import Cluster, MakeCluster
+from tests.cluster.conftest import Cluster, MakeCluster
 from tests.support.bus import Bus, CountingAdapter, HeartbeatAdapter
 from tests.support.inprocess import Background, Client, InProcess, eventually
 from wsgi_sio import AckTimeout, Server
-from wsgi_sio.adapters.messages import decode, encode
+from wsgi_sio.cluster.messages import decode, encode
 from wsgi_sio.socketio.jsoncodec import dumps_of
 
 UID = "0123456789abcdef"

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from ..runtime import FAILURES
-from ..socketio.packet import Packet
 from ..synchronous import refuse_async
+from .packet import Packet
 
 if TYPE_CHECKING:
-    from ..socketio.namespace import Namespace
-    from ..socketio.remote import RemoteSocket
-    from ..socketio.socket import Socket
+    from .namespace import Namespace
+    from .remote import RemoteSocket
+    from .socket import Socket
 
 logger = logging.getLogger("wsgi_sio.adapters")
 
