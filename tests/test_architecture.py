@@ -33,7 +33,16 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "content_coding": (),
     "client_files": ("content_coding",),
     "engineio": ("websocket", "runtime", "siblings", "content_coding", "logtext", "synchronous", "validation"),
-    "socketio": ("engineio", "siblings", "runtime", "exceptions", "client_files", "logtext", "synchronous", "validation"),
+    "socketio": (
+        "engineio",
+        "siblings",
+        "runtime",
+        "exceptions",
+        "client_files",
+        "logtext",
+        "synchronous",
+        "validation",
+    ),
     "cluster": ("socketio", "siblings", "runtime", "exceptions", "logtext", "synchronous"),
     "adapters": ("socketio", "cluster"),
     "client.engineio": (

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from .frames import MAX_FRAME, FrameTooLarge, encode, is_tag
 from .link import Link
-from .rights import Returned
+from .rights import Returned, close_all
 from .siblings import Handler, Siblings
 
-__all__ = ["MAX_FRAME", "FrameTooLarge", "Handler", "Link", "Returned", "Siblings", "encode", "is_tag"]
+__all__ = ["MAX_FRAME", "FrameTooLarge", "Handler", "Link", "Returned", "Siblings", "close_all", "encode", "is_tag"]
