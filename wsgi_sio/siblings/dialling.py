@@ -142,9 +142,11 @@ class Dialling(LinkOwner, ABC):
     def _tell(self, change: Callable[[], bytes | None]) -> None:
         with self._table.lock:
             frame = change()
-            links = self._table.links if frame is not None else ()
+            if frame is None:
+                return
+            links = self._table.links
             for link in links:
-                link.place_encoded(frame or b"")
+                link.place_encoded(frame)
         for link in links:
             link.flush()
 

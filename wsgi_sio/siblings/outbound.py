@@ -105,9 +105,21 @@ class Outbound(ABC):
         returned: Returned | None = None,
     ) -> bool:
         """:meth:`place` and :meth:`flush` in one."""
-        placed = self.place(kind, number, payload, descriptor, returned)
+        placed = (encode(kind, number, payload, with_descriptor=descriptor is not None), descriptor, returned)
+        with self._lock:
+            if not self.open:
+                return False
+            # Nothing waits, as a rule: then it need not go through the outbox.
+            claimed = not (self._writing or self._outbox)
+            if claimed:
+                self._writing = True
+                self._users += 1
+        if claimed:
+            self._write(placed)
+            return True
+        kept = self._place(placed)
         self.flush()
-        return placed
+        return kept
 
     def _place(self, placed: Placed) -> bool:
         with self._lock:

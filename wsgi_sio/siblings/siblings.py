@@ -144,12 +144,15 @@ class Siblings(Dialling):
 
     def _look(self) -> None:
         """On a worker: be found again if our file has gone, and find whom we have missed."""
+        if self._table.left:
+            return
         try:
             self._home.find_again()
             for tag in self._home.tags():
                 self.reach(tag)
         except (OSError, RuntimeError) as error:
-            self.report("no file", f"siblings that start from now on cannot find this process: {error}")
+            if not self._table.left:
+                self.report("no file", f"siblings that start from now on cannot find this process: {error}")
         self._look_again()
 
     # -- links that others dial ---------------------------------------------------------------------------------
@@ -173,6 +176,7 @@ class Siblings(Dialling):
         else:
             timer.cancel()
             link.close()
+            self.report("too many strangers", f"{_MAX_STRANGERS} have dialled and not yet said who they are")
 
     def _give_up_on(self, stranger: Link) -> None:
         self.report("no introduction", f"somebody (pid {stranger.pid}) dials and does not say who it is")
