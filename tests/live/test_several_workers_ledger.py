@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from tests.live.crowd import Plan
+from tests.live.crowd import Plan, has_ended
 from tests.live.peers import eventually
-from tests.live.several import SeveralWorkers, children, crowd, gunicorn, has_ended, wait_for_siblings
+from tests.live.several import SeveralWorkers, children, crowd, gunicorn, wait_for_siblings
 from tests.support.scenario import assert_clean
 from tests.support.world import WORLD
 
