@@ -397,13 +397,19 @@ async def until(holds: Any, seconds: float, bounded: bool = False) -> bool:
 
 
 async def until_one_fails(jobs: list[Coroutine[Any, Any, None]]) -> None:
-    tasks = [asyncio.create_task(job) for job in jobs]
+    """Run jobs that never end until one of them fails, and let none outlive that."""
+    running = {asyncio.create_task(job) for job in jobs}
     try:
-        await asyncio.gather(*tasks)
+        await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        failed = [task for task in running if task.done()]
+        running.difference_update(failed)
+        while running:  # again: wait_for() swallows a cancellation that comes together with a result (before 3.12)
+            for task in running:
+                task.cancel()
+            _, running = await asyncio.wait(running, timeout=0.05)
+    for task in failed:
+        task.result()
 
 
 def say(line: dict[str, Any]) -> None:
