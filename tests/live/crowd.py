@@ -321,7 +321,6 @@ class Crowd:
         took.append(time.monotonic() - self._began - plan.seconds)
         for text in [] if settled else self._unsettled():
             self.blame(text)
-            print(text, file=sys.stderr, flush=True)
         for text in [] if complete else self._behind(newest):
             self.blame(text)
         for member in members:
@@ -407,9 +406,9 @@ async def until_one_fails(jobs: list[Coroutine[Any, Any, None]]) -> None:
         while running:  # again: wait_for() swallows a cancellation that comes together with a result (before 3.12)
             for task in running:
                 task.cancel()
-            _, running = await asyncio.wait(running, timeout=0.05)
-    for task in failed:
-        task.result()
+            done, running = await asyncio.wait(running, timeout=0.05)
+            await asyncio.gather(*done, return_exceptions=True)
+    raise next(filter(None, [task.exception() for task in failed]))
 
 
 def say(line: dict[str, Any]) -> None:

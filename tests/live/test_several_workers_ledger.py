@@ -7,6 +7,7 @@ last four characters of a session's id tell whose it is.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ WORKER = "-k gevent" if WORLD == "gevent" else "-k gthread --threads 8"
 SECONDS = float(os.environ.get("LEDGER_SECONDS", "60"))
 CLIENTS = int(os.environ.get("LEDGER_CLIENTS", "200"))
 WORKERS = 4
+BROKEN = re.compile("end of file|reset by peer|0 bytes read")
 
 
 def show(title: str, report: dict[str, Any]) -> None:
@@ -55,12 +57,16 @@ def assert_undisturbed(server: SeveralWorkers, report: dict[str, Any]) -> None:
     assert_clean(server)
 
 
-def assert_only_theirs(report: dict[str, Any], tags: set[str], in_flight: int) -> None:
-    """Only clients of those workers have reconnected, but for as many whose request was being read by one that died."""
+def assert_only_theirs(report: dict[str, Any], tags: set[str], most: int) -> None:
+    """Only clients of those workers have reconnected, but for those whose request was just being read by one that died.
+
+    These have seen their connection break; nobody is told that a session is unknown which lives.
+    """
     assert not report["wrongs"], report["wrong"]
     others = [lost for lost in report["lost"] if lost[1] not in tags]
-    assert len(others) <= in_flight, others
-    assert not [lost for lost in others if "Session ID unknown" in lost[3]], others
+    print(f"of others: {others}")
+    assert not [lost for lost in others if lost[2] == "websocket" or BROKEN.search(lost[3]) is None], others
+    assert len(others) <= most, others
 
 
 @pytest.mark.timeout(90)
@@ -99,8 +105,7 @@ def test_a_worker_is_killed_every_five_seconds() -> None:
         report = clients.report()
         show(f"{len(killed)} killed", report)
         tags = {report["pids"][str(pid)] for pid in killed if str(pid) in report["pids"]}
-        print(f"of others: {[lost for lost in report['lost'] if lost[1] not in tags]}")
-        assert_only_theirs(report, tags, in_flight=len(killed))
+        assert_only_theirs(report, tags, most=len(killed) * CLIENTS // 10)
         assert len(report["lost"]) >= len(killed)
 
 
@@ -175,6 +180,5 @@ def test_workers_that_serve_so_many_requests() -> None:
         alive = set(server.worker_pids)
         ended = {tag for pid, tag in report["pids"].items() if int(pid) not in alive}
         assert len(ended) >= 2
-        print(f"of others: {[lost for lost in report['lost'] if lost[1] not in ended]}")
-        assert_only_theirs(report, ended, in_flight=len(ended))
+        assert_only_theirs(report, ended, most=len(ended) * CLIENTS // 100)
         assert_clean(server)
