@@ -173,12 +173,15 @@ def assert_replaced(report: dict[str, Any], old: list[int]) -> None:
 @slow
 @pytest.mark.timeout(240)
 def test_workers_that_serve_so_many_requests() -> None:
-    """``--max-requests``: workers end all the time, each with its own clients, who go on elsewhere."""
-    with ledger("--max-requests 300", WORKERS, CLIENTS, SECONDS, period=1.0, arrive=3.0) as (server, clients):
+    """``--max-requests``: workers end all the time, each with its own clients, who go on elsewhere.
+
+    Not too many clients: coming back costs four requests or so, and those of one worker must not use up the next.
+    """
+    with ledger("--max-requests 300", WORKERS, CLIENTS // 5, SECONDS, period=1.0, arrive=3.0) as (server, clients):
         report = clients.report()
         show("max_requests", report)
-        alive = set(server.worker_pids)
-        ended = {tag for pid, tag in report["pids"].items() if int(pid) not in alive}
+        alive = {tag for pid, tag in report["pids"].items() if not has_ended(int(pid))}
+        ended = {lost[1] for lost in report["lost"]} - alive
         assert len(ended) >= 2
-        assert_only_theirs(report, ended, most=len(ended) * CLIENTS // 100)
+        assert_only_theirs(report, ended, most=len(ended))
         assert_clean(server)
