@@ -27,18 +27,18 @@ def listen(socket: Socket) -> None:
 
 @io.on("sent")
 def what_was_sent(socket: Socket) -> list[Any]:
-    return [socket.data["sent"]]
+    return socket.data["sent"]
 
 
 @io.on("join")
-def join(socket: Socket, room: str) -> list[str]:
+def join(socket: Socket, room: str) -> str:
     socket.join(room)
-    return [room]
+    return room
 
 
 @io.on("rooms")
 def rooms(socket: Socket) -> list[Any]:
-    return [sorted(socket.rooms - {socket.id})]
+    return sorted(socket.rooms - {socket.id})
 
 
 @io.on("tell")
@@ -63,7 +63,7 @@ def tell_mine(socket: Socket, *args: Any) -> None:
 
 @io.on("ask")
 def ask(socket: Socket, room: str) -> list[Any]:
-    return [sorted(io.to(room).timeout(10).emit_with_ack("question", 7))]
+    return sorted(io.to(room).timeout(10).emit_with_ack("question", 7))
 
 
 @io.on("ask one")
@@ -74,7 +74,7 @@ def ask_one(socket: Socket, sid: str) -> Any:
 
 @io.on("fetch")
 def fetch(socket: Socket, room: str) -> list[Any]:
-    return [sorted(other.id for other in io.in_(room).fetch_sockets())]
+    return sorted(other.id for other in io.in_(room).fetch_sockets())
 
 
 @io.on("sockets join")
@@ -104,12 +104,12 @@ def keep(value: Any) -> None:
 
 @io.on("notes")
 def what_was_noted(socket: Socket) -> list[Any]:
-    return [notes]
+    return notes
 
 
 @io.on("whose")
 def whose(socket: Socket) -> list[Any]:
-    return [sorted(io.server_side_emit_with_ack("pid"))]
+    return sorted(io.server_side_emit_with_ack("pid"))
 
 
 @io.on_server_side("pid")
