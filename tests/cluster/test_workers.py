@@ -16,6 +16,7 @@ from tests.support.inprocess import Background, eventually, in_process
 from wsgi_sio import Disconnected, Server
 from wsgi_sio.adapters import MemoryAdapter, WorkersAdapter
 from wsgi_sio.cluster import payloads, workers
+from wsgi_sio.flask.server import PeerServer
 from wsgi_sio.siblings import FrameTooLarge, Link, Siblings
 from wsgi_sio.socketio import packet_msgpack
 
@@ -308,8 +309,8 @@ def test_clients_of_every_protocol_get_a_broadcast_of_another_worker(
     process.request("GET", **query)
     cluster.servers[0].emit("x", "ü")
     cluster.servers[0].emit("y", b"\x00\xff")
-    cluster.clients[1].expect("x")
-    cluster.clients[1].expect("y")
+    outbox = cluster.servers[1].engine.sessions[query["sid"]]._outbox
+    eventually(lambda: len(outbox.packets) == 3, "both events")
     assert process.request("GET", **query).body.decode() == body
 
 
@@ -443,3 +444,30 @@ def test_workers_are_not_warned_of(three: Cluster, caplog: pytest.LogCaptureFixt
     three.servers[0].emit("x")
     three.servers[0].of("/nobody").emit("x")
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+# -- Flask-SocketIO's names --------------------------------------------------------------------------------------------
+
+
+def test_a_flask_server_reaches_the_clients_of_other_workers_by_their_ids(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(WORKERS, 2)
+    client, there = cluster.clients[1], cluster.sockets[1]
+    io = PeerServer(cluster.servers[0])
+    io.add_namespace(cluster.servers[0].sockets)
+    io.enter_room(there.id, "a")
+    io.emit("x", to="a")
+    assert client.expect("x") == []
+    io.leave_room(there.id, "a")
+    io.emit("x", to="a")
+    io.emit("y", 1, to=there.id)
+    assert client.expect("y") == [1]
+    told: list[Any] = []
+    answering = cluster.answering(1, "yes")
+    io.emit("q", to=there.id, callback=lambda *args: told.append(args))
+    answering.result()
+    eventually(lambda: told == [("yes",)], "the answer of the one client")
+    answering = cluster.answering(1, "yes")
+    assert io.call("q", to=there.id, timeout=5) == "yes"
+    io.disconnect("a")
+    io.disconnect(there.id)
+    assert client.receive().type == 1
