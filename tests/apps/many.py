@@ -26,6 +26,8 @@ logger = logging.getLogger("tests.apps.many")
 if "DUMP" in os.environ:  # where is everybody?
     faulthandler.register(signal.SIGPROF, all_threads=True)
 
+"localhost".encode("idna")  # loads it; a worker of another user may not be able to read Python's own files
+
 PERIOD = float(os.environ.get("SHOUT", "0"))
 TELL = "TELL" in os.environ
 
