@@ -68,6 +68,14 @@ def test_workers_share_the_clients(kind: str, workers: int) -> None:
         assert_clean(server)
 
 
+def test_workers_with_drain_hooks_join_without_a_request() -> None:
+    """Who has had no request of Socket.IO has not joined, and is given no sessions; the hooks see to that."""
+    env = {"DRAIN": json.dumps({"server": "tests.apps.many:io", "seconds": 0})}
+    with gunicorn(f"{WORKER} -w 3 --config python:tests.apps.draining_conf", env=env) as server:
+        eventually(lambda: json.loads(fetch_at(server.port))["siblings"], lambda count: count == 2, 30)
+        assert not server.warnings()
+
+
 # --- death ---
 
 
