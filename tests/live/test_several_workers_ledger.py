@@ -167,7 +167,7 @@ def assert_replaced(report: dict[str, Any], old: list[int]) -> None:
     assert not tags & set(report["tags"])
     others = [lost for lost in report["lost"] if lost[1] not in tags]
     assert len(others) <= CLIENTS / 20, others  # what was being read by a worker when it had to go
-    assert len(report["tags"]) == WORKERS
+    assert len(report["tags"]) > 1  # all come back at once, before some of the new workers can be given any
 
 
 @slow
