@@ -128,6 +128,7 @@ class Joining:
         company = Company(self._engine, siblings)
         for listener in self._listeners:
             listener(siblings)
+        self.company = company  # siblings may give us clients before all have answered, and their ids need our tag
         if not serves:
             siblings.tell_load(_NO_ROOM)  # until it has a session of its own
         siblings.join(_PATIENCE if reactor.may_wait() else 0.0)
