@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -24,14 +23,10 @@ from websocket import WebSocket, WebSocketConnectionClosedException, create_conn
 from tests.flask.conftest import Site
 from tests.support.inprocess import Background, eventually
 from tests.support.require import require
+from tests.support.servers import free_port
 from tests.support.world import WORLD
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 class Program:

@@ -180,10 +180,11 @@ def make_member(reactor: Reactor, directory: str) -> Iterator[Callable[..., Memb
     members: list[Member] = []
 
     def make(join: bool = True, **options: Any) -> Member:
-        members.append(Member(reactor, directory, **options))
+        member = Member(reactor, directory, **options)
+        members.append(member)
         if join:
-            members[-1].siblings.join(PATIENCE)
-        return members[-1]
+            member.siblings.join(PATIENCE)
+        return member
 
     yield make
     for member in members:
@@ -202,7 +203,7 @@ class Process:
             stderr=subprocess.PIPE,
         )
         theirs.close()
-        ours.settimeout(PATIENCE)
+        ours.settimeout(100)  # eight Pythons on two busy cores take half a minute to start
         self._sock = ours
         self._file = ours.makefile("rwb")
         self.tag = ""
@@ -272,10 +273,14 @@ class ByHand:
         self.tag = tag or secrets.token_urlsafe(3)
         self.directory = directory
         self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(os.path.join(directory, self.tag))
-        self._listener.listen()
         self._listener.settimeout(PATIENCE)
         self._raws: list[Raw] = []
+
+    def listen(self) -> ByHand:
+        """Be there, from now on: who joins dials, and waits for an answer."""
+        self._listener.bind(os.path.join(self.directory, self.tag))
+        self._listener.listen()
+        return self
 
     def hello(self, **other: Any) -> bytes:
         told = {"version": 1, "tag": self.tag, "load": 0, "draining": False, "topics": [], **other}
@@ -298,6 +303,7 @@ class ByHand:
 
 @pytest.fixture
 def by_hand(directory: str) -> Iterator[ByHand]:
+    """One that does not listen yet."""
     made = ByHand(directory)
     yield made
     made.close()

@@ -33,6 +33,10 @@ class Correspondent(ABC):
     closed: bool
 
     @abstractmethod
+    def take_sibling(self, siblings: Siblings) -> None:
+        """There is another one; called on a worker."""
+
+    @abstractmethod
     def take_message(self, sender: str, message: dict[str, Any]) -> None:
         """A sibling has sent a message."""
 
@@ -85,13 +89,21 @@ class Exchange:
         siblings.handle(payloads.MESSAGE, self._on_message)
         siblings.handle(payloads.BATCH, self._on_batch)
         siblings.handle(payloads.NONE, self._on_none)
+        siblings.on_joined(lambda link: self._server.reactor.submit(self._take_sibling))
         self.siblings = siblings
-        for topic in [namespace.name for namespace in self._server.namespaces()]:
+        for topic in list(self._server.namespaces):
             if self._find(topic) is not None:
                 siblings.subscribe(topic)
 
+    def _take_sibling(self) -> None:
+        if self.siblings is not None:
+            for topic in list(self._server.namespaces):
+                correspondent = self._find(topic)
+                if correspondent is not None:
+                    correspondent.take_sibling(self.siblings)
+
     def _find(self, topic: str) -> Correspondent | None:
-        namespace = self._server.find_namespace(topic)
+        namespace = self._server.namespaces.get(topic)
         adapter = None if namespace is None else namespace.adapter
         return adapter if isinstance(adapter, Correspondent) and not adapter.closed else None
 
@@ -138,7 +150,7 @@ class Exchange:
         if name is None:
             return
         self._links.pop(name, None)
-        for namespace in self._server.namespaces():
+        for namespace in list(self._server.namespaces.values()):
             if isinstance(namespace.adapter, Correspondent):
                 namespace.adapter.excuse(name, None)
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..siblings import FrameTooLarge, Link, encode
-from ..socketio.adapter import AckCollector, BroadcastOptions
+from ..siblings import FrameTooLarge, Link, Siblings, encode
+from ..socketio.adapter import AckCollector, Adapter, BroadcastOptions
+from ..socketio.encoded import decode, wrap
 from ..socketio.jsoncodec import dumps_of
 from ..socketio.memory_adapter import MemoryAdapter
 from ..socketio.packet import Packet
@@ -23,6 +24,7 @@ from . import payloads
 from .adapter import AcksForAnother, ClusterAdapter
 from .exchange import Correspondent, Exchange
 from .messages import Message, encode_rooms
+from .namesakes import Namesakes, tag_in
 from .nodes import Audience, ClusterNode
 from .payloads import Batch
 from .requests import AckRequest, Others
@@ -32,10 +34,6 @@ if TYPE_CHECKING:
     from ..socketio.server import Server
 
 logger = logging.getLogger("wsgi_sio.adapters")
-
-# What an id ends in that names its process, and how long one is.
-_TAG = 4
-_ID = 20
 
 
 def workers(server: Server) -> Callable[[Namespace], WorkersAdapter]:
@@ -65,17 +63,20 @@ class WorkersAdapter(ClusterAdapter, Correspondent):
         self.closed = False
         self._exchange = exchange
         self._topic = namespace.name
+        self._namesakes = Namesakes(namespace.name, self.room_size)
         self._joining = namespace.server.engine.joining
 
     # -- who is there -------------------------------------------------------------------------------------------
 
     def is_alone(self) -> bool:
-        self._settle()
         return self._joining.company is None
 
-    def _settle(self) -> None:
-        """Join the siblings, should this process emit before it serves; a child of one that serves is none of them."""
-        if not self._joining.settled and not self._namespace.server.orphaned:
+    def is_elsewhere(self, sid: object) -> bool:
+        tag = tag_in(sid)
+        return tag is not None and any(link.tag == tag for link in self._find_links(None))
+
+    def look_around(self) -> None:
+        if not self._joining.settled:
             self._joining.settle()
 
     def server_count(self) -> int:
@@ -86,20 +87,18 @@ class WorkersAdapter(ClusterAdapter, Correspondent):
         if options is not None and options.stays_here:
             return ()
         if not self._joining.settled:
-            self._settle()
+            self._joining.settle()
         siblings = self._exchange.siblings
         if siblings is None or self.closed:
             return ()
+        if not siblings.links():
+            return ()
         links = siblings.links(self._topic)
-        if not links or options is None or len(options.rooms) != 1:
+        if options is None or len(options.rooms) != 1:
             return links
         (room,) = options.rooms
-        if not isinstance(room, str) or (len(room) != _ID and room[-_ID - 1 : -_ID] != "#"):  # v2 has /chat#its id
-            return links
-        tag = room[-_TAG:]
-        if tag == siblings.tag:
-            return ()
-        return [link for link in links if link.tag == tag] or links
+        found = self._namesakes.find(siblings, links, room)
+        return links if found is None else found
 
     def _audience(self, options: BroadcastOptions | None = None) -> Audience | None:
         links = self._find_links(options)
@@ -119,8 +118,21 @@ class WorkersAdapter(ClusterAdapter, Correspondent):
     def open(self, sid: str) -> None:
         MemoryAdapter.open(self, sid)
 
+    def take_listeners(self, former: Adapter) -> None:
+        super().take_listeners(former)
+        if isinstance(former, WorkersAdapter):
+            former._namesakes.stop_listening(self._listeners)
+
+    def take_sibling(self, siblings: Siblings) -> None:
+        self._namesakes.listen(siblings, self)
+        with self._lock:
+            rooms = list(self._members)
+        self._namesakes.look_at(rooms)
+
     def broadcast(self, packet: Packet, options: BroadcastOptions) -> None:
-        links = self._find_links(options)
+        links: Sequence[Link] = ()
+        if self._exchange.siblings is not None or not self._joining.settled:  # else alone, at no cost
+            links = self._find_links(options)
         if not links:
             MemoryAdapter.broadcast(self, packet, options)
             return
@@ -159,6 +171,7 @@ class WorkersAdapter(ClusterAdapter, Correspondent):
         self.closed = True
         super().close()
         self._exchange.unsubscribe(self._topic)
+        self._namesakes.leave()
 
     # -- messages -----------------------------------------------------------------------------------------------
 
@@ -195,8 +208,8 @@ class WorkersAdapter(ClusterAdapter, Correspondent):
             server, options = self._namespace.server, batch.options
             parts = batch.parts()
             listened = any(socket.listeners_any_outgoing for socket in recipients)
-            data = server.decode(parts).data if listened else []
-            packets = server.wrap(parts, options.compress)
+            data = decode(server, parts).data if listened else []
+            packets = wrap(parts, options.compress)
             for socket in recipients:
                 socket.deliver(data, packets, options.volatile)
 
@@ -204,7 +217,7 @@ class WorkersAdapter(ClusterAdapter, Correspondent):
         if not anybody:
             acks.server_asked(0)
             return
-        packet = self._namespace.server.decode(batch.parts())
+        packet = decode(self._namespace.server, batch.parts())
         MemoryAdapter.broadcast_with_ack(self, packet, batch.options, acks)
 
     def excuse(self, sender: str, request_id: str | None) -> None:

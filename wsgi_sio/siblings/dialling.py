@@ -106,6 +106,14 @@ class Dialling(LinkOwner, ABC):
 
         self._reactor.call_later(_REDIAL, redial)
 
+    def _sweep(self, tag: str) -> None:
+        """Have a sibling's file removed if it has died."""
+        try:
+            sock, _ = self._home.dial(tag)
+        except (OSError, Stranger):
+            return
+        sock.close()
+
     def _greet(self, link: Link) -> bool:
         """Say hello again to one that may have cut us off, so that it dials us anew."""
         with self._table.lock:

@@ -81,7 +81,12 @@ class Listener:
             raise FileExistsError(errno.EEXIST, "a sibling has that tag", self._path)
         unnamed = f".{tag}"
         with _address(directory, unnamed) as address:
-            self._sock.bind(address)
+            try:
+                self._sock.bind(address)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                raise FileExistsError(errno.EEXIST, "a sibling is taking that tag", address) from None
         made = os.path.join(directory, unnamed)
         try:
             os.chmod(made, 0o600)

@@ -181,13 +181,14 @@ class Outbound(ABC):
         except BlockingIOError:
             sent = 0
         except OSError as error:
-            if descriptor is not None:
+            only_this = descriptor is not None and error.errno in _NOT_TAKEN
+            if only_this:
+                self._not_taken(error)
+            else:
+                self._stop_taking()
+            if descriptor is not None:  # behind that, so that who gets it can see whether the link goes on
                 give_back(descriptor, returned)
-                if error.errno in _NOT_TAKEN:
-                    self._not_taken(error)
-                    return True
-            self._stop_taking()
-            return False
+            return only_this
         if sent == len(data):
             return True
         self._park((memoryview(data)[sent:], descriptor, returned))

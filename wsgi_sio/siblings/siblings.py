@@ -30,6 +30,8 @@ Handler = Callable[[Link, int, bytes, "int | None"], None]
 # How long who has dialled may take to say who it is (seconds), and how many may be about to.
 _INTRODUCTION = 5.0
 _MAX_STRANGERS = 512
+# After how long the file of one that has ended a link at once is looked at (seconds).
+_LAST_BREATH = 0.5
 # How often our own file is looked for, and those of siblings that we have no link to (seconds).
 _LOOK = 60.0
 
@@ -278,9 +280,12 @@ class Siblings(Dialling):
 
     def _look_after(self, link: Link, dialled: bool) -> None:
         """A sibling has ended a link: as a rule it has died, and its file is to be removed."""
-        if dialled:
-            if link.welcomed:  # else it does not want us, and would not the next time
-                self.reach(link.tag)
+        if dialled and link.welcomed:
+            self.reach(link.tag)
+            return
+        if not link.inbound:
+            if dialled:  # it does not want us, or has died while we dialled
+                self._reactor.call_later(_LAST_BREATH, partial(self._sweep, link.tag))
             return
         ours = self._table.dialled.get(link.tag)
         if ours is None or not self._greet(ours):

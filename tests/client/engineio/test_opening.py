@@ -15,6 +15,7 @@ import pytest
 
 from tests.client.conftest import TRANSPORTS, Connect, ScriptedServer, ServeLocally, answer, echo
 from tests.support.inprocess import AT_ONCE, DEADLINE, eventually, open_descriptors
+from tests.support.servers import free_port
 from wsgi_sio.client.engineio.memory import Memory
 from wsgi_sio.client.options import ClientOptions
 from wsgi_sio.exceptions import LocalProtocolError
@@ -155,9 +156,7 @@ def test_a_redirect_is_told_and_not_followed(serve: ServeLocally, client: Connec
 
 @each_transport
 def test_nobody_listens(client: Connect, transport: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as finder:
-        url = f"http://127.0.0.1:{finder.getsockname()[1]}"
-    error = client(url, transports=transport).fail()
+    error = client(f"http://127.0.0.1:{free_port()}", transports=transport).fail()
     assert error.description is None and "refused" in str(error)
 
 

@@ -27,6 +27,8 @@ logger = logging.getLogger("wsgi_sio.engineio")
 # (seconds).
 _PATIENCE = 1.0
 _LONGEST = 3.0
+# The load of a process that may only emit, a task queue's worker perhaps: nobody gives a new session to such.
+_NO_ROOM = 0xFFFFFFFF
 
 
 class Company:
@@ -42,7 +44,7 @@ class Company:
 class Joining:
     """See the module's text.
 
-    :ivar company: the siblings; None before, and where there can be none.
+    :ivar company: the siblings, from the moment when they can know of us; None before, and where there can be none.
     :ivar settled: whether that is decided.
     """
 
@@ -52,6 +54,8 @@ class Joining:
         self._ordinal: int = 1 + max((other._ordinal for other in _all if other._path == self._path), default=-1)
         self._made_in = os.getpid()
         self._listeners: tuple[Callable[[Siblings], None], ...] = ()
+        self.company: Company | None = None
+        self._inherited = False
         self.after_fork()
         _all.add(self)
 
@@ -59,7 +63,10 @@ class Joining:
         """Be alone, until the process serves."""
         self._lock = make_lock(Rank.LEAF)
         self._under_way: Event | None = None
-        self.company: Company | None = None
+        company, self.company = self.company, None
+        self._inherited |= company is not None  # this is a child of a process that serves, or a child's
+        if company is not None:
+            company.holder.after_fork()
         self.settled = self._engine.config.siblings is False
 
     def before(self, listener: Callable[[Siblings], None]) -> None:
@@ -69,8 +76,11 @@ class Joining:
     def settle(self, environ: Environ | None = None) -> None:
         """Join, if there may be siblings; may block for as long as that takes, but for those who must not.
 
-        :param environ: of the process's first request; without one that may have to wait for it.
+        :param environ: of the process's first request; without one that may have to wait for it: so has the child of a
+            process that serves, which is none of the siblings unless it serves as well.
         """
+        if environ is None and self._inherited:
+            return
         reactor = self._engine.reactor
         with self._lock:
             under_way, first = self._under_way, self._under_way is None
@@ -86,11 +96,11 @@ class Joining:
         try:
             find_directory = self._look_around(environ)
             if find_directory is not None:
-                company = self._join(find_directory)
+                company = self._join(find_directory, serves=environ is not None or self._engine.config.siblings is True)
             else:
                 settled = environ is not None
         except OSError as error:
-            self._engine.report(*no_siblings(error))
+            self._report(error)
         finally:
             with self._lock:
                 self.company, self.settled, self._under_way = company, settled, None
@@ -103,16 +113,23 @@ class Joining:
         place = choose_place(environ, client, self._engine.config.siblings, handed_down=handed_down)
         if isinstance(place, Alone):
             if place.missed:
-                self._engine.report(*no_siblings(place.why))
+                self._report(place.why)
             return None
         return None if place is None else partial(make_directory, place.name, self._path, self._ordinal)
 
-    def _join(self, find_directory: Callable[[], str]) -> Company:
+    def _report(self, why: object) -> None:
+        """There are siblings that cannot be reached; an adapter that does is as good as its clients are sticky."""
+        if self._engine.is_alone():
+            self._engine.report(*no_siblings(why))
+
+    def _join(self, find_directory: Callable[[], str], serves: bool) -> Company:
         reactor = self._engine.reactor
         siblings = Siblings(reactor, find_directory(), make_directory=find_directory)
-        company = Company(self._engine, siblings)
+        company = self.company = Company(self._engine, siblings)  # now: who joins may be given sessions at once
         for listener in self._listeners:
             listener(siblings)
+        if not serves:
+            siblings.tell_load(_NO_ROOM)  # until it has a session of its own
         siblings.join(_PATIENCE if reactor.may_wait() else 0.0)
         logger.debug("joined %d other processes of this server", len(siblings.links()))
         return company
