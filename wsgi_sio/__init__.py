@@ -22,8 +22,8 @@ that:
 An event's way: bytes -> ``websocket.messages`` -> ``engineio.session`` -> ``socketio.packet`` -> the socket's mailbox
 -> handler -> acknowledgement -> ``Session.send``, which writes in the same thread.
 
-A request's way, if it reaches the wrong process: ``engineio.server`` -> ``relay.holder`` -> a link of ``siblings``, with
-the client's descriptor -> ``relay.owner`` in the process that the session's id names -> as above.
+A request's way, if it reaches the wrong process: ``engineio.server`` -> ``relay.holder`` -> a link of ``siblings``, and
+the client's descriptor with it -> ``relay.owner``, in the process that the session's id names -> as above.
 """
 
 from .client import Client, ClientSocket, Manager, SimpleClient
