@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from random import Random
 from typing import Any
 
 import pytest
@@ -168,15 +169,18 @@ def server(request: pytest.FixtureRequest) -> Server:
     return Server(siblings=False, **parser)
 
 
+OPTIONS = (EVERYBODY, TO_ME, TO_OTHERS)
+KINDS = ("emit", "deliver", "receive", "lose", "back")
 STEPS = st.lists(
-    st.tuples(
-        st.sampled_from(["emit"] * 7 + ["deliver"] * 7 + ["receive"] * 4 + ["lose", "back", "back"]),
-        st.integers(0, 3),
-        st.integers(0, 3),
-        st.sampled_from([EVERYBODY, TO_ME, TO_OTHERS]),
-    ),
-    max_size=120,
+    st.tuples(st.sampled_from(KINDS), st.integers(0, 3), st.integers(0, 3), st.sampled_from(OPTIONS)), max_size=150
 )
+
+
+def long_story(random: Random) -> list[Any]:
+    """Steps as they might be in life: links that lag, a client that comes and goes."""
+    weights = (random.randint(3, 9), random.randint(3, 9), random.randint(1, 5), random.randint(1, 3), 3)
+    kinds = random.choices(KINDS, weights, k=random.randint(50, 300))
+    return [(kind, random.randrange(4), random.randrange(4), random.choice(OPTIONS)) for kind in kinds]
 
 
 def play(world: World, steps: list[Any]) -> bool:
@@ -210,7 +214,17 @@ def check(world: World, expected: list[tuple[str, int]]) -> None:
         assert numbers == sorted(numbers)
 
 
-@settings(max_examples=400, deadline=None)
+@pytest.mark.parametrize("part", range(4))
+def test_in_many_long_stories_nothing_is_lost_doubled_or_reordered(server: Server, part: int) -> None:
+    for seed in range(part * 100, part * 100 + 100):
+        random = Random(seed)
+        world = World(server, random.randint(2, 4))
+        world.haste = iter([random.random() < 0.2 for _ in range(50)])
+        assert play(world, long_story(random)), seed
+        check(world, world.expected)
+
+
+@settings(max_examples=200, deadline=None)
 @given(count=st.integers(2, 4), steps=STEPS, haste=st.lists(st.booleans(), max_size=6))
 def test_nothing_is_lost_doubled_or_reordered(server: Server, count: int, steps: list[Any], haste: list[bool]) -> None:
     world = World(server, count)

@@ -6,8 +6,8 @@ origins come in another order here than there: so there are as many logs as proc
 
 A session that moves from X to Y takes along what its client has missed there, and X's vector.  Y adds what it has in its
 own log above that vector: both together are the **prelude**, which goes into Y's log for this client alone, with
-offsets of its own.  From then on the client gets what is above both vectors, its **floor**: the rest it has had, or has
-in the prelude, or it was not for it.
+offsets of its own.  From then on the client gets what comes, but for what X has had already, its **floor**: of that it has
+had its part.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class Trail:
     """How a session has come to this process from another.
 
     :ivar offset: the last one that its client is known to have, in the log of another process, or of an earlier stay.
-    :ivar floor: how far it has had the events of each origin, or has missed them in the other process.
+    :ivar floor: how far it has had the events of each origin, or has missed them in the other process; once let in, of
+        those of which not so many have come here yet.
     :ivar missed: those, until the client has been let in; then None.
     :ivar start: from then on, the number of the first entry of this log that it has not had before.
     :ivar since: when that was, or else when it came.
@@ -260,7 +261,8 @@ class History:
         for event in (*trail.missed, *own):
             prelude.append(add(event, self.log.next_offset()))
             self.log.append(prelude[-1], options)
-        _raise(trail.floor, self.vector(None))
+        heard = self.vector(None)
+        trail.floor = {origin: seq for origin, seq in trail.floor.items() if seq > heard.get(origin, 0)}
         trail.missed, trail.start, trail.since = None, start, time.monotonic()
         return prelude
 

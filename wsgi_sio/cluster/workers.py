@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..siblings import FrameTooLarge, Link, encode
+from ..siblings import FrameTooLarge, Link, Siblings, encode
 from ..socketio.adapter import AckCollector, BroadcastOptions
 from ..socketio.jsoncodec import dumps_of
 from ..socketio.memory_adapter import MemoryAdapter
@@ -91,7 +91,11 @@ class WorkersAdapter(ClusterAdapter, Correspondent):
         if siblings is None or self.closed:
             return ()
         links = siblings.links(self._topic)
-        if not links or options is None or len(options.rooms) != 1:
+        return links if not links or options is None else self._narrow(siblings, links, options)
+
+    def _narrow(self, siblings: Siblings, links: Sequence[Link], options: BroadcastOptions) -> Sequence[Link]:
+        """Leave out the siblings that cannot have the one client that is meant."""
+        if len(options.rooms) != 1:
             return links
         (room,) = options.rooms
         if not isinstance(room, str) or (len(room) != _ID and room[-_ID - 1 : -_ID] != "#"):  # v2 has /chat#its id

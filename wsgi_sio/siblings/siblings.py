@@ -267,8 +267,8 @@ class Siblings:
                 if before is not None:
                     self._remove_locked(before)
                 link.told = self._told.setdefault(tag, link.told)
-                self._put_dialled_locked(self._dialled | {tag: link})
                 link.place(frames.HELLO, 0, self._hello_locked())
+                self._put_dialled_locked(self._dialled | {tag: link})  # from now on others place frames behind that
                 self._announce_locked(link)
         if not usable:  # another thread was faster
             link.close()
