@@ -20,6 +20,7 @@ from wsgi_sio.cluster.history import History, Trail
 from wsgi_sio.engineio.packet import Packet as EnginePacket
 from wsgi_sio.socketio import packet_msgpack
 from wsgi_sio.socketio.adapter import EVERYBODY, BroadcastOptions
+from wsgi_sio.socketio.encoded import decode, messages_of
 from wsgi_sio.socketio.offsets import Offsets
 from wsgi_sio.socketio.packet import EVENT, Packet
 from wsgi_sio.socketio.recovery_log import EventLog
@@ -43,9 +44,9 @@ class Process:
         batch = self.world.offsets.add(event, log.next_offset())
         log.append(batch, options, origin, seq)
         client = self.world.client
-        if client.at is self and options is not TO_OTHERS:
-            if client.trail is None or not client.trail.has_had(origin, seq):
-                client.wire.append(batch)
+        behind = client.trail is not None and client.trail.has_had(origin, seq)
+        if client.at is self and options is not TO_OTHERS and not behind:
+            client.wire.append(batch)
 
 
 class Client:
@@ -71,7 +72,7 @@ class Client:
         self.receive(batch)
 
     def receive(self, batch: list[EnginePacket]) -> None:
-        packet = self.world.server.decode([part.data for part in batch if part.data is not None])
+        packet = decode(self.world.server, messages_of(batch))
         name, *args, self.offset = packet.data
         if name != "hello":
             self.got.append(tuple(args))
@@ -116,7 +117,7 @@ class World:
         self.processes = [Process(self, number) for number in range(count)]
         self.tags = {process.tag for process in self.processes}
         self.links: dict[tuple[Process, Process], deque[Any]] = {}
-        self.sent = 0
+        self.private = 0
         for process in self.processes:
             self.meet(process)
         self.client = Client(self, self.processes[0])
@@ -147,6 +148,14 @@ class World:
             self.expected.append((name, seq))
         process.take(name, seq, event, options)
 
+    def emit_to_client(self) -> None:
+        """The process where it is has something for the client alone."""
+        if self.client.at is not None:
+            self.private += 1
+            self.expected.append(("private", self.private))
+            event = self.encode("n", "private", self.private, None)
+            self.client.at.take("", 0, event, TO_ME)
+
     def deliver(self, source: Process, target: Process) -> None:
         link = self.links[source, target]
         if link:
@@ -170,7 +179,7 @@ def server(request: pytest.FixtureRequest) -> Server:
 
 
 OPTIONS = (EVERYBODY, TO_ME, TO_OTHERS)
-KINDS = ("emit", "deliver", "receive", "lose", "back")
+KINDS = ("emit", "deliver", "receive", "lose", "back", "private")
 STEPS = st.lists(
     st.tuples(st.sampled_from(KINDS), st.integers(0, 3), st.integers(0, 3), st.sampled_from(OPTIONS)), max_size=150
 )
@@ -178,7 +187,14 @@ STEPS = st.lists(
 
 def long_story(random: Random) -> list[Any]:
     """Steps as they might be in life: links that lag, a client that comes and goes."""
-    weights = (random.randint(3, 9), random.randint(3, 9), random.randint(1, 5), random.randint(1, 3), 3)
+    weights = (
+        random.randint(3, 9),
+        random.randint(3, 9),
+        random.randint(1, 5),
+        random.randint(1, 3),
+        3,
+        random.randint(0, 2),
+    )
     kinds = random.choices(KINDS, weights, k=random.randint(50, 300))
     return [(kind, random.randrange(4), random.randrange(4), random.choice(OPTIONS)) for kind in kinds]
 
@@ -195,6 +211,8 @@ def play(world: World, steps: list[Any]) -> bool:
             world.deliver(process, target)
         elif step == "receive" and client.wire:
             client.receive(client.wire.popleft())
+        elif step == "private":
+            world.emit_to_client()
         elif step == "lose" and client.at is not None:
             client.lose()
         elif step == "back" and client.at is None and not client.back(process):
@@ -209,8 +227,8 @@ def play(world: World, steps: list[Any]) -> bool:
 def check(world: World, expected: list[tuple[str, int]]) -> None:
     got = [(name, seq) for name, seq, _ in world.client.got]
     assert sorted(got) == sorted(expected)
-    for process in world.processes:
-        numbers = [seq for name, seq in got if name == process.history.name]
+    for origin in {name for name, _ in got}:
+        numbers = [seq for name, seq in got if name == origin]
         assert numbers == sorted(numbers)
 
 
@@ -231,3 +249,90 @@ def test_nothing_is_lost_doubled_or_reordered(server: Server, count: int, steps:
     world.haste = iter(haste)
     assert play(world, steps), "nothing is forgotten here, so it always goes on as the same"
     check(world, world.expected)
+
+
+# -- what is not known any more, or never was ---------------------------------------------------------------------
+
+
+def anew_or_exact(world: World, steps: list[Any]) -> None:
+    """A client that goes on as the same has exactly what it should; one that cannot begins anew, and is told so."""
+    if play(world, steps):
+        check(world, world.expected)
+
+
+@pytest.mark.parametrize("part", range(2))
+def test_a_log_that_has_forgotten_too_much_says_so(server: Server, part: int) -> None:
+    for seed in range(part * 100, part * 100 + 100):
+        random = Random(seed)
+        anew_or_exact(World(server, random.randint(2, 4), max_stored=random.randint(600, 20_000)), long_story(random))
+
+
+def test_events_that_never_came_are_not_made_up(server: Server) -> None:
+    """A link was cut: who goes on where they are missing would not know that, so it may not."""
+    for seed in range(100):
+        random = Random(seed)
+        world = World(server, 3)
+        story = long_story(random)
+        half = len(story) // 2
+        if not play(world, story[:half]):
+            continue
+        link = world.links[world.processes[1], world.processes[2]]
+        world.expected.clear()
+        world.client.begin(world.processes[0])
+        for _ in range(3):
+            world.emit(world.processes[1], EVERYBODY)
+        while len(link) > 1:
+            link.pop()
+        link.clear()
+        world.processes[2].history.stand(world.processes[1].history.name, world.processes[1].history.last)
+        world.client.lose()
+        random.shuffle(world.processes)
+        if world.client.back(world.processes[0]):
+            world.settle()
+            check(world, world.expected)
+
+
+def test_a_process_that_came_later_takes_over_and_one_that_has_ended_is_no_hindrance(server: Server) -> None:
+    world = World(server, 3)
+    first, second, third = world.processes
+    for process in world.processes:
+        world.emit(process, EVERYBODY)
+    world.settle()
+    world.client.lose()
+    # The third ends, and a fourth comes that has never heard of it.
+    world.tags.discard(third.tag)
+    for process in (first, second):
+        process.history.forget(third.tag)
+    world.processes = [first, second, fourth] = [first, second, Process(world, 3)]
+    world.tags.add(fourth.tag)
+    world.links = {ends: link for ends, link in world.links.items() if third not in ends}
+    world.meet(fourth)
+    world.emit(second, TO_ME)
+    assert world.client.back(fourth)
+    world.settle()
+    world.emit(fourth, EVERYBODY)
+    world.client.lose()
+    assert world.client.back(second), "although it had heard of the third and the fourth had not"
+    world.settle()
+    check(world, world.expected)
+
+
+def test_who_does_not_know_where_a_third_one_stands_takes_nobody_over(server: Server) -> None:
+    world = World(server, 2)
+    world.client.lose()
+    world.processes.append(third := Process(world, 2))
+    world.tags.add(third.tag)
+    world.processes[0].history.stand(third.history.name, 0)
+    assert not world.client.back(world.processes[1])
+
+
+def test_origins_that_ended_long_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("wsgi_sio.cluster.history.time.monotonic", lambda: now[0])
+    history = History(EventLog(1000), 100.0)
+    history.join("mine")
+    for number in range(50):
+        history.stand(f"t{number:03}.log", 7)
+        history.forget(f"t{number:03}")
+        now[0] += 50
+    assert len(history.vector(None)) < 10 and history.name in history.vector(None)

@@ -89,7 +89,7 @@ def test_locks_that_other_threads_held_do_not_stop_the_child(serve: Serve, recov
     io = Server(connection_state_recovery=recovery)
     client = serve(io).client()
     socket = io.sockets.sockets[client.connect()]
-    locks: list[Any] = [io._lock, io.engine._lock, io.sockets.adapter._lock, io._handlers._lock]  # type: ignore[attr-defined]
+    locks: list[Any] = [io._lock, io.engine.lock, io.sockets.adapter._lock, io._handlers._lock]  # type: ignore[attr-defined]
     locks += [socket._lock, socket.conn._lock, socket.conn.session.lock]
     locks += [io.sockets.recovery._lock] if io.sockets.recovery else []
     for lock in locks:

@@ -14,7 +14,7 @@ from tests.socketio.conftest import Serve
 from tests.support.inprocess import DEADLINE, Background, InProcess, eventually, open_descriptors
 from tests.support.world import WORLD
 from wsgi_sio import Server, Socket, WSGIApp
-from wsgi_sio.adapters import MemoryAdapter, SessionAwareAdapter
+from wsgi_sio.adapters import MemoryAdapter, RecoveringWorkersAdapter, SessionAwareAdapter, WorkersAdapter
 from wsgi_sio.engineio import Session
 from wsgi_sio.socketio.connection import Connection
 
@@ -58,9 +58,12 @@ def test_what_is_given_is_taken_though_it_is_false() -> None:
 
 
 def test_the_adapter_that_a_server_has_unless_it_is_given_one() -> None:
-    """One process; as soon as sessions are to be kept, the adapter that keeps them."""
-    assert type(Server().of("/").adapter) is type(Server().of("/chat").adapter) is MemoryAdapter
-    assert type(Server(connection_state_recovery=True).sockets.adapter) is SessionAwareAdapter
+    """That of the processes that serve together; of one, if that is wanted, or as soon as sessions are to be kept."""
+    io = Server()
+    assert type(io.of("/").adapter) is type(io.of("/chat").adapter) is WorkersAdapter
+    assert type(Server(siblings=False).sockets.adapter) is MemoryAdapter
+    assert type(Server(connection_state_recovery=True, siblings=False).sockets.adapter) is SessionAwareAdapter
+    assert type(Server(connection_state_recovery=True).sockets.adapter) is RecoveringWorkersAdapter
 
 
 def test_making_a_server_makes_no_thread() -> None:

@@ -7,6 +7,7 @@ from math import isfinite
 from typing import Any
 
 from ..socketio.adapter import SavedSession
+from ..socketio.encoded import messages_of, wrap
 from .history import Event, Trail, Vector
 from .messages import encode_rooms
 
@@ -23,15 +24,14 @@ def pack_session(session: SavedSession, missed: Iterable[Event], vector: Vector)
         "rooms": encode_rooms(session.rooms),
         "data": _plain(session.data, "socket.data"),
         "vector": vector,
-        "missed": [[event[0].compress, [part.data for part in event]] for event in missed],
+        "missed": [[event[0].compress, messages_of(event)] for event in missed],
     }
 
 
-def unpack_session(values: Any, pid: str, offset: str, wrap: Any) -> SavedSession:
+def unpack_session(values: Any, pid: str, offset: str) -> SavedSession:
     """The mirror image.
 
     :param pid: of the client that has come, which has events up to ``offset``.
-    :param wrap: makes an event of its messages (and whether they may be compressed).
     :raises ValueError: it is none.
     """
     try:

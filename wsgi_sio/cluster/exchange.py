@@ -33,6 +33,10 @@ class Correspondent(ABC):
     closed: bool
 
     @abstractmethod
+    def take_sibling(self, siblings: Siblings) -> None:
+        """There is another one; called on a worker."""
+
+    @abstractmethod
     def take_message(self, sender: str, message: dict[str, Any]) -> None:
         """A sibling has sent a message."""
 
@@ -100,29 +104,34 @@ class Exchange:
         siblings.handle(payloads.NONE, self._on_none)
         siblings.handle(payloads.NUMBERED, self._on_numbered)
         siblings.handle(payloads.STANDING, self._on_standing)
-        siblings.on_joined(self._on_joined)
+        siblings.on_joined(lambda link: self._server.reactor.submit(self._take_sibling))
+        siblings.on_joined(self._greet)
         siblings.on_left(self._on_left)
         self.siblings = siblings
-        for topic in [namespace.name for namespace in self._server.namespaces()]:
+        for topic in list(self._server.namespaces):
             if self._find(topic) is not None:
                 siblings.subscribe(topic)
 
+    def _take_sibling(self) -> None:
+        if self.siblings is not None:
+            for correspondent in self._correspondents():
+                correspondent.take_sibling(self.siblings)
+
     def _find(self, topic: str) -> Correspondent | None:
-        namespace = self._server.find_namespace(topic)
+        namespace = self._server.namespaces.get(topic)
         adapter = None if namespace is None else namespace.adapter
         return adapter if isinstance(adapter, Correspondent) and not adapter.closed else None
 
-    def _on_joined(self, link: Link) -> None:
-        for namespace in self._server.namespaces():
-            correspondent = self._find(namespace.name)
-            if correspondent is not None:
-                correspondent.greet(link)
+    def _greet(self, link: Link) -> None:
+        for correspondent in self._correspondents():
+            correspondent.greet(link)
 
     def _on_left(self, tag: str) -> None:
-        for namespace in self._server.namespaces():
-            correspondent = self._find(namespace.name)
-            if correspondent is not None:
-                correspondent.forget(tag)
+        for correspondent in self._correspondents():
+            correspondent.forget(tag)
+
+    def _correspondents(self) -> list[Correspondent]:
+        return [found for topic in list(self._server.namespaces) if (found := self._find(topic)) is not None]
 
     # -- topics -------------------------------------------------------------------------------------------------
 
@@ -167,7 +176,7 @@ class Exchange:
         if name is None:
             return
         self._links.pop(name, None)
-        for namespace in self._server.namespaces():
+        for namespace in list(self._server.namespaces.values()):
             if isinstance(namespace.adapter, Correspondent):
                 namespace.adapter.excuse(name, None)
 

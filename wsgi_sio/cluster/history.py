@@ -4,10 +4,9 @@ Each process is an **origin** of events, which it numbers.  All processes get th
 origins come in another order here than there: so there are as many logs as processes, and an offset names one of them
 (``tag.log.number``).  How far a process has heard each origin is its **vector**.
 
-A session that moves from X to Y takes along what its client has missed there, and X's vector.  Y adds what it has in its
-own log above that vector: both together are the **prelude**, which goes into Y's log for this client alone, with
-offsets of its own.  From then on the client gets what comes, but for what X has had already, its **floor**: of that it has
-had its part.
+A session that moves from X to Y takes along what its client has missed there, and X's vector.  Y adds what it has in
+its own log above that vector: both together are the **prelude**, which goes into Y's log for this client alone, with
+offsets of its own.  From then on the client gets what comes, but for what X has had before Y: up to the **floor**.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ class Trail:
 
     def has_had(self, origin: str, seq: int) -> bool:
         """Whether an event is behind the client."""
-        return seq <= self.floor.get(origin, 0)
+        return seq <= self.floor.get(origin, -1)  # what is not numbered has never been had elsewhere
 
 
 class Departure(NamedTuple):
@@ -142,7 +141,9 @@ class History:
 
     def _meet(self, origin: str, seq: int) -> None:
         now = time.monotonic()
-        for name, stream in list(self._streams.items()):  # those that have ended, and whose events are not kept any more
+        for name, stream in list(
+            self._streams.items()
+        ):  # those that have ended, and whose events are not kept any more
             if stream is not self._own and self._current.get(name[:TAG]) != name and self._is_old(stream.heard, now):
                 del self._streams[name]
         self._streams[origin] = Stream(seq, seq, now)

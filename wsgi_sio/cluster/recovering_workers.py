@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 from ..logtext import one_line
 from ..siblings import FrameTooLarge, Link, Siblings, encode, is_tag
 from ..socketio.adapter import BroadcastOptions, SavedSession
+from ..socketio.encoded import decode, messages_of, wrap
 from ..socketio.keeper import Keeper
 from ..socketio.offsets import Offsets
 from ..socketio.packet import EVENT, Packet
 from . import messages, payloads
 from .departures import pack_session, unpack_session
 from .exchange import Exchange
-from .history import History
+from .history import Event, History
 from .messages import Message
 from .nodes import ClusterNode
 from .payloads import Batch
@@ -77,19 +78,20 @@ class RecoveringWorkersAdapter(WorkersAdapter):
         if alone is not None:
             alone.wait_for_room()
         event = self._namespace.server.encode(packet, options.compress)
-        body: list[bytes] | None = None
-        if self._find_links(options) and alone is None:
-            body = payloads.pack_batch(self._topic, options, [part.data for part in event])  # type: ignore[misc]
         siblings = self._siblings(options)
-        links: Sequence[Link] = ()
+        links: Sequence[Link] = () if siblings is None else siblings.links(self._topic)
+        # What is for one client, which is here, concerns nobody else: its session takes it along.
+        private = alone is not None and not (siblings and links and super()._narrow(siblings, links, options))
+        body = self._body(event, options) if links and not private else None
         origin, seq, error = "", 0, None
         with self._lock:
             batch = self._offsets.add(event, self._kept.log.next_offset())
-            # What is for one client, which is here, concerns nobody else: its session takes it along.
-            if siblings is not None and (alone is None or self._namespace.sockets.get(alone.id) is not alone):
+            if siblings is None or (alone is not None and private and self._namespace.sockets.get(alone.id) is alone):
+                links = ()
+            else:
                 links = siblings.links(self._topic)
                 if links and body is None:  # somebody has come, or gone, meanwhile
-                    body = payloads.pack_batch(self._topic, options, [part.data for part in event])  # type: ignore[misc]
+                    body = self._body(event, options)
                 origin, seq = self._history.name, self._history.count()
                 links, error = self._place_locked(links, seq, body)
             self._kept.log.append(batch, options, origin, seq)
@@ -101,6 +103,9 @@ class RecoveringWorkersAdapter(WorkersAdapter):
         self._send_all(unwatched, recipients, sends, lambda: packet.data)
         if error is not None:
             logger.error("%r: an event reaches only the clients of this process: %s", self._namespace, error)
+
+    def _body(self, event: Event, options: BroadcastOptions) -> list[bytes]:
+        return payloads.pack_batch(self._topic, options, messages_of(event))
 
     def _place_locked(
         self, links: Sequence[Link], seq: int, body: list[bytes] | None
@@ -135,6 +140,7 @@ class RecoveringWorkersAdapter(WorkersAdapter):
 
     def _siblings(self, options: BroadcastOptions | None = None) -> Siblings | None:
         """Those for whom events are numbered; None when there are none, or the event stays here."""
+        self.look_around()
         siblings = self._exchange.siblings
         if siblings is None or self.closed or (options is not None and options.stays_here):
             return None
@@ -150,7 +156,7 @@ class RecoveringWorkersAdapter(WorkersAdapter):
     def take_numbered(self, link: Link, log: str, seq: int, batch: Batch) -> None:
         server, options, origin = self._namespace.server, batch.options, f"{link.tag}.{log}"
         parts = batch.parts()
-        event = server.wrap(parts, options.compress)
+        event = wrap(parts, options.compress)
         self._siblings()
         with self._lock:
             if self._kept.closed:
@@ -168,7 +174,7 @@ class RecoveringWorkersAdapter(WorkersAdapter):
             ]
             sends = [socket.reserve(marked) for socket in recipients]
         self._tell_missing(link, missing)
-        self._send_all(unwatched, recipients, sends, lambda: server.decode(parts).data)
+        self._send_all(unwatched, recipients, sends, lambda: decode(server, parts).data)
 
     # -- where the siblings stand -------------------------------------------------------------------------------
 
@@ -279,7 +285,7 @@ class RecoveringWorkersAdapter(WorkersAdapter):
         """The siblings have answered: the session is kept here from now on, as if it had always been."""
         try:
             if found:
-                self._kept.persist(unpack_session(found[0], pid, offset, self._namespace.server.wrap))
+                self._kept.persist(unpack_session(found[0], pid, offset))
         except ValueError:
             logger.exception("%r does not understand the session that a sibling sends", self._namespace)
         finally:
@@ -329,7 +335,7 @@ class RecoveringWorkersAdapter(WorkersAdapter):
         logger.log(
             level,
             "%r: a client's session cannot go on in another process, so the client begins anew there: %s. Keep plain"
-            " values in socket.data (None, booleans, numbers, strings, bytes, lists, and dicts by strings), and name rooms"
+            " values in socket.data (None, booleans, numbers, strings, bytes, lists, dicts by strings), and name rooms"
             " by strings (told once)",
             self._namespace,
             one_line(str(error)),

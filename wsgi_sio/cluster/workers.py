@@ -9,13 +9,14 @@ a sibling but who has asked it something, and the death of one ends that at once
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..siblings import FrameTooLarge, Link, Siblings, encode
-from ..socketio.adapter import AckCollector, BroadcastOptions
+from ..socketio.adapter import AckCollector, BroadcastOptions, Room
+from ..socketio.encoded import decode, wrap
 from ..socketio.jsoncodec import dumps_of
 from ..socketio.memory_adapter import MemoryAdapter
 from ..socketio.packet import Packet
@@ -23,6 +24,7 @@ from . import payloads
 from .adapter import AcksForAnother, ClusterAdapter
 from .exchange import Correspondent, Exchange
 from .messages import Message, encode_rooms
+from .namesakes import Namesakes
 from .nodes import Audience, ClusterNode
 from .payloads import Batch
 from .requests import AckRequest, Others
@@ -32,10 +34,6 @@ if TYPE_CHECKING:
     from ..socketio.server import Server
 
 logger = logging.getLogger("wsgi_sio.adapters")
-
-# What an id ends in that names its process, and how long one is.
-_TAG = 4
-_ID = 20
 
 
 def workers(server: Server) -> Callable[[Namespace], WorkersAdapter]:
@@ -65,17 +63,16 @@ class WorkersAdapter(ClusterAdapter, Correspondent):
         self.closed = False
         self._exchange = exchange
         self._topic = namespace.name
+        self._namesakes = Namesakes(namespace.name, self.room_size)
         self._joining = namespace.server.engine.joining
 
     # -- who is there -------------------------------------------------------------------------------------------
 
     def is_alone(self) -> bool:
-        self._settle()
         return self._joining.company is None
 
-    def _settle(self) -> None:
-        """Join the siblings, should this process emit before it serves; a child of one that serves is none of them."""
-        if not self._joining.settled and not self._namespace.server.orphaned:
+    def look_around(self) -> None:
+        if not self._joining.settled:
             self._joining.settle()
 
     def server_count(self) -> int:
@@ -86,7 +83,7 @@ class WorkersAdapter(ClusterAdapter, Correspondent):
         if options is not None and options.stays_here:
             return ()
         if not self._joining.settled:
-            self._settle()
+            self._joining.settle()
         siblings = self._exchange.siblings
         if siblings is None or self.closed:
             return ()
@@ -94,16 +91,12 @@ class WorkersAdapter(ClusterAdapter, Correspondent):
         return links if not links or options is None else self._narrow(siblings, links, options)
 
     def _narrow(self, siblings: Siblings, links: Sequence[Link], options: BroadcastOptions) -> Sequence[Link]:
-        """Leave out the siblings that cannot have the one client that is meant."""
+        """Leave out the siblings that have nobody in the room of one client, by its id, if that is meant."""
         if len(options.rooms) != 1:
             return links
         (room,) = options.rooms
-        if not isinstance(room, str) or (len(room) != _ID and room[-_ID - 1 : -_ID] != "#"):  # v2 has /chat#its id
-            return links
-        tag = room[-_TAG:]
-        if tag == siblings.tag:
-            return ()
-        return [link for link in links if link.tag == tag] or links
+        found = self._namesakes.find(siblings, links, room)
+        return links if found is None else found
 
     def _audience(self, options: BroadcastOptions | None = None) -> Audience | None:
         links = self._find_links(options)
@@ -122,6 +115,31 @@ class WorkersAdapter(ClusterAdapter, Correspondent):
 
     def open(self, sid: str) -> None:
         MemoryAdapter.open(self, sid)
+
+    def add_all(self, sid: str, rooms: frozenset[Room]) -> None:
+        super().add_all(sid, rooms)
+        siblings = self._exchange.siblings
+        if siblings is not None:
+            self._namesakes.joined(siblings, rooms)
+
+    def del_(self, sid: str, room: Room) -> None:
+        super().del_(sid, room)
+        self._leave_namesakes([room])
+
+    def del_all(self, sid: str) -> None:
+        rooms = self._namesakes.among(self.socket_rooms(sid)) if self._namesakes else ()
+        super().del_all(sid)
+        self._leave_namesakes(rooms)
+
+    def _leave_namesakes(self, rooms: Collection[Room]) -> None:
+        siblings = self._exchange.siblings
+        if siblings is not None and self._namesakes and rooms:
+            self._namesakes.left(siblings, self._namesakes.among(rooms))
+
+    def take_sibling(self, siblings: Siblings) -> None:
+        with self._lock:
+            rooms = list(self._members)
+        self._namesakes.joined(siblings, rooms)
 
     def broadcast(self, packet: Packet, options: BroadcastOptions) -> None:
         links = self._find_links(options)
@@ -163,6 +181,8 @@ class WorkersAdapter(ClusterAdapter, Correspondent):
         self.closed = True
         super().close()
         self._exchange.unsubscribe(self._topic)
+        if self._exchange.siblings is not None:
+            self._namesakes.leave(self._exchange.siblings)
 
     # -- messages -----------------------------------------------------------------------------------------------
 
@@ -199,8 +219,8 @@ class WorkersAdapter(ClusterAdapter, Correspondent):
             server, options = self._namespace.server, batch.options
             parts = batch.parts()
             listened = any(socket.listeners_any_outgoing for socket in recipients)
-            data = server.decode(parts).data if listened else []
-            packets = server.wrap(parts, options.compress)
+            data = decode(server, parts).data if listened else []
+            packets = wrap(parts, options.compress)
             for socket in recipients:
                 socket.deliver(data, packets, options.volatile)
 
@@ -208,7 +228,7 @@ class WorkersAdapter(ClusterAdapter, Correspondent):
         if not anybody:
             acks.server_asked(0)
             return
-        packet = self._namespace.server.decode(batch.parts())
+        packet = decode(self._namespace.server, batch.parts())
         MemoryAdapter.broadcast_with_ack(self, packet, batch.options, acks)
 
     def excuse(self, sender: str, request_id: str | None) -> None:

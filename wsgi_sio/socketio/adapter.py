@@ -117,6 +117,9 @@ class Adapter(ABC):
         """Whether it knows only the clients of its own process."""
         return False
 
+    def look_around(self) -> None:
+        """Find out who else there is, should this process emit before it serves; may block, where that is allowed."""
+
     def begin(self) -> None:
         """The namespace is known to clients from now on."""
 

@@ -1,4 +1,4 @@
-"""Putting an offset behind an event's arguments, and taking it off again, without encoding the event anew if possible."""
+"""Offsets: put behind the arguments of encoded events, and taken off again, as a rule without encoding them anew."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..engineio.packet import MESSAGE
 from ..engineio.packet import Packet as EnginePacket
+from .encoded import decode, messages_of
 from .packet import EVENT, Packet
 from .parser import JSON_PARSER
 
@@ -43,4 +44,4 @@ class Offsets:
         return self._server.encode(Packet(EVENT, packet.nsp, packet.data[:-1]), first.compress)
 
     def _decode(self, event: Batch) -> Packet:
-        return self._server.decode([packet.data for packet in event if packet.data is not None])
+        return decode(self._server, messages_of(event))

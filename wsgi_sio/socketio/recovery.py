@@ -87,8 +87,8 @@ class Recovery:
         if not isinstance(pid, str):
             socket.begin()
         elif not self.follow(pid, socket.begin, partial(_end_half_open, socket)):
-            known = isinstance(offset, str) and socket.conn.recoverable
-            if not known or not self._namespace.adapter.call_session(pid, offset, socket.begin):
+            adapter, known = self._namespace.adapter, isinstance(offset, str) and socket.conn.recoverable
+            if not known or not adapter.call_session(pid, str(offset), socket.begin):
                 socket.begin()
 
     def follow(self, pid: str, begin: Callable[[], object], overtaken: Callable[[], object]) -> bool:

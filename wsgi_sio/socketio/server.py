@@ -28,7 +28,7 @@ from .handlers import Listens
 from .jsoncodec import JSONCodec
 from .memory_adapter import MemoryAdapter
 from .namespace import AnyErrorHandler, AnyMiddleware, Namespace
-from .packet import EVENT, MAX_ATTACHMENTS, DecodeError, Packet
+from .packet import MAX_ATTACHMENTS, Packet
 from .parser import JSON_PARSER, Parser
 from .recovery import RecoveryConfig
 from .remote import RemoteSocket
@@ -126,7 +126,7 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
         self._main = self.namespace_class(self, "/")
         self._namespaces["/"] = self._main
         self._handlers = self._main._handlers
-        self.engine.is_alone = self._is_alone
+        self.engine.is_alone = lambda: self._main.adapter.is_alone()  # noqa: PLW0108 (a fork makes another)
 
     def _default_adapter(self) -> Callable[[Namespace], Adapter]:
         """What makes the adapters when the option ``adapter`` is not given; the other options are known by now.
@@ -154,17 +154,11 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
         for namespace in (*self._namespaces.values(), *self._parents):
             namespace.after_fork()
 
-    def _is_alone(self) -> bool:
-        return self._main.adapter.is_alone()
-
-    @property
-    def orphaned(self) -> bool:
-        """Whether this is a child of a process that served, and serves nobody itself."""
-        return self._orphaned
-
     def tell_if_unheard(self) -> None:
         """Nobody is reached: if that is because the clients are another process's, say so."""
-        if not self._is_alone():
+        adapter = self._main.adapter
+        adapter.look_around()
+        if not adapter.is_alone():
             return
         if not self._orphaned and not self.engine.asked:
             self.engine.report(*emit_to_nobody())
@@ -174,21 +168,6 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
     def encode(self, packet: Packet, compress: bool = True) -> list[EnginePacket]:
         """Encode once what may go to many."""
         return [EnginePacket(MESSAGE, part, compress) for part in self._encoder.encode(packet)]
-
-    def wrap(self, parts: Iterable[str | bytes], compress: bool = True) -> list[EnginePacket]:
-        """What :meth:`encode` gives, if these are the messages of an event that another process has encoded."""
-        return [EnginePacket(MESSAGE, part, compress) for part in parts]
-
-    def decode(self, parts: Iterable[str | bytes]) -> Packet:
-        """The event of which these are the messages.
-
-        :raises DecodeError: a ValueError: they are not.
-        """
-        decoder = self.parser.Decoder(self.json, self.max_attachments)
-        packets = [packet for part in parts if (packet := decoder.add(part)) is not None]
-        if len(packets) != 1 or packets[0].type != EVENT:
-            raise DecodeError("not one event")
-        return packets[0]
 
     @property
     def reactor(self) -> Reactor:
@@ -242,9 +221,8 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
             namespace = self._namespaces.setdefault(made.name, made)
             if namespace is made and parent is not None:
                 parent.children[made.name] = made
-        if namespace is made:
-            made.adapter.begin()
         if namespace is made and made.name != "/":
+            made.adapter.begin()
             for handler in self._handlers.find("new_namespace"):
                 if handler.once and not self._handlers.claim(handler):
                     continue
@@ -254,13 +232,10 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
                     logger.exception("a handler of 'new_namespace' failed for %r", made)
         return namespace
 
-    def namespaces(self) -> list[Namespace]:
-        """Those that there are, but for the parents of dynamic ones."""
-        return list(self._namespaces.values())
-
-    def find_namespace(self, name: str) -> Namespace | None:
-        """The namespace of that name, if there is one."""
-        return self._namespaces.get(name)
+    @property
+    def namespaces(self) -> Mapping[str, Namespace]:
+        """Those that there are, by name; the parents of dynamic ones are not among them."""
+        return self._namespaces
 
     @property
     def has_parents(self) -> bool:

@@ -52,6 +52,7 @@ class Joining:
         self._ordinal: int = 1 + max((other._ordinal for other in _all if other._path == self._path), default=-1)
         self._made_in = os.getpid()
         self._listeners: tuple[Callable[[Siblings], None], ...] = ()
+        self.company: Company | None = None
         self.after_fork()
         _all.add(self)
 
@@ -59,7 +60,8 @@ class Joining:
         """Be alone, until the process serves."""
         self._lock = make_lock(Rank.LEAF)
         self._under_way: Event | None = None
-        self.company: Company | None = None
+        self._inherited = self.company is not None  # so this is the child of a process that serves
+        self.company = None
         self.settled = self._engine.config.siblings is False
 
     def before(self, listener: Callable[[Siblings], None]) -> None:
@@ -69,8 +71,11 @@ class Joining:
     def settle(self, environ: Environ | None = None) -> None:
         """Join, if there may be siblings; may block for as long as that takes, but for those who must not.
 
-        :param environ: of the process's first request; without one that may have to wait for it.
+        :param environ: of the process's first request; without one that may have to wait for it: so has the child of a
+            process that serves, which is none of the siblings unless it serves as well.
         """
+        if environ is None and self._inherited:
+            return
         reactor = self._engine.reactor
         with self._lock:
             under_way, first = self._under_way, self._under_way is None
@@ -90,7 +95,7 @@ class Joining:
             else:
                 settled = environ is not None
         except OSError as error:
-            self._engine.report(*no_siblings(error))
+            self._report(error)
         finally:
             with self._lock:
                 self.company, self.settled, self._under_way = company, settled, None
@@ -103,9 +108,14 @@ class Joining:
         place = choose_place(environ, client, self._engine.config.siblings, handed_down=handed_down)
         if isinstance(place, Alone):
             if place.missed:
-                self._engine.report(*no_siblings(place.why))
+                self._report(place.why)
             return None
         return None if place is None else partial(make_directory, place.name, self._path, self._ordinal)
+
+    def _report(self, why: object) -> None:
+        """There are siblings that cannot be reached; an adapter that does is as good as its clients are sticky."""
+        if self._engine.is_alone():
+            self._engine.report(*no_siblings(why))
 
     def _join(self, find_directory: Callable[[], str]) -> Company:
         reactor = self._engine.reactor
