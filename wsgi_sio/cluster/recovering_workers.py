@@ -74,6 +74,8 @@ class RecoveringWorkersAdapter(WorkersAdapter):
         if packet.type != EVENT or packet.id is not None or options.volatile or self._kept.closed:
             super().broadcast(packet, options)
             return
+        if not self._joining.settled:
+            self._joining.settle()
         alone = self._only_one(options)
         if alone is not None:
             alone.wait_for_room()
@@ -140,7 +142,6 @@ class RecoveringWorkersAdapter(WorkersAdapter):
 
     def _siblings(self, options: BroadcastOptions | None = None) -> Siblings | None:
         """Those for whom events are numbered; None when there are none, or the event stays here."""
-        self.look_around()
         siblings = self._exchange.siblings
         if siblings is None or self.closed or (options is not None and options.stays_here):
             return None
