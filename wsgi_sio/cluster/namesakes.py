@@ -7,11 +7,10 @@ whatever has 20 characters of which the last four happen to be some process's ta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 from ..siblings import Link, Siblings
-from ..socketio.adapter import Room
+from ..socketio.adapter import Adapter, Room, RoomListener
 
 # What an id ends in that names its process, and how long one is; one of v2's is /chat#its id.
 _TAG = 4
@@ -20,7 +19,7 @@ _ID = 20
 _MANY = 256
 
 
-def tag_in(room: Room) -> str | None:
+def tag_in(room: object) -> str | None:
     """The tag of the process that ``room`` names, if it is the id of a client."""
     if isinstance(room, str) and (len(room) == _ID or room[-_ID - 1 : -_ID] == "#"):
         return room[-_TAG:]
@@ -28,64 +27,68 @@ def tag_in(room: Room) -> str | None:
 
 
 class Namesakes:
-    """Those of a namespace in this process.
+    """Those of a namespace in this process; it has them watched as soon as there is a sibling.
 
     :param room_size: how many members a room has here.
     """
 
-    __slots__ = ("_all", "_prefix", "_room_size", "_rooms")
+    __slots__ = ("_all", "_prefix", "_room_size", "_rooms", "_siblings")
 
     def __init__(self, nsp: str, room_size: Callable[[Room], int]) -> None:
         self._prefix = f"@{nsp}@"  # as no namespace is called
         self._room_size = room_size
         self._rooms: set[Room] = set()
         self._all = False  # the siblings have been asked for everything
-
-    def __bool__(self) -> bool:
-        return bool(self._rooms)
+        self._siblings: Siblings | None = None
 
     def find(self, siblings: Siblings, links: Sequence[Link], room: Room) -> Sequence[Link] | None:
         """Those of ``links`` that lead to members of ``room``; None when it is not the id of any sibling's client."""
         tag = tag_in(room)
-        if tag is None:
-            return None
-        if tag != siblings.tag and all(link.tag != tag for link in links):
+        if tag is None or (tag != siblings.tag and all(link.tag != tag for link in links)):
             return None
         topics = {self._prefix, f"{self._prefix}{room}"}
         return [link for link in links if link.tag == tag or not topics.isdisjoint(link.told.topics)]
 
-    def joined(self, siblings: Siblings, rooms: Iterable[Room]) -> None:
-        """Somebody has joined ``rooms``."""
-        for room in rooms:
-            tag = tag_in(room)
-            if tag is not None and tag != siblings.tag and room not in self._rooms:
-                self._look_at(siblings, room, tag)
+    def listen(self, siblings: Siblings, adapter: Adapter) -> None:
+        """Be told of the rooms of ``adapter`` from now on."""
+        before, self._siblings = self._siblings, siblings
+        if before is None:
+            adapter.on("create-room", self._created)
+            adapter.on("delete-room", self._deleted)
 
-    def _look_at(self, siblings: Siblings, room: Any, tag: str) -> None:
-        if self._all or all(link.tag != tag for link in siblings.links()):
+    def stop_listening(self, listeners: dict[str, tuple[RoomListener, ...]]) -> None:
+        """Leave those that others have registered."""
+        for event, listener in (("create-room", self._created), ("delete-room", self._deleted)):
+            listeners[event] = tuple(other for other in listeners.get(event, ()) if other != listener)
+
+    def look_at(self, rooms: Iterable[Room]) -> None:
+        """There are ``rooms``."""
+        for room in rooms:
+            self._created(room)
+
+    def _created(self, room: Room) -> None:
+        tag, siblings = tag_in(room), self._siblings
+        if tag is None or siblings is None or tag == siblings.tag or self._all or room in self._rooms:
             return
-        self._rooms.add(room)
-        if len(self._rooms) > _MANY:
-            self._all = True
-            siblings.subscribe(self._prefix)
-        else:
-            siblings.subscribe(f"{self._prefix}{room}")
+        if any(link.tag == tag for link in siblings.links()) and self._room_size(room):
+            self._rooms.add(room)
+            if len(self._rooms) > _MANY:
+                self._all = True
+                siblings.subscribe(self._prefix)
+            else:
+                siblings.subscribe(f"{self._prefix}{room}")
 
-    def among(self, rooms: Collection[Room]) -> set[Room]:
-        """Those of ``rooms`` that have been told of."""
-        return self._rooms.intersection(rooms)
+    def _deleted(self, room: Room) -> None:
+        siblings = self._siblings
+        if siblings is None or room not in self._rooms or self._room_size(room):
+            return
+        self._rooms.discard(room)
+        siblings.unsubscribe(f"{self._prefix}{room}")
+        self._created(room)  # if somebody has joined meanwhile
 
-    def left(self, siblings: Siblings, rooms: Iterable[Room]) -> None:
-        """Somebody has left ``rooms``, which have been told of."""
-        for room in rooms:
-            if not self._room_size(room):
-                self._rooms.discard(room)
-                siblings.unsubscribe(f"{self._prefix}{room}")
-                if self._room_size(room):  # somebody has joined meanwhile
-                    self.joined(siblings, [room])
-
-    def leave(self, siblings: Siblings) -> None:
+    def leave(self) -> None:
         """The namespace is not here any more."""
-        rooms, self._rooms = self._rooms, set()
-        for topic in (self._prefix, *[f"{self._prefix}{room}" for room in rooms]):
-            siblings.unsubscribe(topic)
+        siblings, self._siblings = self._siblings, None
+        if siblings is not None:
+            for topic in (self._prefix, *[f"{self._prefix}{room}" for room in list(self._rooms)]):
+                siblings.unsubscribe(topic)

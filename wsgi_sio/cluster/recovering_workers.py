@@ -25,6 +25,7 @@ from .departures import pack_session, unpack_session
 from .exchange import Exchange
 from .history import Event, History
 from .messages import Message
+from .namesakes import tag_in
 from .nodes import ClusterNode
 from .payloads import Batch
 from .requests import Question
@@ -153,6 +154,9 @@ class RecoveringWorkersAdapter(WorkersAdapter):
 
     def _narrow(self, siblings: Siblings, links: Sequence[Link], options: BroadcastOptions) -> Sequence[Link]:
         return links  # a client that has moved keeps its id, with the tag of the process where it has been
+
+    def is_elsewhere(self, sid: object) -> bool:
+        return tag_in(sid) is not None and bool(self._find_links(None))
 
     def take_numbered(self, link: Link, log: str, seq: int, batch: Batch) -> None:
         server, options, origin = self._namespace.server, batch.options, f"{link.tag}.{log}"

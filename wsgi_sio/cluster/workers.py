@@ -9,13 +9,13 @@ a sibling but who has asked it something, and the death of one ends that at once
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..siblings import FrameTooLarge, Link, Siblings, encode
-from ..socketio.adapter import AckCollector, BroadcastOptions, Room
+from ..socketio.adapter import AckCollector, Adapter, BroadcastOptions
 from ..socketio.encoded import decode, wrap
 from ..socketio.jsoncodec import dumps_of
 from ..socketio.memory_adapter import MemoryAdapter
@@ -24,7 +24,7 @@ from . import payloads
 from .adapter import AcksForAnother, ClusterAdapter
 from .exchange import Correspondent, Exchange
 from .messages import Message, encode_rooms
-from .namesakes import Namesakes
+from .namesakes import Namesakes, tag_in
 from .nodes import Audience, ClusterNode
 from .payloads import Batch
 from .requests import AckRequest, Others
@@ -71,6 +71,10 @@ class WorkersAdapter(ClusterAdapter, Correspondent):
     def is_alone(self) -> bool:
         return self._joining.company is None
 
+    def is_elsewhere(self, sid: object) -> bool:
+        tag = tag_in(sid)
+        return tag is not None and any(link.tag == tag for link in self._find_links(None))
+
     def look_around(self) -> None:
         if not self._joining.settled:
             self._joining.settle()
@@ -86,6 +90,8 @@ class WorkersAdapter(ClusterAdapter, Correspondent):
             self._joining.settle()
         siblings = self._exchange.siblings
         if siblings is None or self.closed:
+            return ()
+        if not siblings.links():
             return ()
         links = siblings.links(self._topic)
         return links if not links or options is None else self._narrow(siblings, links, options)
@@ -116,33 +122,21 @@ class WorkersAdapter(ClusterAdapter, Correspondent):
     def open(self, sid: str) -> None:
         MemoryAdapter.open(self, sid)
 
-    def add_all(self, sid: str, rooms: frozenset[Room]) -> None:
-        super().add_all(sid, rooms)
-        siblings = self._exchange.siblings
-        if siblings is not None:
-            self._namesakes.joined(siblings, rooms)
-
-    def del_(self, sid: str, room: Room) -> None:
-        super().del_(sid, room)
-        self._leave_namesakes([room])
-
-    def del_all(self, sid: str) -> None:
-        rooms = self._namesakes.among(self.socket_rooms(sid)) if self._namesakes else ()
-        super().del_all(sid)
-        self._leave_namesakes(rooms)
-
-    def _leave_namesakes(self, rooms: Collection[Room]) -> None:
-        siblings = self._exchange.siblings
-        if siblings is not None and self._namesakes and rooms:
-            self._namesakes.left(siblings, self._namesakes.among(rooms))
+    def take_listeners(self, former: Adapter) -> None:
+        super().take_listeners(former)
+        if isinstance(former, WorkersAdapter):
+            former._namesakes.stop_listening(self._listeners)
 
     def take_sibling(self, siblings: Siblings) -> None:
+        self._namesakes.listen(siblings, self)
         with self._lock:
             rooms = list(self._members)
-        self._namesakes.joined(siblings, rooms)
+        self._namesakes.look_at(rooms)
 
     def broadcast(self, packet: Packet, options: BroadcastOptions) -> None:
-        links = self._find_links(options)
+        links: Sequence[Link] = ()
+        if self._exchange.siblings is not None or not self._joining.settled:  # else alone, at no cost
+            links = self._find_links(options)
         if not links:
             MemoryAdapter.broadcast(self, packet, options)
             return
@@ -181,8 +175,7 @@ class WorkersAdapter(ClusterAdapter, Correspondent):
         self.closed = True
         super().close()
         self._exchange.unsubscribe(self._topic)
-        if self._exchange.siblings is not None:
-            self._namesakes.leave(self._exchange.siblings)
+        self._namesakes.leave()
 
     # -- messages -----------------------------------------------------------------------------------------------
 

@@ -148,9 +148,9 @@ def emit_to_nobody() -> Report:
         "emit in a process that serves nobody",
         "no request has come to this process, so it has no clients; a command, a task queue's worker or a scheduler"
         " does not reach those of the process that serves: let it ask that one to emit (an HTTP request to a view of"
-        " the app), or use an adapter that connects processes; a background task must not be started before the server"
-        " forks (gunicorn --preload), but in post_worker_init or with the first client; in a server that has just been"
-        " started it is harmless",
+        " the app), or give both the same siblings='a name', if they run on one host and as one user; a background task"
+        " must not be started before the server forks (gunicorn --preload), but in post_worker_init or with the first"
+        " client; in a server that has just been started it is harmless",
     )
 
 

@@ -12,9 +12,10 @@ from ..exceptions import AckTimeout, Disconnected
 from ..runtime import Task, threads_are_greenlets
 from ..server import Server
 from ..socketio.adapter import Room
-from ..socketio.broadcast import as_rooms
+from ..socketio.broadcast import BroadcastOperator, as_rooms
 from ..socketio.dynamic import ParentNamespace
 from ..socketio.namespace import Namespace
+from ..socketio.remote import RemoteOperator, RemoteSocket
 from ..socketio.socket import Socket
 from ..synchronous import refuse_async
 from .errors import Reason
@@ -105,10 +106,16 @@ class PeerServer:
             return
         target = either(to, room)
         args, rooms, skipped = as_arguments(data), None if target is None else as_rooms(target), as_clients(skip_sid)
-        client = self.socket(next(iter(rooms)), nsp.name) if rooms is not None and len(rooms) == 1 else None
-        if client is not None and callback is not None:
-            client.emit(event, *args, callback=callback)
-            return
+        if callback is not None and rooms is not None and len(rooms) == 1:
+            (room,) = rooms
+            client = self.socket(room, nsp.name)
+            elsewhere = self._elsewhere(room, nsp)
+            if client is not None:
+                client.emit(event, *args, callback=callback)
+                return
+            if elsewhere is not None:
+                RemoteOperator(elsewhere, _ANSWERS_WITHIN).emit(event, *args, callback=callback)
+                return
         early = self._early(nsp, rooms, skipped)
         for socket in early:
             socket.emit(event, *args)
@@ -120,6 +127,10 @@ class PeerServer:
         else:
             refuse_async(callback, "the callback")
             others.timeout(_ANSWERS_WITHIN).emit(event, *args, callback=lambda error, answers: callback(answers))
+
+    def _elsewhere(self, sid: Any, nsp: Namespace | None) -> BroadcastOperator | None:
+        """The client of that id, if it can be told that it is another worker's."""
+        return nsp.in_(sid) if nsp is not None and nsp.adapter.is_elsewhere(sid) else None
 
     def _early(self, nsp: Namespace, rooms: Collection[Any] | None, skipped: Collection[Any]) -> list[Socket]:
         """Those whose ``connect`` handler is running and who are meant: all, or those in ``rooms``."""
@@ -161,10 +172,9 @@ class PeerServer:
         except Disconnected as gone:
             raise AckTimeout(str(gone)) from gone
 
-    def _only_one(self, room: Room, namespace: str | None) -> Socket:
+    def _only_one(self, room: Room, namespace: str | None) -> Socket | RemoteSocket:
         nsp = self.namespace(namespace)
-        members = [] if nsp is None else nsp.in_(room).local.fetch_sockets()
-        sockets = [member for member in members if isinstance(member, Socket)]
+        sockets = [] if nsp is None else nsp.in_(room).fetch_sockets()
         if not sockets:
             raise AckTimeout(f"nobody can answer: no client is, or is in, {room!r} of namespace {namespace or '/'!r}")
         if len(sockets) > 1:
@@ -174,16 +184,20 @@ class PeerServer:
     # -- rooms --------------------------------------------------------------------------------------------------
 
     def enter_room(self, sid: str, room: Any, namespace: str | None = None) -> None:
-        """Put a client into ``room``; nothing happens when it has gone."""
+        """Put a client, of whatever worker, into ``room``; nothing happens when it has gone."""
         socket = self.socket(sid, namespace)
         if socket is not None:
             socket.join([room])
+        elif elsewhere := self._elsewhere(sid, self.namespace(namespace)):
+            elsewhere.sockets_join([room])
 
     def leave_room(self, sid: str, room: Any, namespace: str | None = None) -> None:
-        """Take a client out of ``room``."""
+        """Take a client, of whatever worker, out of ``room``."""
         socket = self.socket(sid, namespace)
         if socket is not None:
             socket.leave(room)
+        elif elsewhere := self._elsewhere(sid, self.namespace(namespace)):
+            elsewhere.sockets_leave([room])
 
     def close_room(self, room: Any, namespace: str | None = None) -> None:
         """Make everybody leave ``room``."""
@@ -194,17 +208,19 @@ class PeerServer:
             nsp.in_([room]).sockets_leave([room])
 
     def rooms(self, sid: str, namespace: str | None = None) -> list[Any]:
-        """The rooms of a client, its own first."""
+        """The rooms of a client of this process, its own first; ``fetch_sockets()`` knows those of others."""
         socket = self.socket(sid, namespace)
         return [] if socket is None else [socket.id, *(socket.rooms - {socket.id})]
 
     # -- about one client ---------------------------------------------------------------------------------------
 
     def disconnect(self, sid: str, namespace: str | None = None, ignore_queue: bool = False) -> None:
-        """Disconnect a client from the namespace."""
+        """Disconnect a client, of whatever worker, from the namespace."""
         socket = self.socket(sid, namespace)
         if socket is not None:
             socket.disconnect()
+        elif elsewhere := self._elsewhere(sid, self.namespace(namespace)):
+            elsewhere.disconnect_sockets()
 
     def get_environ(self, sid: str, namespace: str | None = None) -> dict[str, Any] | None:
         """The environ of a client's handshake; None when there is no such client."""

@@ -117,6 +117,10 @@ class Adapter(ABC):
         """Whether it knows only the clients of its own process."""
         return False
 
+    def is_elsewhere(self, sid: object) -> bool:
+        """Whether it can be told that ``sid`` is the id of a client of another process."""
+        return False
+
     def look_around(self) -> None:
         """Find out who else there is, should this process emit before it serves; may block, where that is allowed."""
 
@@ -125,7 +129,7 @@ class Adapter(ABC):
 
     def take_listeners(self, former: Adapter) -> None:
         """Call the listeners of ``former``, in whose place this one comes."""
-        self._listeners = former._listeners
+        self._listeners = dict(former._listeners)
 
     def _tell(self, changes: list[RoomChange]) -> None:
         """Call the listeners; the caller has released its lock."""

@@ -27,6 +27,8 @@ logger = logging.getLogger("wsgi_sio.engineio")
 # (seconds).
 _PATIENCE = 1.0
 _LONGEST = 3.0
+# The load of a process that may only emit, a task queue's worker perhaps: nobody gives a new session to such.
+_NO_ROOM = 0xFFFFFFFF
 
 
 class Company:
@@ -91,7 +93,7 @@ class Joining:
         try:
             find_directory = self._look_around(environ)
             if find_directory is not None:
-                company = self._join(find_directory)
+                company = self._join(find_directory, serves=environ is not None or self._engine.config.siblings is True)
             else:
                 settled = environ is not None
         except OSError as error:
@@ -117,12 +119,14 @@ class Joining:
         if self._engine.is_alone():
             self._engine.report(*no_siblings(why))
 
-    def _join(self, find_directory: Callable[[], str]) -> Company:
+    def _join(self, find_directory: Callable[[], str], serves: bool) -> Company:
         reactor = self._engine.reactor
         siblings = Siblings(reactor, find_directory(), make_directory=find_directory)
         company = Company(self._engine, siblings)
         for listener in self._listeners:
             listener(siblings)
+        if not serves:
+            siblings.tell_load(_NO_ROOM)  # until it has a session of its own
         siblings.join(_PATIENCE if reactor.may_wait() else 0.0)
         logger.debug("joined %d other processes of this server", len(siblings.links()))
         return company
