@@ -24,6 +24,7 @@ def test_the_tables_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("measure", [measure_members, measure_rooms])
 def test_the_cost_of_one_operation_stays_about_the_same(measure: Callable[[int], Figures]) -> None:
     """From 1000 to 10,000 members of a room, and rooms of a client: joining, leaving, going, all at once too.

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -266,7 +266,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(server: RunningServer) -> None:
 
 
 @pytest.mark.parametrize("state", ["listening", "connecting", "the server hangs"])
-def test_an_interrupt_ends_it_within_a_second(server: RunningServer, state: str) -> None:
+def test_an_interrupt_ends_it_whatever_others_do(server: RunningServer, state: str) -> None:
     with contextlib.ExitStack() as stack:
         if state == "connecting":
             silent = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
@@ -276,7 +276,7 @@ def test_an_interrupt_ends_it_within_a_second(server: RunningServer, state: str)
             url = server.url
         process = stack.enter_context(
             subprocess.Popen(
-                [*COMMAND, url, "--listen", "forever"],
+                [*COMMAND, url, "--listen", "forever", "--timeout", str(3 * DEADLINE)],
                 cwd=ROOT,
                 env=ENVIRON,
                 stdout=subprocess.PIPE,
@@ -293,9 +293,7 @@ def test_an_interrupt_ends_it_within_a_second(server: RunningServer, state: str)
             os.kill(server.worker_pid, signal.SIGSTOP)
             stack.callback(os.kill, server.worker_pid, signal.SIGCONT)
         process.send_signal(signal.SIGINT)
-        began = time.monotonic()
         assert process.wait(DEADLINE) == 130
-        assert time.monotonic() - began < 3  # a second, and the interpreter's end on a busy machine
         assert process.stderr.read() == b""
 
 
@@ -305,10 +303,10 @@ def test_an_interrupt_ends_it_within_a_second(server: RunningServer, state: str)
 class Terminal:
     """The command on a pseudo-terminal, and somebody who types and reads."""
 
-    def __init__(self, *arguments: str, **environ: str) -> None:
+    def __init__(self, *arguments: str, command: Sequence[str] = COMMAND, **environ: str) -> None:
         self._fd, its = pty.openpty()
         self.process = subprocess.Popen(
-            [*COMMAND, *arguments],
+            [*command, *arguments],
             cwd=ROOT,
             env={**ENVIRON, **environ},
             stdin=its,
@@ -377,6 +375,31 @@ def test_what_comes_is_printed_above_what_is_being_typed(server: RunningServer) 
         terminal.type("3\n")
         terminal.expect("(?s)= echo 123.*\n.*> ")
         terminal.process.send_signal(signal.SIGINT)
+        assert terminal.process.wait(DEADLINE) == 130
+
+
+@pytest.mark.parametrize(
+    ("hook", "interrupted"),
+    [
+        # readline drops what its hooks raise.
+        ("startup", "lambda: (os.kill(os.getpid(), signal.SIGINT), hook())"),
+        ("pre_input", "lambda: (hook(), os.kill(os.getpid(), signal.SIGINT))"),
+        # No Python runs between this signal and the sleep.
+        ("pre_input", "functools.partial(getattr(ctypes.CDLL(None), 'raise'), signal.SIGINT)"),
+    ],
+    ids=["before the prompt is drawn", "when it has been drawn", "before it waits for what is typed"],
+)
+def test_an_interrupt_at_the_prompt_is_not_lost(server: RunningServer, hook: str, interrupted: str) -> None:
+    program = f"""if True:
+        import ctypes, functools, os, readline, signal, sys
+        from wsgi_sio.__main__ import main
+        set_hook = readline.set_{hook}_hook
+        readline.set_{hook}_hook = lambda hook: set_hook({interrupted})
+        sys.exit(main(["connect", *sys.argv[1:]]))
+    """
+    command = [sys.executable, "-c", program]
+    with Terminal(server.url, "--transport", "websocket", command=command) as terminal:
+        terminal.expect("/help for help\r\n")
         assert terminal.process.wait(DEADLINE) == 130
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support.require import require
+from tests.support.servers import free_port
 from tests.support.world import WORLD
 
 HERE = Path(__file__).resolve().parent
@@ -97,8 +97,7 @@ def conversation(
     folder = tmp_path_factory.mktemp("chat")
     screenshots = Path(os.environ.get("SCREENSHOTS") or folder).resolve()
     screenshots.mkdir(parents=True, exist_ok=True)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
+    port = free_port()
     server = ChatServer(port, node_modules / "socket.io-client" / "dist", folder / "server.log")
     try:
         results = converse(["node", "chat.mjs", server.url, chromium, str(screenshots)], server, folder / "node.log")

@@ -144,7 +144,7 @@ def test_an_id_is_a_room_that_clients_of_other_workers_may_join(
 def test_a_room_that_looks_like_an_id_is_told_to_those_who_come_later(make_cluster: MakeCluster) -> None:
     cluster = make_cluster(WORKERS, 2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("wsgi_sio.siblings.siblings._new_tag", lambda: "abcd")
+        patch.setattr("wsgi_sio.siblings.home.new_tag", lambda: "abcd")
         cluster.sockets[0].join("sixteen letters.abcd")
         cluster.add_server()
     eventually(lambda: any("abcd" in topic for topic in link(cluster, 1, 0).topics), "that it is told")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,7 @@ from tests.django.conftest import SITE
 from tests.live.peers import Peer, fetch
 from tests.support.node import run_node
 from tests.support.scenario import assert_clean
-from tests.support.servers import ROOT, SERVERS, RunningServer, start_server
+from tests.support.servers import ROOT, SERVERS, RunningServer, free_port, start_server
 from tests.support.world import WORLD
 
 threads_only = pytest.mark.skipif(WORLD == "gevent", reason="a server of the world of threads")
@@ -36,8 +35,7 @@ def environment(site: Path, database: Path) -> dict[str, str]:
 @contextmanager
 def runserver(site: Path, database: Path, *options: str) -> Iterator[RunningServer]:
     """``manage.py runserver`` in ``site``."""
-    with socket.create_server(("127.0.0.1", 0)) as finder:
-        port = finder.getsockname()[1]
+    port = free_port()
     log_fd, log_name = tempfile.mkstemp(prefix="wsgi-sio-runserver-", suffix=".log")
     with os.fdopen(log_fd, "wb") as log_file:
         process = subprocess.Popen(

@@ -6,7 +6,6 @@ import http.client
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 
 from tests.docs.pages import Block
+from tests.support.servers import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PORT = "5000"  # the one that the pages name; the tests take a free one in its place
@@ -29,8 +29,7 @@ class Terminals:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._server: subprocess.Popen[bytes] | None = None
         self._log = directory / "server.log"

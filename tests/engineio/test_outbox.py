@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.engineio.conftest import Engine, MakeEngine
-from tests.support.inprocess import DEADLINE, SEPARATOR, Background, WebSocket, eventually
+from tests.support.inprocess import AT_ONCE, SEPARATOR, Background, WebSocket, eventually
 from tests.support.world import WORLD
 from wsgi_sio.engineio import MESSAGE, Packet, Session
 
@@ -82,7 +82,7 @@ def test_a_broadcast_is_not_held_back_and_finds_its_half_of_the_bound(make_engin
     for _ in range(5):
         began = time.monotonic()
         assert session.send([Packet(MESSAGE, CHUNK)])
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < AT_ONCE
     for _ in range(35):
         assert websocket.receive() == "4" + CHUNK
     assert sending.result() == 30
@@ -184,6 +184,6 @@ def test_the_main_thread_is_not_held_back(make_engine: MakeEngine) -> None:
     slow, session = slow_websocket(engine)
     began = time.monotonic()
     download(session, 100)
-    assert time.monotonic() - began < DEADLINE
+    assert time.monotonic() - began < AT_ONCE
     assert engine.reasons == ["transport error"]
     slow.close()

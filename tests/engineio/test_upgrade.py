@@ -11,6 +11,7 @@ import pytest
 
 from tests.engineio.conftest import Engine, MakeEngine
 from tests.support.inprocess import (
+    AT_ONCE,
     DEADLINE,
     Background,
     Closed,
@@ -81,9 +82,9 @@ def test_a_waiting_get_is_released_100_ms_after_the_probe_and_not_before(make_en
     assert websocket.receive() == "3probe"
     began = time.monotonic()
     assert waiting.result().body == b"6"
-    assert 0.08 <= time.monotonic() - began < 0.3
+    assert 0.08 <= time.monotonic() - began < AT_ONCE
     second = polling.start_get()  # a client that polls once more gets the next noop
-    assert second.result(1).body == b"6"
+    assert second.result().body == b"6"
     websocket.send("5")
     session.send_message("over websocket")
     assert websocket.receive() == "4over websocket"
@@ -96,8 +97,8 @@ def test_the_candidate_that_says_nothing_times_out(make_engine: MakeEngine) -> N
         websocket = engine.websocket(polling.sid)
         websocket.send(*messages) if messages else None
         began = time.monotonic()
-        websocket.wait_closed(2)
-        assert time.monotonic() - began < 1
+        websocket.wait_closed()
+        assert time.monotonic() - began < 5  # without the option, 10
         still_polls(polling, session)
 
 

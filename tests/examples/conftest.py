@@ -18,7 +18,7 @@ import pytest
 
 from tests.support.npm import install
 from tests.support.require import require
-from tests.support.servers import ROOT, RunningServer, start_server
+from tests.support.servers import ROOT, RunningServer, free_port, start_server
 
 HERE = Path(__file__).resolve().parent
 EXAMPLES = ROOT / "examples"
@@ -77,8 +77,7 @@ def environment(added: Mapping[str, str]) -> dict[str, str]:
 
 def run_program(program: Path, *arguments: str, env: Mapping[str, str] | None = None) -> RunningServer:
     """Run ``python program arguments`` until it listens, on a free port: PORT, or ``{port}`` in the arguments."""
-    with socket.create_server(("127.0.0.1", 0)) as finder:
-        port = finder.getsockname()[1]
+    port = free_port()
     log_fd, log_name = tempfile.mkstemp(prefix=f"wsgi-sio-{program.parent.name}-", suffix=".log")
     with os.fdopen(log_fd, "wb") as log_file:
         process = subprocess.Popen(

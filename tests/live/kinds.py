@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,7 @@ import pytest
 
 from tests.live.peers import fetch
 from tests.support.require import require
-from tests.support.servers import ROOT, SERVERS, RunningServer, start_server
+from tests.support.servers import ROOT, SERVERS, RunningServer, free_port, start_server
 from tests.support.world import WORLD
 
 APP = "tests.apps.robustness:app"
@@ -61,8 +60,7 @@ def serve(kind: str, options: Mapping[str, Any] | None = None, **sio_options: An
 
 def start_command(kind: str, env: Mapping[str, str], options: Mapping[str, Any]) -> RunningServer:
     """Start a server by its own command, ``options`` added to it, and return once it answers."""
-    with socket.create_server(("127.0.0.1", 0)) as finder:
-        port = finder.getsockname()[1]
+    port = free_port()
     command = COMMANDS[kind].format(port=port, tls="--certfile {}/cert.pem --keyfile {}/key.pem")
     if kind.endswith("-tls"):
         command = command.format(make_certificate(), make_certificate())

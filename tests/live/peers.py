@@ -22,7 +22,7 @@ from tests.support.servers import RunningServer
 
 Value = TypeVar("Value")
 
-TIMEOUT = 5.0  # seconds
+TIMEOUT = 30.0  # seconds; longer than anything under test may take, on a busy machine
 TEXT, CLOSE = 1, 8
 OPEN_WEBSOCKET = "EIO=4&transport=websocket"
 

@@ -81,7 +81,7 @@ def wait_for_events(server: RunningServer) -> tuple[PollingSession, Exchange]:
 @pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("drain", [None, {"seconds": 0}, {"seconds": 0.5}], ids=["plain", "at once", "spread"])
-def test_a_worker_with_1000_idle_websockets_restarts_within_two_seconds(
+def test_a_worker_with_1000_idle_websockets_restarts_at_once(
     drain: dict[str, Any] | None, signum: signal.Signals
 ) -> None:
     """The old worker is gone and a new one serves; with the hooks all clients and all handlers have been told."""
@@ -91,9 +91,9 @@ def test_a_worker_with_1000_idle_websockets_restarts_within_two_seconds(
         old = tell(server, signum)
         eventually(lambda: has_ended(old), bool)
         assert int(fetch(server, "/")) != old
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10  # not gunicorn's 20, for requests that do not end
         if drain is not None:
-            ends_of(peers, 1)
+            ends_of(peers, 10)
             assert server.log().count(LEFT) == len(peers)
         with Peer(server).join() as newcomer:
             assert newcomer.call("echo", 1) == [1]
@@ -121,7 +121,7 @@ def test_the_spread_fits_into_gunicorns_time() -> None:
         os.kill(server.pid, signal.SIGTERM)
         ends = ends_of(peers, 3)
         assert ends[0] < 0.3  # the drain does not wait until gunicorn's loop has noticed
-        server.process.wait(5)
+        server.process.wait(30)
         assert server.log().count(LEFT) == len(peers)
         assert "Worker exiting" in server.log() and "SIGKILL" not in server.log()
         assert_clean(server)
@@ -131,8 +131,8 @@ def test_the_worker_waits_for_the_handlers_of_disconnect() -> None:
     with serve({"seconds": 0}, LAST_WORDS="0.7") as server:
         peers = [Peer(server).join() for _ in range(5)]
         os.kill(server.pid, signal.SIGTERM)
-        ends_of(peers, 1)
-        server.process.wait(5)
+        ends_of(peers, 10)
+        server.process.wait(30)
         assert server.log().count(LEFT) == len(peers)
         assert_clean(server)
 
@@ -144,8 +144,8 @@ def test_a_waiting_poll_is_answered_and_does_not_keep_the_worker() -> None:
         began = time.monotonic()
         os.kill(server.pid, signal.SIGTERM)
         assert waiting.response().text in CLOSED
-        server.process.wait(5)
-        assert time.monotonic() - began < 4
+        server.process.wait(30)
+        assert time.monotonic() - began < 10  # not gunicorn's 20
         assert LEFT in server.log()
         assert_clean(server)
 
@@ -156,23 +156,23 @@ def test_websockets_over_tls_do_not_keep_the_worker(monkeypatch: pytest.MonkeyPa
     with serve_robustness(f"{WORKER}-tls", {"graceful_timeout": 20, "config": CONFIGURATION}) as server:
         peers = [Peer(server).join() for _ in range(10)]
         os.kill(server.pid, signal.SIGTERM)
-        assert {peer.wait_closed(2).code for peer in peers} == {1005}
-        server.process.wait(5)
+        assert {peer.wait_closed().code for peer in peers} == {1005}
+        server.process.wait(30)
         assert_clean(server)
 
 
 @pytest.mark.parametrize("in_a_drain", [False, True])
 def test_an_impatient_end_is_not_spread(in_a_drain: bool) -> None:
     """Ctrl-C, even in the middle of a drain: the handlers run, and that is all there is time for."""
-    with serve({"seconds": 10}) as server:
+    with serve({"seconds": 60}, {"graceful_timeout": 60}) as server:
         peers = [Peer(server).join() for _ in range(20)]
         if in_a_drain:
             os.kill(server.pid, signal.SIGTERM)
             server.wait_for_log(LEFT)
         began = time.monotonic()
         os.kill(server.pid, signal.SIGINT)
-        server.process.wait(8)
-        assert time.monotonic() - began < 3
+        server.process.wait(30)
+        assert time.monotonic() - began < 15
         assert server.log().count(LEFT) == len(peers)
 
 
@@ -182,9 +182,9 @@ def test_a_worker_that_has_served_its_requests_drains_too() -> None:
     with serve({"seconds": 0.2}, {"max_requests": 12}) as server, Peer(server).join() as peer:
         _, waiting = wait_for_events(server)
         old = server.worker_pid
-        eventually(lambda: int(fetch(server, "/")), lambda pid: pid != old, timeout=8)
+        eventually(lambda: int(fetch(server, "/")), lambda pid: pid != old)
         assert waiting.response().text in CLOSED
-        ends_of([peer], 3)
+        ends_of([peer], 10)
         assert server.log().count(LEFT) == 2
         assert_clean(server)
 
@@ -202,8 +202,8 @@ def test_the_server_of_the_flask_extension_is_found(monkeypatch: pytest.MonkeyPa
     with start_server(WORKER, "tests.apps.draining_flask:app", None, {"config": CONFIGURATION}) as server:
         with Peer(server).join() as peer:
             os.kill(server.pid, signal.SIGTERM)
-            assert peer.wait_closed(2).code == 1005
-        server.process.wait(5)
+            assert peer.wait_closed().code == 1005
+        server.process.wait(30)
         assert_clean(server)
 
 

@@ -30,7 +30,9 @@ def many_files(count: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-@pytest.mark.parametrize("count", [1000, pytest.param(5000, marks=[pytest.mark.slow, pytest.mark.timeout(180)])])
+@pytest.mark.parametrize(
+    "count", [1000, pytest.param(5000, marks=[pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(180)])]
+)
 @pytest.mark.parametrize("kind", first_everyday(WEBSOCKET_SERVERS))
 def test_idle_websockets(kind: str, count: int) -> None:
     """gthread holds them with 8 threads; everywhere HTTP requests are still answered."""

@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import select
 import signal
+import subprocess
+import sys
 import time
 import traceback
 import warnings
 
 import pytest
 
+from tests.support.forking import forked
 from tests.support.inprocess import DEADLINE, InProcess
+from tests.support.servers import ROOT
 from tests.support.world import WORLD
 from wsgi_sio import Server
+from wsgi_sio.runtime import has_forked
 
 pytestmark = pytest.mark.skipif(WORLD != "threads" or not hasattr(os, "fork"), reason="about threads and fork")
 
@@ -64,3 +69,28 @@ def _serve_in_the_child(io: Server, writing: int) -> None:
         outcome = traceback.format_exc()
     os.write(writing, outcome.encode())
     os._exit(0)
+
+
+def test_who_has_forked_knows() -> None:
+    """And its child does not take that for its own doing, until it has forked as well."""
+
+    def child() -> tuple[bool, bool]:
+        before = has_forked()
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+        os.waitpid(pid, 0)
+        return before, has_forked()
+
+    with forked(child) as process:
+        assert process.outcome() == "(False, True)"
+        assert has_forked()
+
+
+def test_a_command_that_was_run_is_no_fork() -> None:
+    """A program of its own has none of this one's sockets."""
+    code = (
+        "import os, subprocess; from wsgi_sio.runtime import has_forked; subprocess.run(['true']); os.system('true');"
+        "print(has_forked())"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT).stdout == "False\n"

@@ -39,6 +39,12 @@ def signals() -> Iterator[None]:
         signal.signal(number, handler)
 
 
+@pytest.fixture(autouse=True)
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests have forked."""
+    monkeypatch.setattr("wsgi_sio.siblings.place.has_forked", lambda: False)
+
+
 def test_gunicorn_needs_no_request(signals: None) -> None:
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
         names = "|".join(sorted([str(name_of(one)), str(name_of(two))]))
@@ -176,6 +182,15 @@ def test_a_server_that_was_made_before_the_fork_may_have_others() -> None:
     with accepted(listener) as client:
         assert choose_place(ONE, client, handed_down=True) == Place(name, None)
         assert choose_place(SEVERAL, client, handed_down=True) == Place(name, True)
+
+
+def test_who_has_forked_has_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parent of a forked pywsgi serves beside its children."""
+    monkeypatch.setattr("wsgi_sio.siblings.place.has_forked", lambda: True)
+    listener = socket.create_server(("127.0.0.1", 0))
+    name = str(name_of(listener))
+    with accepted(listener) as client:
+        assert choose_place(ONE, client) == Place(name, None)
 
 
 def test_a_name_is_the_place() -> None:

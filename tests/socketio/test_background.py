@@ -257,7 +257,7 @@ def test_sleep_lets_others_run(serve: Serve) -> None:
         client.receive()
     for task in tasks:
         task.join(DEADLINE)
-    assert 0.2 <= time.monotonic() - began < 2
+    assert 0.2 <= time.monotonic() - began < 5  # one after the other they take 11
 
 
 @pytest.mark.parametrize(

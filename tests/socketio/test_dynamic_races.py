@@ -162,7 +162,7 @@ def test_coming_and_going_at_once_never_loses_a_client(serve: Serve) -> None:
         client.close()
         return found
 
-    assert at_once(4, visit, timeout=4 * DEADLINE) == [[True] * 15] * 4
+    assert at_once(4, visit, timeout=2 * DEADLINE) == [[True] * 15] * 4
     eventually(lambda: forgotten(io, "/room-1"), "the cleaning")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 import subprocess
@@ -11,13 +12,18 @@ from tests.support.require import require
 
 
 def install(folder: Path) -> Path:
-    """Directory of the folder's packages; installs them when one is missing or of another version."""
+    """Directory of the folder's packages; installs them when one is missing or of another version.
+
+    One process does, while others wait for it.
+    """
     require(shutil.which("node") and shutil.which("npm"), "Node.js and npm")
     modules = folder / "node_modules"
-    if not _up_to_date(folder, modules):
-        command = ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund"]
-        result = subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True, timeout=180)
-        require(result.returncode == 0, f"npm packages: {result.stderr.strip()}")
+    with (folder / "package.json").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _up_to_date(folder, modules):
+            command = ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund"]
+            result = subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True, timeout=180)
+            require(result.returncode == 0, f"npm packages: {result.stderr.strip()}")
     return modules
 
 

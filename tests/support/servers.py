@@ -19,6 +19,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from random import SystemRandom
 from types import TracebackType
 from typing import Any
 
@@ -29,7 +30,7 @@ KINDS = ("gunicorn-gthread", "gunicorn-gevent", "pywsgi", "werkzeug", "wsgiref",
 SERVERS = (
     ("gunicorn-gevent", "pywsgi") if WORLD == "gevent" else ("gunicorn-gthread", "werkzeug", "wsgiref", "waitress")
 )
-_PROBLEM = re.compile(r"\b(?:ERROR|CRITICAL)\b|^Traceback|^Exception (?:ignored )?in |\w*Warning: ")
+_PROBLEM = re.compile(r"\b(?:ERROR|CRITICAL)\b|^Traceback|^Exception (?:ignored )?in |Warning: ")
 
 
 class RunningServer:
@@ -109,6 +110,14 @@ class RunningServer:
             except FileNotFoundError:
                 continue  # closed between listing and reading
         return targets
+
+
+def free_port() -> int:
+    """A port for a server that makes its own socket, of those that the system gives to nobody in the meantime."""
+    while True:
+        port = SystemRandom().randrange(12_000, 32_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def start_server(

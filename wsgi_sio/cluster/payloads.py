@@ -102,8 +102,6 @@ def unpack_batch(payload: bytes, begin: int = 0) -> Batch:
         )
     except TypeError as error:
         raise ValueError("not a batch") from error
-    if type(lengths) is not list or not all(type(length) is int for length in lengths):
-        raise ValueError("a batch without lengths")
     return Batch(topic, options, request_id, lengths, payload, begin)
 
 

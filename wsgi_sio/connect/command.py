@@ -67,12 +67,13 @@ def run(options: argparse.Namespace) -> int:
         complain(str(error))
         return 1
     try:
-        session.connect()
-        if emissions or options.listen is not None:
-            return session.emit_and_listen(emissions, None if options.listen == _FOREVER else options.listen or 0)
-        if sys.stdin.isatty() and sys.stdout.isatty():
-            return session.run_prompt()
-        return session.run_script(sys.stdin)
+        with session.interrupts:
+            session.connect()
+            if emissions or options.listen is not None:
+                return session.emit_and_listen(emissions, None if options.listen == _FOREVER else options.listen or 0)
+            if sys.stdin.isatty() and sys.stdout.isatty():
+                return session.run_prompt()
+            return session.run_script(sys.stdin)
     except Failed as error:
         complain(str(error))
         return error.status

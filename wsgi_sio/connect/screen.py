@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from typing import Any, TextIO
 
 from ..runtime import Rank, make_lock
+from .interrupts import Interrupts
 
 # How much of a line, of a string in it, and of bytes, is shown (characters, characters, bytes).
 _LONGEST_LINE = 1000
@@ -31,11 +32,13 @@ class Screen:
     Colours are for terminals only, and the environment's NO_COLOR turns them off.
 
     :param on_broken: called when nobody reads the output any more.
+    :param interrupts: who raises a KeyboardInterrupt again that readline has thrown away.
     """
 
-    def __init__(self, output: TextIO, on_broken: Callable[[], object]) -> None:
+    def __init__(self, output: TextIO, on_broken: Callable[[], object], interrupts: Interrupts) -> None:
         self._output = output
         self._on_broken = on_broken
+        self._interrupts = interrupts
         self._typed: Callable[[], str] | None = None  # while the user is at the prompt: what has been typed
         self._quiet = make_lock(Rank.LEAF)  # held while a line is written, or the prompt drawn
         terminal = output.isatty() and os.environ.get("TERM") != "dumb"
@@ -75,12 +78,17 @@ class Screen:
 
         drawing = ExitStack()
 
+        def draws() -> None:
+            with self._interrupts.postponed():
+                drawing.enter_context(self._quiet)
+
         def drawn() -> None:
-            self._typed = readline.get_line_buffer
-            drawing.close()
+            with self._interrupts.postponed():
+                self._typed = readline.get_line_buffer
+                drawing.close()
 
         if "libedit" not in (readline.__doc__ or ""):  # which need not tell when it has drawn
-            readline.set_startup_hook(lambda: drawing.enter_context(self._quiet))
+            readline.set_startup_hook(draws)
         readline.set_pre_input_hook(drawn)
         with drawing:
             try:

@@ -12,6 +12,7 @@ from ..client.client import split_url
 from ..exceptions import LocalProtocolError, SocketIOError
 from ..runtime import Event, Rank, make_event, make_lock
 from .hints import explain, one_line
+from .interrupts import Interrupts
 from .language import HELP, Command, Emission, NotUnderstood, read_line
 from .screen import Screen, complain, show, show_event
 
@@ -44,6 +45,7 @@ class Session:
     :param namespace: None for the path of the URL.
     :param timeout: seconds that connecting, and each acknowledgement, may take.
     :param options: those of :class:`~wsgi_sio.client.Manager`.
+    :ivar interrupts: to be entered while anything is done, but for :meth:`close`, which takes a second at most.
     :raises ValueError: the URL or an option makes no sense.
     """
 
@@ -52,7 +54,8 @@ class Session:
         self._client = Manager(server, **options).socket(namespace or path)
         self._timeout = timeout
         self._ended = make_event()  # nobody reads the output, or the server does not want us any more
-        self._screen = Screen(sys.stdout, self._ended.set)
+        self.interrupts = Interrupts()
+        self._screen = Screen(sys.stdout, self._ended.set, self.interrupts)
         self._greeted = make_event()  # connected since connect(), whose own errors are not to be told twice
         self._left = False
         self._lock = make_lock(Rank.LEAF)
@@ -77,7 +80,7 @@ class Session:
             raise Failed(explain(error), 1) from error
         except (ValueError, ImportError) as error:  # the URL's port, a library that is missing
             raise Failed(str(error), 2 if isinstance(error, ValueError) else 1) from error
-        self._greeted.wait(self._timeout)  # so that it is the first thing printed
+        await_event(self._greeted, self._timeout)  # so that it is the first thing printed
 
     def close(self) -> None:
         """Leave, without more words; what has been emitted is sent before."""

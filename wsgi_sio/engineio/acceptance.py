@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from ..runtime import Reactor
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..runtime import Event, Reactor
 from .capacity import Capacity
 from .config import Environ
 from .handshake import compose_accept
@@ -62,6 +65,16 @@ class Acceptance:
             return give(environ)
         except OSError as error:
             raise EngineError(BAD_REQUEST, no_descriptors(error)[1]) from None
+
+    @contextmanager
+    def holding(self, held: Event | None) -> Iterator[None]:
+        """Begin to use a connection that has been taken: a thread that is held for it is given back if that fails."""
+        try:
+            yield
+        except BaseException:
+            if held is not None:
+                self._capacity.leave()
+            raise
 
     def wait_over(self, hijacked: Hijacked) -> None:
         """Block in the WSGI thread for as long as the connection that it gave away needs it."""

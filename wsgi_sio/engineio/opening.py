@@ -132,7 +132,8 @@ class Opening:
 
     def _open_websocket(self, session: Session, request: EngineRequest, cors: Headers) -> Hijacked:
         transport, early, held = self._engine.accept_websocket(session, request, cors)
-        self._start_websocket(session, transport, early)
+        with self._engine.acceptance.holding(held):
+            self._start_websocket(session, transport, early)
         return Hijacked(held)
 
     def _start_websocket(self, session: Session, transport: WebSocketTransport, early: bytes) -> None:

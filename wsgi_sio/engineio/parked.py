@@ -100,10 +100,11 @@ class ThreadWait:
     :param lost: called when the client has hung up.
     :param least: how many seconds it may wait, however many others do.
     :param grace: how many seconds after ``release`` it gives up and is answered 503; None for never.
+    :param give_up: called then: whether it may, for nobody is about to answer it, or will.
     """
 
-    __slots__ = ("_answered", "_capacity", "_grace", "_hold", "_least", "_lost", "_reactor", "_release", "_response",
-                 "request")  # fmt: skip
+    __slots__ = ("_answered", "_capacity", "_give_up", "_grace", "_hold", "_least", "_lost", "_reactor", "_release",
+                 "_response", "request")  # fmt: skip
 
     unsent = 0
 
@@ -117,6 +118,7 @@ class ThreadWait:
         lost: Callable[[], object],
         least: float = 0.0,
         grace: float | None = None,
+        give_up: Callable[[], bool] = bool,
     ) -> None:
         self.request = request
         self._reactor = reactor
@@ -126,6 +128,7 @@ class ThreadWait:
         self._lost = lost
         self._least = least
         self._grace = grace
+        self._give_up = give_up
         self._answered = reactor.event()
         self._response = Response(503, [("Retry-After", "1")])
 
@@ -141,7 +144,8 @@ class ThreadWait:
                 with nullcontext() if sock is None else HangupWatch(sock, self._reactor, self._lost):
                     if not self._answered.wait(max(0.0, seconds - _BRIEF)):
                         self._release()
-                        self._answered.wait(self._grace)
+                        if not self._answered.wait(self._grace) and not self._give_up():
+                            self._answered.wait()
         if sock is not None and hung_up(sock):
             self._lost()
         return self._response

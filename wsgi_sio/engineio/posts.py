@@ -28,7 +28,7 @@ logger = logging.getLogger("wsgi_sio.engineio")
 # How many packets are delivered before others get a turn, where all share one thread.
 _STEP = 256
 # How long a POST may hold its thread, however many others wait: its client is thrown out after the second (seconds).
-_LEAST = 2.0
+LEAST = 2.0
 
 
 class _Post:
@@ -169,7 +169,7 @@ class Posts:
     # -- waiting ------------------------------------------------------------------------------------------------
 
     def _wait(self, post: _Post, request: EngineRequest, cors: Headers) -> Response | Hijacked:
-        waiting = make_waiting(self._transport, request, cors, self._reactor, partial(self._release, post), _LEAST)
+        waiting = make_waiting(self._transport, request, cors, self._reactor, partial(self._release, post), LEAST)
         with self._transport.session.lock:  # it may have been delivered meanwhile
             post.waiting, response = waiting, post.response
         if response is not None:

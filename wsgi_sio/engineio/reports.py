@@ -133,6 +133,11 @@ def no_siblings(reason: object) -> Report:
     )
 
 
+def junk_from_sibling(tag: str, reason: object) -> Report:
+    """Another process of this server sends what makes no sense."""
+    return "junk from a sibling", f"the process {tag} sends what is dropped ({reason}): is it another program?"
+
+
 def tasks_left_behind() -> Report:
     """A worker has its first client, and the process that it was forked from has started background tasks."""
     return (

@@ -223,7 +223,8 @@ class EngineServer:
         session = self.find_member(request)
         if request.query["transport"] == "websocket":
             candidate, early, held = self.accept_websocket(session, request, cors)
-            self.begin_upgrade(session, candidate, early)
+            with self.acceptance.holding(held):
+                self.begin_upgrade(session, candidate, early)
             return Hijacked(held)
         transport = session.transport
         if not isinstance(transport, PollingTransport):
@@ -251,13 +252,9 @@ class EngineServer:
         """
         accept = self.acceptance.compose(request, cors)
         taken = self.acceptance.take(request.environ)
-        try:
+        with self.acceptance.holding(taken.held):
             transport = self.make_websocket(session, taken.sock)
-        except BaseException:
-            if taken.held is not None:
-                self.capacity.leave()
-            raise
-        transport.send_accept(accept)
+            transport.send_accept(accept)
         return transport, taken.early, taken.held
 
     def make_websocket(self, session: Session, sock: ClientSocket) -> WebSocketTransport:

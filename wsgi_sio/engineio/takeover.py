@@ -142,8 +142,15 @@ def give(environ: Environ) -> tuple[int, bytes]:
 
 
 def own(descriptor: int) -> _socket.socket:
-    """The socket of a connection that is this process's from now on."""
-    sock = _socket.socket(fileno=descriptor)
+    """The socket of a connection that is this process's from now on.
+
+    :raises OSError: it is none, and has been closed.
+    """
+    try:
+        sock = _socket.socket(fileno=descriptor)
+    except OSError:
+        _socket.close(descriptor)
+        raise
     sock.setblocking(False)
     try:
         sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)

@@ -9,7 +9,7 @@ import sys
 import threading
 
 from .failures import FAILURES
-from .forks import Forkable, disown, tell_in_child
+from .forks import Forkable, disown, has_forked, tell_in_child
 from .locks import Rank, make_lock
 from .mailbox import MailboxOwner, SerialQueue
 from .patience import PIECES, HeardTime, sleepless_clock, wait_patiently
@@ -31,6 +31,7 @@ __all__ = [
     "Watched",
     "create_reactor",
     "disown",
+    "has_forked",
     "make_event",
     "make_lock",
     "sleepless_clock",

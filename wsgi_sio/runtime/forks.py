@@ -39,6 +39,20 @@ def disown(descriptors: Iterable[int]) -> None:
     dead.close()
 
 
+def has_forked() -> bool:
+    """Whether this process has forked others, which have its listening sockets as well (gevent's ``fork()``, say)."""
+    return _parent.pid == os.getpid()
+
+
+class _Parent:
+    """The process that has forked last, of this one and its ancestors."""
+
+    pid = 0
+
+    def remember(self) -> None:
+        self.pid = os.getpid()
+
+
 def _tell_owners() -> None:
     for owner in list(_owners):
         try:
@@ -48,6 +62,7 @@ def _tell_owners() -> None:
 
 
 _owners: WeakSet[Forkable] = WeakSet()
+_parent = _Parent()
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_tell_owners)
+    os.register_at_fork(after_in_child=_tell_owners, after_in_parent=_parent.remember)

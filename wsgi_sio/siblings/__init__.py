@@ -23,8 +23,9 @@ from __future__ import annotations
 
 from .directory import NoDirectory, make_directory
 from .frames import MAX_FRAME, FrameTooLarge, encode, is_tag
-from .link import Link, Returned
+from .link import Link
 from .place import Alone, Place, choose_place
+from .rights import Returned
 from .siblings import Handler, Siblings
 
 __all__ = [

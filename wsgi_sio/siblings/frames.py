@@ -104,9 +104,9 @@ class FrameDecoder:
             self._check_pairs(rest)
             return None
         begin = self._at + _HEAD.size
-        self._at = begin + size
         with memoryview(self._buffer) as view:
-            payload = bytes(view[begin : self._at])
+            payload = bytes(view[begin : begin + size])
+        self._at = begin + size
         descriptor = self._descriptors.pop(0) if announced else None
         return Frame(kind & ~_WITH_DESCRIPTOR, number, payload, descriptor)
 

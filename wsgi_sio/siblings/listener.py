@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import _socket
 import errno
-import logging
 import os
 import socket
 import stat
@@ -19,8 +18,7 @@ from contextlib import contextmanager
 
 from ..runtime import Rank, Reactor, Watch, make_lock
 from .frames import is_tag
-
-logger = logging.getLogger("wsgi_sio.siblings")
+from .rights import close_all
 
 # How many may dial before they are heard.
 _BACKLOG = 1024
@@ -40,12 +38,18 @@ class Listener:
     """This process's own file.
 
     :param accepted: gets each connection, non-blocking, and the pid of who has dialled (0: unknown).
+    :param report: is told of what is not as it should be.
     """
 
     def __init__(
-        self, reactor: Reactor, directory: str, tag: str, accepted: Callable[[_socket.socket, int], None]
+        self,
+        reactor: Reactor,
+        directory: str,
+        tag: str,
+        accepted: Callable[[_socket.socket, int], None],
+        report: Callable[[str, str], None],
     ) -> None:
-        """Listen.
+        """Listen; :meth:`start` begins to let others in.
 
         :raises FileExistsError: there is such a file.
         :raises OSError: it cannot be made.
@@ -53,16 +57,23 @@ class Listener:
         self._reactor = reactor
         self._path = os.path.join(directory, tag)
         self._accepted = accepted
+        self._report = report
         self._lock = make_lock(Rank.LEAF)
         self._closed = False
-        self._starved = False
         self._sock = _socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            self._inode = self._bind(directory, tag)
             self._sock.setblocking(False)
-            self._watch: Watch = reactor.watch(self)
+            self._inode = self._bind(directory, tag)
+            self._watch: Watch = self._watched()
         except BaseException:
             self._sock.close()
+            raise
+
+    def _watched(self) -> Watch:
+        try:
+            return self._reactor.watch(self, reading=False)
+        except BaseException:
+            self.unlink()
             raise
 
     def _bind(self, directory: str, tag: str) -> int:
@@ -70,7 +81,12 @@ class Listener:
             raise FileExistsError(errno.EEXIST, "a sibling has that tag", self._path)
         unnamed = f".{tag}"
         with _address(directory, unnamed) as address:
-            self._sock.bind(address)
+            try:
+                self._sock.bind(address)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                raise FileExistsError(errno.EEXIST, "a sibling is taking that tag", address) from None
         made = os.path.join(directory, unnamed)
         try:
             os.chmod(made, 0o600)
@@ -92,13 +108,17 @@ class Listener:
     def fileno(self) -> int:
         return self._sock.fileno()
 
+    def start(self) -> None:
+        """Let others in."""
+        self._watch.resume()
+
     def on_readable(self) -> None:
         while (sock := self._accept()) is not None:
             try:
                 pid = _peer(sock)
             except (OSError, Stranger) as error:
                 sock.close()
-                logger.warning("who dials this process is turned away: %s", error)
+                self._report("a stranger", f"who dials this process is turned away: {error}")
                 continue
             self._accepted(sock, pid)
 
@@ -120,9 +140,9 @@ class Listener:
 
     def _rest(self, error: OSError) -> None:
         """There is no descriptor for one more: it would be told again and again."""
-        if not self._starved:
-            self._starved = True
-            logger.warning("a sibling cannot be let in (%s); raise the limit of open files (ulimit -n)", error)
+        self._report(
+            "no descriptor", f"a sibling cannot be let in ({error}); raise the limit of open files (ulimit -n)"
+        )
         self._watch.pause()
         self._reactor.call_later(_BREATH, self._watch.resume)
 
@@ -208,7 +228,7 @@ def _address(directory: str, name: str) -> Iterator[str]:
     try:
         yield f"/proc/self/fd/{parent}/{name}"
     finally:
-        os.close(parent)
+        close_all((parent,))
 
 
 def _remove_socket(path: str, age: float = 0.0) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable
 
-from ..runtime import FAILURES, Rank, make_lock
+from ..runtime import Rank, make_lock
 from .link import Link
-
-logger = logging.getLogger("wsgi_sio.siblings")
+from .rights import call
 
 
 class News:
@@ -41,10 +39,10 @@ class News:
             link, joined = piece
             if joined:
                 for welcome in self.on_joined:
-                    _call(welcome, link)
+                    call(welcome, link)
             else:
                 for part in self.on_left:
-                    _call(part, link.tag)
+                    call(part, link.tag)
 
     def _next(self) -> tuple[Link, bool] | None:
         with self._lock:
@@ -58,10 +56,3 @@ class News:
         self._queue.clear()
         self._telling = False
         self.on_joined = self.on_left = ()
-
-
-def _call(listener: Callable[..., None], value: object) -> None:
-    try:
-        listener(value)
-    except FAILURES:
-        logger.exception("a listener for siblings failed")

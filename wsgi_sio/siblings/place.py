@@ -22,6 +22,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..runtime import has_forked
 from .addresses import anywhere, forms, listening_names, name_of
 from .directory import OWN
 
@@ -69,6 +70,7 @@ def choose_place(
     """
     if siblings is False:
         return Alone("siblings=False", missed=False)
+    handed_down = handed_down or has_forked()  # who has forked, and serves as well, has siblings in its children
     several = bool(environ and environ.get("wsgi.multiprocess"))
     if not _has_unix_sockets():
         return Alone(

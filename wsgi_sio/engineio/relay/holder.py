@@ -6,7 +6,6 @@ connection broken, and what it does then is what it does when any server dies.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import partial
 from itertools import count
@@ -14,11 +13,13 @@ from typing import TYPE_CHECKING
 
 from ...runtime import Event, threads_are_greenlets
 from ...siblings import Link, Siblings
+from ...siblings.rights import close_all
 from ..answering import Answering
 from ..bodies import refusal
 from ..config import Environ
 from ..parked import Hijacked, ThreadWait
-from ..reports import no_descriptors
+from ..posts import LEAST
+from ..reports import junk_from_sibling, no_descriptors
 from ..request import (
     BAD_REQUEST,
     BodyError,
@@ -37,7 +38,8 @@ from .messages import (
     REQUEST,
     UPGRADE,
     Handover,
-    pack,
+    Junk,
+    pack_abort,
     pack_handover,
     pack_request,
     unpack_response,
@@ -50,6 +52,8 @@ if TYPE_CHECKING:
 # How long the answer to a POST is waited for, and after a GET has been told to return (seconds).
 _POST_PATIENCE = 20.0
 _GRACE = 2.0
+# The numbers of requests go round.
+_NUMBERS = 0xFFFFFFFF
 
 
 class Holder:
@@ -63,7 +67,7 @@ class Holder:
         self._acceptance = engine.acceptance
         self._reactor = engine.reactor
         self._numbers = count(1)
-        self._asked: dict[int, ThreadWait] = {}
+        self._asked: dict[int, ThreadWait] = {}  # who takes one out answers it
         siblings.handle(ANSWER, self._on_answer)
 
     def find_owner(self, sid: str) -> Link | None:
@@ -96,7 +100,7 @@ class Holder:
             except OSError as error:
                 self._engine.report(*no_descriptors(error))
             else:
-                return self.hand_over(owner, REQUEST, payload, descriptor, partial(self.refuse, cors, False))
+                return self.hand_over(owner, REQUEST, payload, descriptor, partial(self.refuse, owner, cors, False))
         return self._ask(owner, request, payload)
 
     # -- by its connection --------------------------------------------------------------------------------------
@@ -104,39 +108,50 @@ class Holder:
     def hand_over(
         self, owner: Link, kind: int, payload: bytes, descriptor: int, returned: Callable[[int], None]
     ) -> Hijacked:
-        if not owner.send(kind, 0, payload, descriptor, returned):
+        """Pass a connection on; ``returned`` gets it if that cannot be done, for it has left the WSGI server."""
+        try:
+            sent = owner.send(kind, 0, payload, descriptor, returned)
+        except ValueError:  # a body of more than a link takes
+            close_all((descriptor,))
+            raise
+        if not sent:
             returned(descriptor)
         return Hijacked(None, "200 OK" if kind == REQUEST else "101 Switching Protocols")
 
-    def refuse(self, cors: Headers, upgrade: bool, descriptor: int) -> None:
-        """The owner has gone before it got a connection, which has left the WSGI server already."""
+    def refuse(self, owner: Link, cors: Headers, upgrade: bool, descriptor: int) -> None:
+        """The owner has gone before it got a connection, or cannot take so many at once."""
         answering = Answering(own(descriptor), self._reactor, cors, _GRACE, _nothing)
-        answering.answer(unknown_session(alone=False).response(upgrade))
+        if owner.open:
+            answering.answer(Response(503, [("Retry-After", "1")]))
+        else:
+            answering.answer(unknown_session(alone=False).response(upgrade))
 
     def _hand_over_websocket(self, owner: Link, request: EngineRequest, cors: Headers) -> Hijacked:
         accept = self._acceptance.compose(request, cors)
         head = {"QUERY_STRING": request.environ.get("QUERY_STRING", "")}
         descriptor, early, held = self._detach(request.environ)
-        self.hand_over(
-            owner, UPGRADE, pack_handover(Handover(head, accept, early)), descriptor, partial(self.refuse, cors, True)
-        )
+        payload = pack_handover(Handover(head, accept, early))
+        with self._acceptance.holding(held):
+            self.hand_over(owner, UPGRADE, payload, descriptor, partial(self.refuse, owner, cors, True))
         return Hijacked(held)
 
     def _detach(self, environ: Environ) -> tuple[int, bytes, Event | None]:
         if not holds_thread(environ):
             return *self._acceptance.give(environ), None
         taken = self._acceptance.take(environ)
-        try:
-            return pump(taken.sock, self._reactor), taken.early, taken.held
-        except OSError as error:
-            self._capacity.leave()
-            raise EngineError(BAD_REQUEST, no_descriptors(error)[1]) from None
+        config = self._engine.config
+        with self._acceptance.holding(taken.held):
+            try:
+                descriptor = pump(taken.sock, self._reactor, config.ping_interval + config.ping_timeout)
+            except OSError as error:
+                raise EngineError(BAD_REQUEST, no_descriptors(error)[1]) from None
+        return descriptor, taken.early, taken.held
 
     # -- by value -----------------------------------------------------------------------------------------------
 
     def _ask(self, owner: Link, request: EngineRequest, payload: bytes) -> Response:
         config = self._engine.config
-        number = next(self._numbers)
+        number = 1 + next(self._numbers) % _NUMBERS
         get = request.method == "GET"
         waiting = self._asked[number] = ThreadWait(
             request,
@@ -145,9 +160,11 @@ class Holder:
             config.ping_interval + config.ping_timeout if get else _POST_PATIENCE,
             release=partial(owner.send, RELEASE, number, b""),
             lost=partial(self._abort, owner, request, "transport error"),
+            least=0.0 if get else LEAST,
             grace=_GRACE,
+            give_up=partial(self._give_up, owner, request, number),
         )
-        gone = partial(waiting.answer, unknown_session(alone=False).response(False))
+        gone = partial(self._answer, number, unknown_session(alone=False).response(False))
         owner.on_end(gone)
         try:
             if not owner.send(REQUEST, number, payload):
@@ -155,14 +172,27 @@ class Holder:
             return waiting.result()
         finally:
             owner.forget(gone)
-            del self._asked[number]
+            self._give_up(owner, request, number)
+
+    def _answer(self, number: int, response: Response) -> None:
+        waiting = self._asked.pop(number, None)
+        if waiting is not None:  # else it has been given up
+            waiting.answer(response)
+
+    def _give_up(self, owner: Link, request: EngineRequest, number: int) -> bool:
+        """Nobody takes the answer any more, and with it what it brings: so the session is to end."""
+        waiting = self._asked.pop(number, None)
+        if waiting is not None:
+            self._abort(owner, request, "transport error")
+        return waiting is not None
 
     def _on_answer(self, link: Link, number: int, payload: bytes, descriptor: int | None) -> None:
         if descriptor is not None:
-            os.close(descriptor)
-        waiting = self._asked.get(number)
-        if waiting is not None:  # else it has been given up
-            waiting.answer(unpack_response(payload))
+            close_all((descriptor,))
+        try:
+            self._answer(number, unpack_response(payload))
+        except Junk as junk:
+            self._engine.report(*junk_from_sibling(link.tag, junk))
 
     # -- bodies -------------------------------------------------------------------------------------------------
 
@@ -171,7 +201,7 @@ class Holder:
             return request.read_body(self._engine.config.max_http_buffer_size)
 
     def _abort(self, owner: Link, request: EngineRequest, reason: str) -> None:
-        owner.send(ABORT, 0, pack([request.sid, reason]))
+        owner.send(ABORT, 0, pack_abort(request.sid or "", reason))
 
     def after_fork(self) -> None:
         """In a forked child: the requests that wait are the parent's."""

@@ -44,7 +44,7 @@ class Company:
 class Joining:
     """See the module's text.
 
-    :ivar company: the siblings; None before, and where there can be none.
+    :ivar company: the siblings, from the moment when they can know of us; None before, and where there can be none.
     :ivar settled: whether that is decided.
     """
 
@@ -55,6 +55,7 @@ class Joining:
         self._made_in = os.getpid()
         self._listeners: tuple[Callable[[Siblings], None], ...] = ()
         self.company: Company | None = None
+        self._inherited = False
         self.after_fork()
         _all.add(self)
 
@@ -62,8 +63,10 @@ class Joining:
         """Be alone, until the process serves."""
         self._lock = make_lock(Rank.LEAF)
         self._under_way: Event | None = None
-        self._inherited = self.company is not None  # so this is the child of a process that serves
-        self.company = None
+        company, self.company = self.company, None
+        self._inherited |= company is not None  # this is a child of a process that serves, or a child's
+        if company is not None:
+            company.holder.after_fork()
         self.settled = self._engine.config.siblings is False
 
     def before(self, listener: Callable[[Siblings], None]) -> None:
@@ -122,7 +125,7 @@ class Joining:
     def _join(self, find_directory: Callable[[], str], serves: bool) -> Company:
         reactor = self._engine.reactor
         siblings = Siblings(reactor, find_directory(), make_directory=find_directory)
-        company = Company(self._engine, siblings)
+        company = self.company = Company(self._engine, siblings)  # now: who joins may be given sessions at once
         for listener in self._listeners:
             listener(siblings)
         if not serves:

@@ -1,17 +1,23 @@
 """What holders and owners of sessions tell each other: kinds of frames, and their payloads.
 
-A payload is a head in JSON and a body of bytes.  What does not fit is a ValueError: a sibling is this user's own, and
+A payload is a head in JSON and a body of bytes.  What does not fit is :class:`Junk`: a sibling is this user's own, and
 of the same version, so that is nothing but a fault.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import wraps
+from http import HTTPStatus
 from struct import Struct
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 
 from ..config import Environ
-from ..request import EngineRequest, Headers, Relayed, Response, parse_query
+from ..request import EngineError, EngineRequest, Headers, Response, parse_query
+
+_Args = ParamSpec("_Args")
+_Read = TypeVar("_Read")
 
 # A GET or POST, with its connection or numbered, for an ANSWER.
 REQUEST: Final = 16
@@ -23,10 +29,43 @@ NEW: Final = 18
 ANSWER: Final = 19
 # A numbered request has waited for long enough.
 RELEASE: Final = 20
-# A session is to end: its client has hung up, or sent what is no body.
+# A session is to end: its client has hung up, or sent what is no body, or cannot be given its answer.
 ABORT: Final = 21
 
 _SIZE = Struct("<I")
+
+
+class Junk(ValueError):
+    """What has come is no such payload."""
+
+
+def _reads(unpack: Callable[_Args, _Read]) -> Callable[_Args, _Read]:
+    """Let whatever goes wrong in ``unpack`` be :class:`Junk`."""
+
+    @wraps(unpack)
+    def reading(*args: _Args.args, **kwargs: _Args.kwargs) -> _Read:
+        try:
+            return unpack(*args, **kwargs)
+        except (ValueError, TypeError, AttributeError, LookupError, RecursionError, EngineError) as error:
+            raise Junk(f"{type(error).__name__}: {error}") from None
+
+    return reading
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("a text is wanted")
+    return value
+
+
+def _headers(value: Any) -> Headers:
+    return [(_text(name), _text(content)) for name, content in value]
+
+
+def _halves(rest: bytes, size: object) -> tuple[bytes, bytes]:
+    if type(size) is not int or not 0 <= size <= len(rest):
+        raise ValueError("no size of a part")
+    return rest[:size], rest[size:]
 
 
 def pack(head: object, *body: bytes) -> bytes:
@@ -36,10 +75,7 @@ def pack(head: object, *body: bytes) -> bytes:
 
 
 def unpack(payload: bytes) -> tuple[Any, bytes]:
-    """Its head and its body.
-
-    :raises ValueError: it is none.
-    """
+    """Its head and its body; the caller reads on, hence sees to what is none."""
     if len(payload) < _SIZE.size:
         raise ValueError("a payload without a head")
     (size,) = _SIZE.unpack_from(payload)
@@ -54,16 +90,19 @@ def pack_request(request: EngineRequest, cors: Headers, body: bytes) -> bytes:
     return pack([request.method, request.upgrade, facts, cors], body)
 
 
-def unpack_request(payload: bytes, relayed: Relayed) -> tuple[EngineRequest, Headers, bytes]:
+@_reads
+def unpack_request(payload: bytes) -> tuple[EngineRequest, Headers, bytes]:
     """The mirror image; the headers are those of CORS.
 
-    :raises ValueError: it is none.
+    :raises Junk: it is none.
     """
     (method, upgrade, facts, cors), body = unpack(payload)
-    environ: Environ = dict(zip(_TRAVELLING, facts, strict=True))
-    environ["REQUEST_METHOD"] = method
-    request = EngineRequest(environ, method, parse_query(environ["QUERY_STRING"]), upgrade, relayed)
-    return request, [(name, value) for name, value in cors], body
+    environ: Environ = dict(zip(_TRAVELLING, map(_text, facts), strict=True))
+    environ["REQUEST_METHOD"] = _text(method)
+    query = parse_query(environ["QUERY_STRING"])
+    if query["transport"] != "polling" or method not in ("GET", "POST"):
+        raise ValueError("neither a GET nor a POST of a session that polls")
+    return EngineRequest(environ, method, query, bool(upgrade)), _headers(cors), body
 
 
 class Handover(NamedTuple):
@@ -85,13 +124,17 @@ def pack_handover(handover: Handover) -> bytes:
     return pack([environ, len(accept)], accept, early)
 
 
-def unpack_handover(payload: bytes) -> Handover:
-    """The mirror image.
+@_reads
+def unpack_handover(payload: bytes) -> tuple[EngineRequest, Handover]:
+    """The mirror image, and the request.
 
-    :raises ValueError: it is none.
+    :raises Junk: it is none.
     """
     (environ, size), rest = unpack(payload)
-    return Handover(environ, rest[:size], rest[size:])
+    request = EngineRequest(environ, "GET", parse_query(_text(environ["QUERY_STRING"])), True)
+    if request.query["transport"] != "websocket":
+        raise ValueError("no request for a WebSocket")
+    return request, Handover(environ, *_halves(rest, size))
 
 
 class Handshake(NamedTuple):
@@ -115,13 +158,15 @@ def pack_handshake(handshake: Handshake) -> bytes:
     return pack([environ, cors, len(accept)], accept, early)
 
 
+@_reads
 def unpack_handshake(payload: bytes) -> Handshake:
     """The mirror image.
 
-    :raises ValueError: it is none.
+    :raises Junk: it is none.
     """
     (environ, cors, size), rest = unpack(payload)
-    return Handshake(environ, [(name, value) for name, value in cors], rest[:size], rest[size:])
+    parse_query(_text(environ.get("QUERY_STRING", "")))
+    return Handshake(environ, _headers(cors), *_halves(rest, size))
 
 
 def pack_response(response: Response) -> bytes:
@@ -129,13 +174,29 @@ def pack_response(response: Response) -> bytes:
     return pack([response.status, response.headers], response.body)
 
 
+@_reads
 def unpack_response(payload: bytes) -> Response:
     """The mirror image.
 
-    :raises ValueError: it is none.
+    :raises Junk: it is none.
     """
     (status, headers), body = unpack(payload)
-    return Response(status, [(name, value) for name, value in headers], body)
+    return Response(HTTPStatus(status).value, _headers(headers), body)
+
+
+def pack_abort(sid: str, reason: str) -> bytes:
+    """For ABORT."""
+    return pack([sid, reason])
+
+
+@_reads
+def unpack_abort(payload: bytes) -> tuple[str, str]:
+    """The mirror image.
+
+    :raises Junk: it is none.
+    """
+    (sid, reason), _ = unpack(payload)
+    return _text(sid), _text(reason)
 
 
 # What the owner needs to know of a request's environ.

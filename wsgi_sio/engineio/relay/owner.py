@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from ...runtime import Reactor
 from ...siblings import Link, Siblings
+from ...siblings.rights import close_all
 from ..answering import Answering
 from ..parked import Hijacked, Parked, Waiting
+from ..reports import junk_from_sibling
 from ..request import EngineError, EngineRequest, Headers, Response, parse_query
 from ..takeover import own
 from .messages import (
@@ -26,8 +27,9 @@ from .messages import (
     REQUEST,
     UPGRADE,
     Handshake,
+    Junk,
     pack_response,
-    unpack,
+    unpack_abort,
     unpack_handover,
     unpack_handshake,
     unpack_request,
@@ -51,17 +53,34 @@ class Owner:
         self._engine = engine
         self._reactor = engine.reactor
         self._asked: dict[tuple[Link, int], Asked] = {}
-        siblings.handle(REQUEST, _closing(self._on_request))
-        siblings.handle(UPGRADE, _closing(self._on_upgrade))
-        siblings.handle(NEW, _closing(self._on_new))
-        siblings.handle(RELEASE, _closing(self._on_release))
-        siblings.handle(ABORT, _closing(self._on_abort))
+        siblings.handle(REQUEST, self._guard(self._on_request))
+        siblings.handle(UPGRADE, self._guard(self._on_upgrade))
+        siblings.handle(NEW, self._guard(self._on_new))
+        siblings.handle(RELEASE, self._guard(self._on_release))
+        siblings.handle(ABORT, self._guard(self._on_abort))
+
+    def _guard(
+        self, handler: Callable[[Link, int, bytes, Came], None]
+    ) -> Callable[[Link, int, bytes, int | None], None]:
+        """Close what connection a frame brings and nobody takes; tell of what is junk."""
+
+        def guarded(link: Link, number: int, payload: bytes, descriptor: int | None) -> None:
+            came = Came(descriptor)
+            try:
+                handler(link, number, payload, came)
+            except Junk as junk:
+                self._engine.report(*junk_from_sibling(link.tag, junk))
+            finally:
+                came.close()
+
+        return guarded
 
     # -- GET and POST -------------------------------------------------------------------------------------------
 
     def _on_request(self, link: Link, number: int, payload: bytes, came: Came) -> None:
-        relayed = Asked(link, number, self._asked) if number else Connection(Came(came.take()), self._reactor)
-        request, cors, body = unpack_request(payload, relayed)  # what is none is the link's to tell
+        request, cors, body = unpack_request(payload)
+        relayed = Asked(link, number, self._asked) if number else Connection(came.pass_on(), self._reactor)
+        request.relayed = relayed
         request.environ["wsgi.input"] = io.BytesIO(body)
         request.environ["CONTENT_LENGTH"] = str(len(body))
         if len(body) < _LARGE:
@@ -73,7 +92,7 @@ class Owner:
         try:
             answer = self._engine.answer_member(request, cors)
         except EngineError as error:
-            answer = self._engine.refuse(error, request.sid, request.upgrade)
+            answer = self._engine.refuse(error, request.sid, upgrade=False)
         except Exception:  # as a WSGI server would have it
             logger.exception("a request that a sibling has received failed")
             answer = Response(500)
@@ -86,14 +105,13 @@ class Owner:
             asked.release()
 
     def _on_abort(self, link: Link, number: int, payload: bytes, came: Came) -> None:
-        (sid, reason), _ = unpack(payload)
-        self._engine.abort(sid, reason)
+        self._engine.abort(*unpack_abort(payload))
 
     # -- WebSocket, and new sessions ----------------------------------------------------------------------------
 
     def _on_upgrade(self, link: Link, number: int, payload: bytes, came: Came) -> None:
-        environ, accept, early = unpack_handover(payload)
-        request = EngineRequest(environ, "GET", parse_query(environ["QUERY_STRING"]), True)
+        request, (_, accept, early) = unpack_handover(payload)
+        came.check()
         try:
             session = self._engine.find_member(request)
         except EngineError as error:
@@ -104,7 +122,9 @@ class Owner:
             self._engine.begin_upgrade(session, candidate, early)
 
     def _on_new(self, link: Link, number: int, payload: bytes, came: Came) -> None:
-        self.open(unpack_handshake(payload), came)
+        handshake = unpack_handshake(payload)
+        came.check()
+        self.open(handshake, came)
 
     def open(self, handshake: Handshake, came: Came) -> None:
         """Open a session on a connection that has left its WSGI server."""
@@ -114,7 +134,11 @@ class Owner:
         request = EngineRequest(
             environ, "GET", query, websocket, None if websocket else Connection(came, self._reactor)
         )
-        answer = self._engine.opening.open_placed(request, came.take, handshake.accept, handshake.early)
+        try:
+            answer = self._engine.opening.open_placed(request, came.take, handshake.accept, handshake.early)
+        except Exception:  # likewise
+            logger.exception("a handshake that a sibling has received failed")
+            answer = Response(500)
         if isinstance(answer, Response):
             self._respond(came, answer, handshake.cors)
 
@@ -130,20 +154,40 @@ class Came:
     def __init__(self, descriptor: int | None) -> None:
         self._descriptor = descriptor
 
+    @property
+    def here(self) -> bool:
+        """Whether it has come, and nobody has taken it."""
+        return self._descriptor is not None
+
+    def check(self) -> None:
+        """See that it has come.
+
+        :raises Junk: it has not.
+        """
+        if self._descriptor is None:
+            raise Junk("a connection is missing")
+
     def take(self) -> int:
         """Have it.
 
-        :raises ValueError: there is none.
+        :raises Junk: there is none.
         """
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is None:
-            raise ValueError("a connection is missing")
+            raise Junk("a connection is missing")
         return descriptor
+
+    def pass_on(self) -> Came:
+        """The same for somebody who takes it later, or not at all.
+
+        :raises Junk: there is none.
+        """
+        return Came(self.take())
 
     def close(self) -> None:
         """Close what nobody has taken."""
         if self._descriptor is not None:
-            os.close(self.take())
+            close_all((self.take(),))
 
 
 class Connection:
@@ -166,8 +210,9 @@ class Connection:
         return Parked(request, own(self._came.take()), self._reactor, cors, patience, lost)
 
     def respond(self, response: Response, cors: Headers, lost: Callable[[], object]) -> None:
-        """Answer at once."""
-        Answering(own(self._came.take()), self._reactor, cors, _PATIENCE, lost).answer(response)
+        """Answer at once, if the connection is still to be had: who has taken it and failed has closed it."""
+        if self._came.here:
+            Answering(own(self._came.take()), self._reactor, cors, _PATIENCE, lost).answer(response)
 
 
 class Asked:
@@ -219,21 +264,6 @@ class Asked:
         """The sibling that has the connection has died, hence the connection too."""
         self._asked.pop((self._link, self._number), None)
         self._lost()
-
-
-def _closing(
-    handler: Callable[[Link, int, bytes, Came], None],
-) -> Callable[[Link, int, bytes, int | None], None]:
-    """Close what connection a frame brings and nobody takes."""
-
-    def closing(link: Link, number: int, payload: bytes, descriptor: int | None) -> None:
-        came = Came(descriptor)
-        try:
-            handler(link, number, payload, came)
-        finally:
-            came.close()
-
-    return closing
 
 
 def _nothing() -> None:

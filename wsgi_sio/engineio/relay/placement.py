@@ -65,7 +65,7 @@ class Placement:
             came.close()
 
     def _choose(self, leaving: bool) -> Link | None:
-        candidates = [link for link in self._siblings.links() if not link.draining]
+        candidates = [link for link in self._siblings.links() if link.known and not link.draining]
         if not candidates:
             return None
         least = min(candidates, key=lambda link: link.load)

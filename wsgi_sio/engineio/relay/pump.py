@@ -8,16 +8,20 @@ from __future__ import annotations
 import _socket
 import socket
 
-from ...runtime import Rank, Reactor, make_lock
+from ...runtime import Rank, Reactor, Timer, Watch, make_lock
 from ..takeover import ClientSocket
 
 _CHUNK = 65536
+# How long the client may take to close after the other process has (seconds).
+_LINGER = 2.0
 
 
-def pump(sock: ClientSocket, reactor: Reactor) -> int:
+def pump(sock: ClientSocket, reactor: Reactor, patience: float) -> int:
     """Move the bytes of ``sock`` from now on, until both sides have ended; the descriptor is that of its double.
 
+    :param patience: how many seconds the client may take none of the bytes that wait for it.
     :raises OSError: there is no descriptor left; ``sock`` is closed.
+    :raises RuntimeError: likewise, the system has no thread.
     """
     try:
         mine, theirs = _socket.socketpair()
@@ -26,7 +30,7 @@ def pump(sock: ClientSocket, reactor: Reactor) -> int:
         raise
     mine.setblocking(False)
     try:
-        _Pump(sock, mine, reactor)
+        _Pump(sock, mine, reactor, patience)
     except BaseException:
         theirs.close()
         raise
@@ -34,16 +38,25 @@ def pump(sock: ClientSocket, reactor: Reactor) -> int:
 
 
 class _Pump:
-    """Both directions, and their common end."""
+    """Both directions, and their common end.
 
-    def __init__(self, one: ClientSocket, other: ClientSocket, reactor: Reactor) -> None:
-        self._lock = make_lock(Rank.LEAF)
+    All that happens to one happens under its lock, system calls as well, which do not block: so none of them can have a
+    descriptor in hand that has been closed, and is another connection's.
+    """
+
+    def __init__(self, client: ClientSocket, double: ClientSocket, reactor: Reactor, patience: float) -> None:
+        self.lock = make_lock(Rank.SESSION)
+        self.over = False
+        self.reactor = reactor
+        self._ends: list[_End] = []
         self._running = 2  # directions that have not ended
-        self._ends: tuple[_End, ...] = ()
+        self._timers: list[Timer] = []
         try:
-            self._ends = (_End(self, one, reactor), _End(self, other, reactor))
+            self._ends.append(_End(self, client, patience))
+            self._ends.append(_End(self, double, None))
         except (OSError, RuntimeError):
-            for sock in (one, other):
+            self.break_off_locked()
+            for sock in (client, double):
                 sock.close()
             raise
         for end, peer in zip(self._ends, reversed(self._ends), strict=True):
@@ -51,78 +64,113 @@ class _Pump:
         for end in self._ends:
             end.watch.resume()
 
-    def ended(self) -> None:
-        """One direction has ended as it should."""
-        with self._lock:
-            self._running -= 1
-            over = not self._running
-        if over:
-            self.break_off()
+    def ended_locked(self, by_double: bool) -> None:
+        """One direction has ended as it should: all that came has been passed on."""
+        self._running -= 1
+        if not self._running:
+            self.break_off_locked()
+        elif by_double:  # who has it has said its last word, and looks after the client no more
+            self._timers.append(self.reactor.expire_after(_LINGER, self.break_off))
 
     def break_off(self) -> None:
+        """The client has had its time."""
+        with self.lock:
+            self.break_off_locked()
+
+    def break_off_locked(self) -> None:
         """Neither direction can go on."""
+        self.over = True
+        timers, self._timers = self._timers, []
+        for timer in timers:
+            timer.cancel()
         for end in self._ends:
-            try:
-                end.sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass  # it has been closed by its peer
-            end.watch.close(end.sock.close)
+            end.close_locked()
 
 
 class _End:
-    """One of the two sockets: what it reads its peer writes, and it reads no more until its peer has."""
+    """One of the two sockets: what it reads its peer writes, and it reads no more until its peer has.
 
-    __slots__ = ("_pump", "_unsent", "peer", "sock", "watch")
+    :param patience: how long it may take none of what is written; None for ever.
+    """
 
-    def __init__(self, owner: _Pump, sock: ClientSocket, reactor: Reactor) -> None:
+    __slots__ = ("_patience", "_pump", "_stuck", "_unsent", "peer", "sock", "watch")
+
+    def __init__(self, owner: _Pump, sock: ClientSocket, patience: float | None) -> None:
         self._pump = owner
+        self._patience = patience
+        self._stuck: Timer | None = None
         self._unsent = memoryview(b"")
         self.sock = sock
         self.peer = self
-        self.watch = reactor.watch(self, reading=False)
+        self.watch: Watch = owner.reactor.watch(self, reading=False)
 
     def fileno(self) -> int:
         return self.sock.fileno()
 
     def on_readable(self) -> None:
+        with self._pump.lock:
+            if not self._pump.over:
+                self._read_locked()
+
+    def _read_locked(self) -> None:
         try:
             data = self.sock.recv(_CHUNK)
         except BlockingIOError:
             return
         except OSError:
-            self._pump.break_off()
+            self._pump.break_off_locked()
             return
         if data:
-            self.peer.write(data)
+            self.peer.write_locked(data)
         else:
-            self.watch.pause()  # all has been passed on: it reads only when its peer has written everything
-            self.peer.end()
+            self.watch.pause()  # it is read only when all has been passed on
+            self.peer.end_locked()
 
-    def write(self, data: bytes | memoryview) -> None:
+    def write_locked(self, data: bytes | memoryview) -> None:
         """Write all of it, sooner or later."""
         try:
             sent = self.sock.send(data)
         except BlockingIOError:
             sent = 0
         except OSError:
-            self._pump.break_off()
+            self._pump.break_off_locked()
             return
-        if sent < len(data):
+        if sent:
+            self._is_taking_locked()
+        self._unsent = memoryview(data)[sent:]
+        if self._unsent:
             self.peer.watch.pause()
-            self._unsent = memoryview(data)[sent:]
             self.watch.want_write()
+            if self._patience is not None and self._stuck is None:
+                self._stuck = self._pump.reactor.expire_after(self._patience, self._pump.break_off)
+
+    def _is_taking_locked(self) -> None:
+        stuck, self._stuck = self._stuck, None
+        if stuck is not None:
+            stuck.cancel()
 
     def on_writable(self) -> None:
-        unsent, self._unsent = self._unsent, memoryview(b"")
-        self.write(unsent)
-        if not self._unsent:
-            self.peer.watch.resume()
+        with self._pump.lock:
+            if self._pump.over:
+                return
+            self.write_locked(self._unsent)
+            if not self._unsent and not self._pump.over:
+                self.peer.watch.resume()
 
-    def end(self) -> None:
+    def end_locked(self) -> None:
         """Nothing more is to be written."""
         try:
             self.sock.shutdown(socket.SHUT_WR)
         except OSError:
-            self._pump.break_off()
+            self._pump.break_off_locked()
         else:
-            self._pump.ended()
+            self._pump.ended_locked(by_double=self._patience is not None)
+
+    def close_locked(self) -> None:
+        """Both directions are over."""
+        self._is_taking_locked()
+        try:
+            self.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # it has been closed by its peer
+        self.watch.close(self.sock.close)

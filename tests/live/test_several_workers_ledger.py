@@ -1,0 +1,180 @@
+"""The proof by numbers: several workers lose, double and reorder nothing, and nobody has to connect anew.
+
+Every request is on a connection of its own.  When workers end, by whatever cause, only their own clients reconnect; the
+last four characters of a session's id tell whose it is.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.live.crowd import Plan
+from tests.live.peers import eventually
+from tests.live.several import SeveralWorkers, children, crowd, gunicorn, has_ended, wait_for_siblings
+from tests.support.scenario import assert_clean
+from tests.support.world import WORLD
+
+slow = pytest.mark.slow
+WORKER = "-k gevent" if WORLD == "gevent" else "-k gthread --threads 8"
+SECONDS = float(os.environ.get("LEDGER_SECONDS", "60"))
+CLIENTS = int(os.environ.get("LEDGER_CLIENTS", "200"))
+WORKERS = 4
+
+
+def show(title: str, report: dict[str, Any]) -> None:
+    """What the run was like; pytest shows it with -s, or on failure."""
+    counts = report["counts"]
+    print(
+        f"\n{title}: {counts['echoes']} numbers came back, {counts.get('broadcasts', 0)} broadcasts,"
+        f" {counts['requests']} requests; {len(report['lost'])} sessions ended, {report['wrongs']} promises broken;"
+        f" clients of each worker {sorted(report['tags'].values())};"
+        f" {report['cpu']:.0f} s of CPU here in {report['wall']:.0f} s"
+    )
+
+
+@contextmanager
+def ledger(options: str, workers: int, plan_clients: int, seconds: float, **plan: Any) -> Iterator[Any]:
+    """Workers that broadcast, and a crowd that has joined."""
+    with gunicorn(f"{WORKER} -w {workers} {options}", env={"SHOUT": "1.5"}) as server:
+        wait_for_siblings(server, server.port, workers)
+        with crowd(Plan((server.port,), plan_clients, seconds, broadcasts=True, **plan)) as clients:
+            yield server, clients
+
+
+def assert_undisturbed(server: SeveralWorkers, report: dict[str, Any]) -> None:
+    assert not report["wrongs"], report["wrong"]
+    assert not report["lost"], report["lost"]
+    assert not server.warnings()
+    assert_clean(server)
+
+
+def assert_only_theirs(report: dict[str, Any], tags: set[str], in_flight: int) -> None:
+    """Only clients of those workers have reconnected, but for as many whose request was being read by one that died."""
+    assert not report["wrongs"], report["wrong"]
+    others = [lost for lost in report["lost"] if lost[1] not in tags]
+    assert len(others) <= in_flight, others
+    assert not [lost for lost in others if "Session ID unknown" in lost[3]], others
+
+
+@pytest.mark.timeout(90)
+def test_three_workers() -> None:
+    """Twelve clients, a third each of polling, WebSocket and upgrade, for three seconds."""
+    with ledger("", 3, 12, 3.0) as (server, clients):
+        report = clients.report()
+        show("3 workers", report)
+        assert_undisturbed(server, report)
+        assert len(report["newest"]) == 3 and report["counts"]["broadcasts"] > 12 * 3
+
+
+@slow
+@pytest.mark.timeout(240)
+def test_four_workers_and_two_hundred_clients() -> None:
+    with ledger("", WORKERS, CLIENTS, SECONDS, period=1.0, arrive=3.0) as (server, clients):
+        report = clients.report()
+        show("undisturbed", report)
+        assert_undisturbed(server, report)
+        counts = sorted(report["tags"].values())
+        assert len(counts) == WORKERS and counts[-1] <= 1.2 * counts[0] + 2
+        assert len(report["newest"]) == WORKERS
+
+
+@slow
+@pytest.mark.timeout(240)
+def test_a_worker_is_killed_every_five_seconds() -> None:
+    """Each time the clients of that one reconnect, and nobody else; gunicorn starts another, which joins."""
+    with ledger("", WORKERS, CLIENTS, SECONDS, period=1.0, arrive=3.0) as (server, clients):
+        killed = []
+        while time.monotonic() < clients.began + SECONDS - 6:
+            time.sleep(5)
+            victim = server.worker_pids[0]
+            os.kill(victim, signal.SIGKILL)
+            killed.append(victim)
+        report = clients.report()
+        show(f"{len(killed)} killed", report)
+        tags = {report["pids"][str(pid)] for pid in killed if str(pid) in report["pids"]}
+        print(f"of others: {[lost for lost in report['lost'] if lost[1] not in tags]}")
+        assert_only_theirs(report, tags, in_flight=len(killed))
+        assert len(report["lost"]) >= len(killed)
+
+
+@slow
+@pytest.mark.timeout(240)
+def test_a_stopped_worker() -> None:
+    """It stands still for six seconds and goes on: nobody loses anything, whosever clients they are."""
+    with ledger("", WORKERS, CLIENTS, SECONDS, period=1.0, arrive=3.0) as (server, clients):
+        before = clients.joined["tags"]
+        stopped = server.worker_pids[1]
+        time.sleep(3)
+        os.kill(stopped, signal.SIGSTOP)
+        try:
+            time.sleep(6)
+        finally:
+            os.kill(stopped, signal.SIGCONT)
+        report = clients.report()
+        show("stopped", report)
+        assert_undisturbed(server, report)
+        assert report["tags"] == before
+
+
+@slow
+@pytest.mark.timeout(240)
+def test_a_reload() -> None:
+    """HUP: all workers are replaced, so everybody reconnects, once; the old and the new ones are siblings meanwhile."""
+    with ledger("", WORKERS, CLIENTS, SECONDS, period=1.0, arrive=3.0) as (server, clients):
+        old = server.worker_pids
+        time.sleep(3)
+        os.kill(server.pid, signal.SIGHUP)
+        report = clients.report()
+        show("reloaded", report)
+        assert all(has_ended(pid) for pid in old)
+        assert_replaced(report, old)
+        assert_clean(server)
+
+
+@slow
+@pytest.mark.timeout(240)
+def test_an_upgrade_of_gunicorn() -> None:
+    """USR2: a second master starts its workers, which are siblings of the first one's; those are told to go then."""
+    with ledger("", WORKERS, CLIENTS, SECONDS, period=1.0, arrive=3.0) as (server, clients):
+        old = server.worker_pids
+        time.sleep(2)
+        os.kill(server.pid, signal.SIGUSR2)
+        masters = eventually(lambda: [pid for pid in children(server.pid) if pid not in old], bool, 10)
+        eventually(lambda: len(children(masters[0])), lambda count: count == WORKERS, 20)
+        time.sleep(max(4, SECONDS / 4))
+        os.kill(server.pid, signal.SIGTERM)
+        report = clients.report()
+        show("upgraded", report)
+        assert_replaced(report, old)
+
+
+def assert_replaced(report: dict[str, Any], old: list[int]) -> None:
+    """Every session of the old workers has ended, and none of the new ones."""
+    tags = {report["pids"][str(pid)] for pid in old}
+    assert not report["wrongs"], report["wrong"]
+    assert not tags & set(report["tags"])
+    others = [lost for lost in report["lost"] if lost[1] not in tags]
+    assert len(others) <= CLIENTS / 20, others  # what was being read by a worker when it had to go
+    assert len(report["tags"]) == WORKERS
+
+
+@slow
+@pytest.mark.timeout(240)
+def test_workers_that_serve_so_many_requests() -> None:
+    """``--max-requests``: workers end all the time, each with its own clients, who go on elsewhere."""
+    with ledger("--max-requests 300", WORKERS, CLIENTS, SECONDS, period=1.0, arrive=3.0) as (server, clients):
+        report = clients.report()
+        show("max_requests", report)
+        alive = set(server.worker_pids)
+        ended = {tag for pid, tag in report["pids"].items() if int(pid) not in alive}
+        assert len(ended) >= 2
+        print(f"of others: {[lost for lost in report['lost'] if lost[1] not in ended]}")
+        assert_only_theirs(report, ended, in_flight=len(ended))
+        assert_clean(server)

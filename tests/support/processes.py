@@ -1,0 +1,287 @@
+"""Tests in several processes at once: ``--processes N``, in either world.
+
+The process that was asked for it collects, and starts N more by its own command line. Each of them takes the tests of a
+file, runs them, and takes the next file that nobody has taken; what came of them is read by the first process, and
+reported as if it had run them. At last it runs by itself what is marked ``alone``. Whatever has not been run because a
+process died is run by new ones; the test that it died in has failed.
+
+The N are whole pytest runs, with tests in the main thread. (pytest-xdist's workers are not: they talk to their master
+from a thread that blocks in a read, for which gevent has no patch.)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import chain, pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_FOLDER = "WSGI_SIO_TESTS_FOLDER"  # in the environment of the N: where they find what to do and tell what they did
+_CRASHES = 5  # so many are no accident
+_PATIENCE = 20.0  # seconds for what has to be torn down after Ctrl-C
+
+Line = list[Any]
+
+
+def add_option(parser: pytest.Parser) -> None:
+    help = "run the tests of several files at once, in N processes (not with -s or --pdb); auto: cores and one"
+    parser.addoption("--processes", metavar="N", default="1", type=_count, help=help)
+
+
+def configure(config: pytest.Config) -> None:
+    folder = os.environ.pop(_FOLDER, None)  # what tests start has no part in this
+    if folder is not None:
+        for name in ("lfplugin", "nfplugin", "stepwiseplugin"):  # the first process keeps the books
+            config.pluginmanager.unregister(name=name)
+        config.pluginmanager.register(OneOfMany(config, Path(folder)))
+    elif config.option.processes > 1 and not config.option.usepdb and config.option.capture != "no":
+        config.pluginmanager.register(First(config, config.option.processes))
+
+
+def _count(text: str) -> int:
+    """Tests wait about as much as they compute; with many more than cores, they would wait for each other."""
+    return len(os.sched_getaffinity(0)) + 1 if text == "auto" else int(text)
+
+
+def _by_file(items: list[pytest.Item]) -> dict[str, list[pytest.Item]]:
+    files = defaultdict(list)
+    for item in items:
+        files[item.nodeid.partition("::")[0]].append(item)
+    return files
+
+
+def _run(session: pytest.Session, items: Iterable[pytest.Item]) -> None:
+    """What pytest's own loop does; the next one is asked for before an item is run."""
+    for item, following in pairwise(chain(items, [None])):
+        assert item is not None
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        if session.shouldfail:
+            raise session.Failed(session.shouldfail)
+        if session.shouldstop:
+            raise session.Interrupted(session.shouldstop)
+
+
+class OneOfMany:
+    """The part of a process that takes files of tests, and tells what came of them in a file of its own."""
+
+    def __init__(self, config: pytest.Config, folder: Path) -> None:
+        self._config = config
+        self._folder = folder
+        self._parent = os.getppid()
+        self._todo = set(json.loads((folder / "todo").read_text()))
+        self._out = os.open(folder / f"told by {os.getpid()}", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def _tell(self, *line: object) -> None:
+        os.write(self._out, json.dumps(line, default=repr).encode() + b"\n")
+
+    def _taken(self, items: list[pytest.Item]) -> Iterator[pytest.Item]:
+        for number, tests in reversed([*enumerate(_by_file(items).values())]):  # those that take longest are last
+            try:
+                (self._folder / f"taken {number}").touch(exist_ok=False)
+            except FileExistsError:
+                continue
+            yield from tests
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = [item for item in items if item.nodeid in self._todo]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        _run(session, self._taken(session.items))
+        return True
+
+    def pytest_runtest_logstart(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
+        self._tell("start", nodeid, location)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._tell("report", self._config.hook.pytest_report_to_serializable(config=self._config, report=report))
+
+    def pytest_runtest_logfinish(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
+        self._tell("finish", nodeid, location)
+        if os.getppid() != self._parent:
+            pytest.exit("the first process has ended")
+
+    def pytest_warning_recorded(
+        self, warning_message: warnings.WarningMessage, when: str, nodeid: str, location: object
+    ) -> None:
+        if when == "runtest":  # the others have been noticed by the first process as well
+            told = warning_message
+            self._tell(
+                "warning", nodeid, location, str(told.message), told.category.__name__, told.filename, told.lineno
+            )
+
+
+class _Process:
+    """One of the N, as the first process sees it."""
+
+    def __init__(self, folder: Path, number: int) -> None:
+        self._output = folder / f"output {number}"
+        with self._output.open("wb") as output:
+            self._popen = subprocess.Popen(
+                [sys.executable, *sys.orig_argv[1:]],
+                env={**os.environ, _FOLDER: str(folder)},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for the first process, which passes it on
+            )
+        self.number = number
+        self._told = folder / f"told by {self._popen.pid}"
+        self._read = 0
+        self.ended = False
+        self.lines: list[Line] = []
+
+    @property
+    def status(self) -> int:
+        return self._popen.wait()
+
+    @property
+    def output(self) -> str:
+        return self._output.read_text(errors="replace")
+
+    def listen(self) -> None:
+        """Read on in what it tells, up to the last whole line."""
+        self.ended = self._popen.poll() is not None  # before, so that nothing it has told is missed
+        with suppress(FileNotFoundError), self._told.open("rb") as told:
+            told.seek(self._read)
+            whole = told.read().rpartition(b"\n")[0]
+            if whole:
+                self._read += len(whole) + 1
+                self.lines += map(json.loads, whole.split(b"\n"))
+
+    def next_file(self) -> list[Line]:
+        """What it has told of a file, when that is all; what it was at when it ended is left to ask for."""
+        starts = [number for number, line in enumerate(self.lines) if line[0] == "start"]
+        for number in starts:
+            if number and self.lines[number][1].partition("::")[0] != self.lines[starts[0]][1].partition("::")[0]:
+                lines, self.lines = self.lines[:number], self.lines[number:]
+                return lines
+        if self.ended:
+            lines, self.lines = self.lines, []
+            return lines
+        return []
+
+    def interrupt(self) -> None:
+        self._popen.send_signal(signal.SIGINT)
+
+    def kill(self) -> None:
+        self._popen.kill()
+
+
+class First:
+    """The part of the process that others were started by."""
+
+    def __init__(self, config: pytest.Config, count: int) -> None:
+        self._config = config
+        self._hook = config.hook
+        self._count = count
+        self._finished: set[str] = set()
+        self._crashes = 0
+
+    def pytest_report_header(self) -> str:
+        return f"processes: {self._count}"
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+        together = [item for item in session.items if item.get_closest_marker("alone") is None]
+        if session.testsfailed or session.config.option.collectonly or len(_by_file(together)) < 2:
+            return None  # pytest's own loop comes next
+        todo = [item.nodeid for item in together]
+        while todo:
+            before = len(self._finished)
+            self._have_run(session, todo)
+            if session.shouldfail:
+                raise session.Failed(session.shouldfail)
+            todo = [nodeid for nodeid in todo if nodeid not in self._finished]
+            if todo and (len(self._finished) == before or self._crashes >= _CRASHES):
+                raise session.Failed(f"{len(todo)} tests have not been run, {todo[0]} for one")
+        _run(session, (item for item in session.items if item.get_closest_marker("alone") is not None))
+        return True
+
+    def _have_run(self, session: pytest.Session, todo: list[str]) -> None:
+        """Have the tests run, as far as processes live so long."""
+        folder = Path(tempfile.mkdtemp(prefix="wsgi-sio-tests-"))
+        (folder / "todo").write_text(json.dumps(todo))
+        processes: list[_Process] = []
+        try:
+            processes += [
+                _Process(folder, number)
+                for number in range(min(self._count, len({nodeid.partition("::")[0] for nodeid in todo})))
+            ]
+            alive = processes
+            while alive and not session.shouldfail:
+                time.sleep(0.05)
+                for process in alive:
+                    self._hear(process)
+                alive = [process for process in alive if not process.ended]
+        finally:  # they are at work still after Ctrl-C and the like, or after -x
+            self._end([process for process in processes if not process.ended])
+            shutil.rmtree(folder)
+
+    def _hear(self, process: _Process, *, stopped: bool = False) -> None:
+        process.listen()
+        begun = [f"process {process.number}", ["", None, f"process {process.number}"]]  # if it was at no test
+        while lines := process.next_file():
+            self._report(lines)
+            last = [line for line in lines if line[0] in ("start", "finish")][-1]
+            if last[0] == "start":
+                begun = last[1:]
+        if process.ended and not stopped and process.status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+            self._crashed(process, *begun)
+
+    def _report(self, lines: list[Line]) -> None:
+        for what, *told in lines:
+            if what == "start":
+                self._hook.pytest_runtest_logstart(nodeid=told[0], location=tuple(told[1]))
+            elif what == "finish":
+                self._finished.add(told[0])
+                self._hook.pytest_runtest_logfinish(nodeid=told[0], location=tuple(told[1]))
+            elif what == "report":
+                if isinstance(told[0]["longrepr"], list):  # why it was skipped; JSON has no tuples
+                    told[0]["longrepr"] = tuple(told[0]["longrepr"])
+                report = self._hook.pytest_report_from_serializable(config=self._config, data=told[0])
+                self._hook.pytest_runtest_logreport(report=report)
+            else:
+                nodeid, location, text, category, *place = told
+                message = warnings.WarningMessage(text, type(category, (Warning,), {}), *place)
+                self._hook.pytest_warning_recorded.call_historic(
+                    kwargs={"warning_message": message, "when": "runtest", "nodeid": nodeid, "location": location}
+                )
+
+    def _crashed(self, process: _Process, nodeid: str, location: Line) -> None:
+        self._crashes += 1
+        how = f"The process that ran this ended with status {process.status}. The last that it wrote:\n\n"
+        report = pytest.TestReport(
+            nodeid, tuple(location), {}, "failed", how + process.output[-8000:], "call", duration=0.0
+        )
+        self._report([["start", nodeid, location]])
+        self._hook.pytest_runtest_logreport(report=report)
+        self._report([["finish", nodeid, location]])
+
+    def _end(self, processes: list[_Process]) -> None:
+        try:
+            for process in processes:
+                process.interrupt()
+            deadline = time.monotonic() + _PATIENCE
+            while not all(process.ended for process in processes) and time.monotonic() < deadline:
+                time.sleep(0.05)
+                for process in processes:
+                    self._hear(process, stopped=True)
+        finally:
+            for process in processes:
+                if not process.ended:
+                    process.kill()
