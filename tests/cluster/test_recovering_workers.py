@@ -30,7 +30,8 @@ class Workers:
         self.processes: list[InProcess] = []
         for _ in range(count):
             self.add()
-        self.know_each_other()
+        if count > 1:
+            self.know_each_other()
 
     def add(self) -> int:
         io = sibling(connection_state_recovery=True, ping_interval=5, ping_timeout=5, **self._options)
@@ -121,7 +122,6 @@ def test_id_rooms_data_and_missed_events_come_along(three: Workers, transport: s
         assert visitor.receive() == ["to the room", number]
         io.to(sid).emit("to me", number)
         assert visitor.receive() == ["to me", number]
-        assert io.in_(sid).timeout(5).emit_with_ack if io is second else True
     socket.emit("by its old socket")
     assert visitor.receive() == ["by its old socket"]
     assert sid not in first.sockets.sockets and not three.adapter(0)._kept._sessions
@@ -423,6 +423,38 @@ def test_many_clients_move_at_once(three: Workers) -> None:
     for visitor in visitors:
         assert visitor.receive() in (["missed"], ["after"])
     assert all(visitor.client.receive().type == EVENT for visitor in visitors if visitor.names[-1] == "missed")
+
+
+def test_a_sibling_without_recovery_is_not_asked_and_gets_broadcasts_all_the_same() -> None:
+    """As while a server is being reloaded with other options."""
+    workers = Workers(1)
+    other = sibling()
+    process = InProcess(other)
+    try:
+        client = process.client()
+        client.connect()
+        eventually(lambda: workers.adapter(0).server_count() == 2, "the other one")
+        workers.servers[0].emit("x")
+        assert client.receive().data == ["x"]
+        visitor = workers.visit(0)
+        other.emit("y")
+        assert visitor.receive() == ["y"], "which has no offset"
+        assert not workers.adapter(0).call_session("pid", visitor.auth["offset"], lambda: None)
+    finally:
+        other.close()
+        leave(other)
+        process.close()
+        workers.close()
+
+
+def test_a_process_that_is_told_to_stop_gives_away_what_it_has_until_it_has_gone(three: Workers) -> None:
+    stay, go = three.visit(0), three.visit(0)
+    three.lose(go, 0)
+    three.servers[0].engine.refuse_new_sessions()
+    assert three.back(go, 1)
+    three.servers[0].close()
+    gone(three.servers[0], stay)
+    assert not three.back(stay, 1)
 
 
 def test_alone_it_is_the_adapter_of_one_process() -> None:

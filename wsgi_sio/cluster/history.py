@@ -149,6 +149,10 @@ class History:
         self._streams[origin] = Stream(seq, seq, now)
         self._current[origin[:TAG]] = origin
 
+    def knows(self, tag: str) -> bool:
+        """Whether that process has told where it stands."""
+        return tag in self._current
+
     def forget(self, tag: str) -> None:
         """That process has ended."""
         origin = self._current.pop(tag, None)

@@ -273,10 +273,12 @@ class RecoveringWorkersAdapter(WorkersAdapter):
         tag, _, rest = offset.partition(".")
         if not rest or not is_tag(tag):
             return False
+        links = self._find_links(None)
         with self._lock:
             if self._kept.find_locked(pid) is not None:
                 return False
-        audience = self._audience()
+            links = [link for link in links if self._history.knows(link.tag)]  # another version keeps nothing, perhaps
+        audience = self._audience_of(links)
         if audience is None:
             return False
         # All are asked, for it may have gone on from the one that the offset names, which need not live any more.

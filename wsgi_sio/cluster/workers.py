@@ -105,7 +105,9 @@ class WorkersAdapter(ClusterAdapter, Correspondent):
         return links if found is None else found
 
     def _audience(self, options: BroadcastOptions | None = None) -> Audience | None:
-        links = self._find_links(options)
+        return self._audience_of(self._find_links(options))
+
+    def _audience_of(self, links: Sequence[Link]) -> Audience | None:
         if not links:
             return None
         node = self.join_cluster()
