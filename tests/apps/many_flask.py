@@ -21,7 +21,7 @@ def index() -> str:
 @socketio.on("connect")
 def welcome() -> None:
     session["next"] = 0
-    emit("welcome", os.getpid(), socketio.server.engine.tag)
+    emit("welcome", os.getpid(), socketio.server.io.engine.tag)
 
 
 @socketio.on("put")
