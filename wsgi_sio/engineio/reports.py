@@ -116,10 +116,9 @@ def adapter_of_one_process() -> Report:
     """A session begins in one of several processes that pass on requests, but whose adapters know nothing of others."""
     return (
         "adapter of one process",
-        "the server has an adapter that knows only the clients of its own process (adapter=, or"
-        " connection_state_recovery), and several processes serve: requests find their session in any of them, but what"
-        " one emits does not reach the clients of the others; leave adapter= and connection_state_recovery out, or let"
-        " one process serve all (gunicorn --workers 1 --threads 100)",
+        "the server has an adapter that knows only the clients of its own process (adapter=), and several processes"
+        " serve: requests find their session in any of them, but what one emits does not reach the clients of the"
+        " others; leave adapter= out, or let one process serve all (gunicorn --workers 1 --threads 100)",
     )
 
 

@@ -83,9 +83,8 @@ class Dialling(LinkOwner, ABC):
             sock.close()
             raise
         with self._table.lock:
+            link.place(HELLO, 0, self._telling.hello(self.tag))  # before anybody finds the link, and places a frame
             kept = self._table.put_locked(link)
-            if kept:
-                link.place(HELLO, 0, self._telling.hello(self.tag))
         if not kept:  # another thread was faster
             link.close()
             return self._table.dialled.get(tag)
