@@ -53,6 +53,11 @@ class Outbound(ABC):
         self._cut = False  # for taking nothing
 
     @property
+    def busy(self) -> bool:
+        """Whether frames wait to be written."""
+        return self.open and (self._writing or bool(self._outbox))
+
+    @property
     def outbox_size(self) -> int:
         """Bytes that wait for the sibling, apart from what is being written."""
         return self._size
