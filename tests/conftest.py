@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 from collections.abc import Iterator
 
@@ -26,6 +27,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell starts what runs in its background deaf to Ctrl-C, and programs under test would inherit that.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # All gunicorns of a user would have the same control socket, and each that ends complains that another has it.
+    os.environ["GUNICORN_CMD_ARGS"] = f"--no-control-socket {os.environ.get('GUNICORN_CMD_ARGS', '')}"
 
 
 @pytest.fixture(autouse=True)
