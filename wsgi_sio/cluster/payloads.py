@@ -21,6 +21,9 @@ BATCH: Final = 33
 NONE: Final = 34
 
 _SIZE = Struct("<I")
+# Made once, which json.dumps() does not do.
+_dumps = json.JSONEncoder(separators=(",", ":")).encode
+_loads = json.JSONDecoder().decode
 _VOLATILE, _UNCOMPRESSED = 1, 2
 # What stands for bytes in a message; an object that looks like it has one mark more.
 _MARK = "$"
@@ -137,7 +140,7 @@ def unpack_message(payload: bytes) -> tuple[str, Any]:
     for length in lengths:
         found.append(payload[at : at + length])
         at += length
-    message = json.loads(payload[at:].decode("utf-8", "surrogatepass"))
+    message = _loads(payload[at:].decode("utf-8", "surrogatepass"))
     return topic, _attach(message, found) if found else message
 
 
@@ -156,7 +159,7 @@ def unpack_none(payload: bytes) -> tuple[str, str | None]:
 
 
 def _pack(head: list[Any], body: Sequence[bytes]) -> list[bytes]:
-    text = json.dumps(head, separators=(",", ":")).encode()
+    text = _dumps(head).encode()
     return [_SIZE.pack(len(text)), text, *body]
 
 
@@ -164,7 +167,7 @@ def _unpack(payload: bytes) -> tuple[list[Any], int]:
     if len(payload) < _SIZE.size:
         raise ValueError("a payload without a head")
     end = _SIZE.size + _SIZE.unpack_from(payload)[0]
-    head = json.loads(payload[_SIZE.size : end])
+    head = _loads(payload[_SIZE.size : end].decode())
     if type(head) is not list or not head or type(head[0]) is not str:
         raise ValueError("a payload without a topic")
     return head, end
