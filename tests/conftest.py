@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import signal
+from collections.abc import Iterator
 
 import pytest
 
@@ -11,6 +12,7 @@ from benchmarks.measure import interpreter
 from tests.support import processes
 from tests.support.node import node_modules
 from tests.support.world import WORLD
+from wsgi_sio.runtime import forks
 
 __all__ = ["node_modules"]
 
@@ -24,6 +26,13 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell starts what runs in its background deaf to Ctrl-C, and programs under test would inherit that.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def what_one_test_forked_is_no_others_sibling() -> Iterator[None]:
+    """Who has forked expects siblings, and says so in the log where it finds none."""
+    yield
+    forks._parent.pid = 0
 
 
 def pytest_report_header() -> list[str]:

@@ -6,11 +6,13 @@ that:
 * ``exceptions``, ``logtext`` (what of others' words a log line shows), ``content_coding``  for all.
 * ``websocket``  RFC 6455 without I/O.
 * ``runtime``    the only place that makes threads, greenlets, locks, timers and selectors.
+* ``siblings``   the processes that share our listening sockets: how they find each other, and links between them, for
+  frames and descriptors; it knows nothing of Socket.IO.
 * ``engineio``   sessions over long-polling and WebSocket: handshake, upgrade, heartbeat; the client's socket out of
-  each WSGI server's hands.
+  each WSGI server's hands; what a sibling's session is sent goes to its owner (``relay``).
 * ``socketio``   namespaces, sockets, events and acknowledgements; the interface of adapters, the rooms of one process,
   and what is kept for clients that come back.
-* ``cluster``    all that concerns several processes: adapters that make them one server.
+* ``cluster``    rooms and broadcasts over several processes: the adapter of siblings, and the base of those on a bus.
 * ``adapters``   the public names of both layers' adapters, and nothing else.
 * ``client``     the client, on ``websocket``, ``runtime`` and the packets of the layers between; beside the server.
 * ``server``     ``Server``: that of ``socketio``, with the adapter that it has unless it is given one.
@@ -19,6 +21,9 @@ that:
 
 An event's way: bytes -> ``websocket.messages`` -> ``engineio.session`` -> ``socketio.packet`` -> the socket's mailbox
 -> handler -> acknowledgement -> ``Session.send``, which writes in the same thread.
+
+A request's way, if it reaches the wrong process: ``engineio.server`` -> ``relay.holder`` -> a link of ``siblings``, and
+the client's descriptor with it -> ``relay.owner``, in the process that the session's id names -> as above.
 """
 
 from .client import Client, ClientSocket, Manager, SimpleClient

@@ -127,6 +127,7 @@ class _AtWork:
             self._told.set()
 
     def _run(self) -> None:
+        self._io.engine.joining.settle()  # before any request, so that siblings can give it clients from the start
         while self._worker.alive and not self._told.wait(_LOOK):
             continue
         self._io.drain(self._spread, notice=self._notice, grace=self._limit - self._spread)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .adapters import Adapter
+from .cluster.recovering_workers import recovering_workers
 from .cluster.workers import workers
 from .socketio import server as core_server
 from .socketio.namespace import Namespace
@@ -16,6 +17,6 @@ class Server(core_server.Server):
     # The choice is made here, above cluster/, so that nothing has to be imported upwards for it. It is every server's
     # that an application can have: tests/test_architecture.py sees to it that the frameworks take this class.
     def _default_adapter(self) -> Callable[[Namespace], Adapter]:
-        if self.engine.config.siblings is False or self.recovery is not None:
+        if self.engine.config.siblings is False:
             return super()._default_adapter()
-        return workers(self)
+        return workers(self) if self.recovery is None else recovering_workers(self, self.recovery)

@@ -6,10 +6,12 @@ worker that has had a client broadcasts a number every so often; with ``TELL`` e
 
 from __future__ import annotations
 
+import faulthandler
 import itertools
 import json
 import logging
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -20,6 +22,11 @@ from wsgi_sio import Server, Socket, WSGIApp
 
 logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
 logger = logging.getLogger("tests.apps.many")
+
+if "DUMP" in os.environ:  # where is everybody?
+    faulthandler.register(signal.SIGPROF, all_threads=True)
+
+"localhost".encode("idna")  # loads it; a worker of another user may not be able to read Python's own files
 
 PERIOD = float(os.environ.get("SHOUT", "0"))
 TELL = "TELL" in os.environ

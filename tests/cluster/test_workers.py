@@ -423,7 +423,7 @@ def test_the_first_broadcast_of_a_process_that_serves_nobody_joins(
         emitter.reactor.close()
 
 
-@pytest.mark.parametrize("option", [{"adapter": MemoryAdapter}, {"connection_state_recovery": True}], ids=repr)
+@pytest.mark.parametrize("option", [{"adapter": MemoryAdapter}], ids=repr)
 def test_an_adapter_of_one_process_among_several_is_warned_of_once(
     option: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:

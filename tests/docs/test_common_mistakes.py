@@ -8,6 +8,7 @@ import os
 import re
 import signal
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -114,9 +115,25 @@ def test_a_client_of_another_version(terminals: Terminals) -> None:
     check(terminals, "version")
 
 
-def test_several_workers(terminals: Terminals) -> None:
+def test_a_variable_and_several_workers(terminals: Terminals) -> None:
+    terminals.serve(f"{APP} --workers 2 counter:app")
+    with ExitStack() as stack:
+        clients: list[SimpleClient] = []
+
+        def heard_wrong() -> bool:
+            clients.append(stack.enter_context(SimpleClient(terminals.url)))
+            return any(client.call("how many?", timeout=10) != len(clients) for client in clients)
+
+        eventually(heard_wrong, "clients in both workers")
+    terminals.serve(f"{APP} --workers 2 counter_right:app")
+    with ExitStack() as stack:
+        clients = [stack.enter_context(SimpleClient(terminals.url)) for _ in range(10)]
+        assert [client.call("how many?", timeout=10) for client in clients] == [10] * 10
+
+
+def test_workers_that_are_not_one_server(terminals: Terminals) -> None:
     """One worker is halted, then the other, so it is known which of them answers."""
-    terminals.serve(f"{APP} --workers 2 arity:app")
+    terminals.serve(f"{APP} --workers 2 alone:app")
     one, other = eventually(lambda: len(terminals.workers) == 2 and terminals.workers, "two workers")
     try:
         os.kill(other, signal.SIGSTOP)

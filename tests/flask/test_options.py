@@ -113,7 +113,7 @@ def test_msgpack(site: Site) -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"message_queue": "redis://"}, "message_queue='redis://'.*cannot connect several processes.*--workers 1"),
+        ({"message_queue": "redis://"}, "message_queue='redis://'.*--workers 4.*connect several hosts.*siblings"),
         ({"client_manager": object()}, "client_manager: .*leave it out"),
         ({"async_mode": "eventlet"}, "eventlet is not supported.*leave async_mode out"),
         ({"async_mode": "asyncio"}, "'threading' or 'gevent'.*not 'asyncio'"),

@@ -112,6 +112,15 @@ function fence(...sockets) {
   return Promise.all(sockets.map((socket) => call(socket, "echo", "fence")));
 }
 
+/** Wait until something holds that nobody tells of. */
+async function until(holds, milliseconds = 8000) {
+  const end = Date.now() + milliseconds;
+  while (!holds()) {
+    if (Date.now() > end) throw new Error(`not within ${milliseconds} ms: ${holds}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
 const range = (length) => Array.from({ length }, (_, number) => number);
 
-module.exports = { Harness, next, collect, record, call, fence, range };
+module.exports = { Harness, next, collect, record, call, fence, until, range };

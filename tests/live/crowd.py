@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from tests.live.peers import CLOSE, TEXT, text_frame
@@ -105,6 +106,7 @@ class Session:
         self._joined_at: float | None = None
         self.sid = ""
         self.pid = 0
+        self.waits: tuple[str, float, str] = "nothing", 0.0, ""  # the last request, since when, from where
         self.sent = 0
         self.echoed = 0
         self.heard: dict[int, int] = {}
@@ -265,9 +267,13 @@ class Session:
             reader, writer = await asyncio.open_connection("127.0.0.1", address)
         else:
             reader, writer = await asyncio.open_unix_connection(address)
+        self.waits = method, time.monotonic(), str(writer.get_extra_info("sockname"))
         try:
             writer.write(f"{method} /socket.io/?{query} HTTP/1.1\r\nHost: test\r\n{headers}\r\n{body}".encode())
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _REQUEST)
+        except asyncio.IncompleteReadError:
+            writer.close()
+            raise Gone(f"{method}: end of file") from None
         except BaseException:
             writer.close()
             raise
@@ -285,7 +291,7 @@ class Crowd:
         self._sessions: dict[int, Session] = {}
         self._wrong: list[str] = []
         self._lost: list[tuple[float, str, str, str]] = []
-        self._newest: dict[int, tuple[int, float]] = {}  # of each worker's broadcasts, and when it came first
+        self._newest: dict[int, int] = {}  # of each worker's broadcasts
         self._began = 0.0
 
     def blame(self, text: str) -> None:
@@ -294,8 +300,7 @@ class Crowd:
 
     def note_broadcast(self, origin: int, number: int) -> None:
         self.counts["broadcasts"] += 1
-        if number > self._newest.get(origin, (-1, 0.0))[0]:
-            self._newest[origin] = number, time.monotonic()
+        self._newest[origin] = max(number, self._newest.get(origin, number))
 
     async def run(self) -> dict[str, Any]:
         """Come, exchange numbers, settle; the report."""
@@ -310,8 +315,10 @@ class Crowd:
         await asyncio.sleep(plan.seconds)
         self.sending = False
         settled = await until(lambda: not self._unsettled(), _SETTLING, True)
-        newest = {origin: number for origin, (number, when) in self._newest.items() if time.monotonic() - when < 5}
+        took = [time.monotonic() - self._began - plan.seconds]
+        newest = {origin: number for origin, number in self._newest.items() if not has_ended(origin)}
         complete = not plan.broadcasts or await until(lambda: not self._behind(newest), _SETTLING, True)
+        took.append(time.monotonic() - self._began - plan.seconds)
         for text in [] if settled else self._unsettled():
             self.blame(text)
         for text in [] if complete else self._behind(newest):
@@ -329,6 +336,7 @@ class Crowd:
             "newest": newest,
             "counts": self.counts,
             "cpu": usage.ru_utime + usage.ru_stime,
+            "took": took,
             "wall": time.monotonic() - self._began,
         }
 
@@ -351,7 +359,8 @@ class Crowd:
     def _unsettled(self) -> list[str]:
         """Who has not got back all that it has sent."""
         return [
-            f"{session._mode} {session.sid} sent {session.sent}, {session.echoed} came back"
+            f"{session._mode} {session.sid} sent {session.sent}, {session.echoed} came back; {session.waits[0]} from"
+            f" {session.waits[2]} since {time.monotonic() - session.waits[1]:.1f} s"
             for session in self._sessions.values()
             if not session.welcomed or session.echoed != session.sent
         ]
@@ -364,6 +373,14 @@ class Crowd:
             for origin, number in newest.items()
             if session.heard.get(origin, -1) < number
         ]
+
+
+def has_ended(pid: int) -> bool:
+    """Whether the process is gone, or a zombie that has not been collected yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
 
 
 async def until(holds: Any, seconds: float, bounded: bool = False) -> bool:
@@ -379,13 +396,19 @@ async def until(holds: Any, seconds: float, bounded: bool = False) -> bool:
 
 
 async def until_one_fails(jobs: list[Coroutine[Any, Any, None]]) -> None:
-    tasks = [asyncio.create_task(job) for job in jobs]
+    """Run jobs that never end until one of them fails, and let none outlive that."""
+    running = {asyncio.create_task(job) for job in jobs}
     try:
-        await asyncio.gather(*tasks)
+        await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        failed = [task for task in running if task.done()]
+        running.difference_update(failed)
+        while running:  # again: wait_for() swallows a cancellation that comes together with a result (before 3.12)
+            for task in running:
+                task.cancel()
+            done, running = await asyncio.wait(running, timeout=0.05)
+            await asyncio.gather(*done, return_exceptions=True)
+    raise next(filter(None, [task.exception() for task in failed]))
 
 
 def say(line: dict[str, Any]) -> None:

@@ -31,6 +31,8 @@ COMMANDS = {
     "gunicorn-gthread-tls": "gunicorn --worker-class gthread --threads 16 --bind 127.0.0.1:{port} {tls}",
     "gunicorn-gevent-tls": "gunicorn --worker-class gevent --bind 127.0.0.1:{port} {tls}",
     "gunicorn-sync": "gunicorn --worker-class sync --bind 127.0.0.1:{port}",
+    "uwsgi": "tests.live.run_uwsgi --http-socket 127.0.0.1:{port} --master --die-on-term --need-app --threads 8"
+    f" --module {APP}",
     "cheroot": "cheroot --bind 127.0.0.1:{port}",
     "flask-run": "flask --app tests.apps.flask_site run --port {port}",
     "flask-run-debugger": "flask --app tests.apps.flask_site --debug run --port {port} --no-reload",

@@ -16,7 +16,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-from tests.live.crowd import Plan
+from tests.live.crowd import Plan, has_ended
 from tests.live.peers import eventually
 from tests.support.servers import ROOT, RunningServer
 
@@ -48,14 +48,6 @@ def children(pid: int) -> list[int]:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except FileNotFoundError:
         return []
-
-
-def has_ended(pid: int) -> bool:
-    """Whether the process is gone, or a zombie that has not been collected yet."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 def free_ports(count: int) -> list[int]:

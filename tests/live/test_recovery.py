@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from pathlib import Path
+
 import pytest
 
 from tests.support.node import run_node
 from tests.support.scenario import assert_clean
 from tests.support.servers import SERVERS, start_server
+from tests.support.world import WORLD
 
 POLLING_ONLY = {"waitress"}
 MATRIX = [
@@ -27,3 +31,26 @@ def test_a_client_recovers_twice_and_misses_nothing(kind: str, mode: str) -> Non
     for number, connection in ((2, second), (3, third)):
         assert connection["recovered"] and connection["id"] == first["id"]
         assert connection["count"] == number and connection["events"] == missed
+
+
+@pytest.mark.usefixtures("node_modules")
+@pytest.mark.parametrize("mode", ["polling", "websocket"])
+def test_a_client_that_comes_back_at_another_worker_misses_nothing(mode: str, tmp_path: Path) -> None:
+    """Whichever worker gets its new connection: it loses it again and again, until all three have had it, if they will
+    (a worker that never gets a request is none of the siblings)."""
+    worker = "gunicorn-gevent" if WORLD == "gevent" else "gunicorn-gthread"
+    with start_server(
+        worker, "tests.apps.wandering:app", {"RUNTIME_DIRECTORY": str(tmp_path)}, {"workers": 3}
+    ) as server:
+        result = run_node("wandering.js", server.url, mode, "3")
+        assert_clean(server)
+    first, *later = result["connections"]
+    assert not first["recovered"]
+    assert all(connection["recovered"] and connection["id"] == first["id"] for connection in later)
+    assert [connection["count"] for connection in later] == list(range(2, len(later) + 2))
+    shouts = result["shouts"]
+    assert any(one["pid"] != other["pid"] for one, other in pairwise(result["connections"])), "it never moved"
+    assert len({pid for pid, _ in shouts}) >= 2
+    for worker_pid in {pid for pid, _ in shouts}:
+        numbers = [number for pid, number in shouts if pid == worker_pid]
+        assert numbers == list(range(len(numbers)))

@@ -4,18 +4,22 @@
 
 from __future__ import annotations
 
+import os
+import re
 import socket
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.runtime.conftest import Conn, MakeReactor
 from tests.support.inprocess import DEADLINE, Background, at_once, eventually, open_descriptors
+from tests.support.world import WORLD
 from wsgi_sio.runtime import create_reactor
 
 
@@ -338,3 +342,23 @@ def test_a_reactor_closed_twice_touches_no_descriptor_of_others(make_reactor: Ma
             end.recv(1)
     for end in ends:
         end.close()
+
+
+@pytest.mark.skipif(WORLD != "gevent" or not sys.platform.startswith("linux"), reason="about libev and epoll")
+def test_what_another_process_is_to_have_is_not_heard_of_any_more(reactor: Any) -> None:
+    """Its file lives on there; libev would make its epoll set anew for each such connection that is heard of."""
+    import gevent
+
+    mine, peer = socket.socketpair()
+    with gevent.Timeout(0.05, False):
+        mine.recv(1)  # as a server that waits for the next request
+    elsewhere = os.dup(mine.fileno())
+    descriptor = mine.detach()
+    watched = Path(f"/proc/self/fdinfo/{gevent.get_hub().loop.fileno()}")
+    assert re.search(rf"tfd:\s+{descriptor}\b", watched.read_text())
+    reactor.disregard(descriptor)
+    reactor.disregard(descriptor)  # harmless
+    assert not re.search(rf"tfd:\s+{descriptor}\b", watched.read_text())
+    os.close(descriptor)
+    os.close(elsewhere)
+    peer.close()

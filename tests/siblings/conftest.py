@@ -101,6 +101,8 @@ class Raw:
             return True
 
     def close(self) -> None:
+        for descriptor in self._decoder.drain():  # of a frame that has not come to its end
+            os.close(descriptor)
         self.sock.close()
 
 

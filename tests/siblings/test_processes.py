@@ -222,3 +222,30 @@ def test_ten_thousand_connections_handed_over(make_member: MakeMember, start: St
         member.got.clear()
     soon(lambda: open_descriptors() == before, "the descriptors")
     assert process.ask("descriptors") <= there + 1
+
+
+def test_one_that_has_no_descriptor_left(make_member: MakeMember, start: Start) -> None:
+    """The kernel drops what it cannot give: the link is broken, told once, and dialled again."""
+    member = make_member()
+    process = start().joined()
+    soon(lambda: member.knows() == {process.tag}, "the news")
+    process.ask("limit", 0)
+    reading, writing = os.pipe()
+    link = member.siblings.reach(process.tag)
+    assert link is not None
+    for number in range(3):
+        assert link.send(16, number, b"")
+    assert link.send(16, 3, b"", reading)
+    soon(lambda: not link.open, "the end")
+    process.ask("unlimit")
+
+    def sent() -> bool:
+        again = member.siblings.reach(process.tag)
+        return again is not None and again.send(17, 4, b"", os.dup(writing))
+
+    soon(sent, "another link")
+    soon(lambda: [number for _, _, number, _ in process.ask("got")][-1:] == [4], "the frame")
+    assert [number for _, _, number, _ in process.ask("got")][:3] == [0, 1, 2]
+    os.close(writing)
+    errors = process.end()
+    assert errors.count("WARNING:wsgi_sio.siblings:siblings (broken link)") == 1

@@ -220,6 +220,16 @@ def test_leaving_is_told_at_once_and_leaves_nothing(make_member: MakeMember, dir
     assert one.news.count(("joined", two.tag)) == one.news.count(("left", two.tag)) == 1
 
 
+def test_what_waits_when_we_leave_is_written_if_that_is_soon_done(make_member: MakeMember) -> None:
+    """A command that emits ends right after."""
+    one, two = make_member(), make_member()
+    (link,) = one.siblings.links()
+    for number in range(3):
+        link.send(16, number, bytes(800_000))
+    one.siblings.leave()
+    soon(lambda: [frame[2] for frame in two.got] == [0, 1, 2], "all frames")
+
+
 def test_what_waits_when_we_leave_is_given_back(make_member: MakeMember, by_hand: ByHand) -> None:
     by_hand.listen()
     member = make_member(join=False)

@@ -213,19 +213,19 @@ def test_what_a_process_broadcast_before_it_forked_does_not_weigh_on_its_workers
     joined: list[str] = []
     adapter.on("join-room", lambda room, sid: joined.append(room))
     io.emit("before any worker")
-    assert adapter._log._entries
+    assert adapter._kept.log._entries
 
     def child() -> Any:
         own: Any = io.sockets.adapter
-        assert own is not adapter and not own._log._entries
+        assert own is not adapter and not own._kept.log._entries
         own.open("sid")
         own.add_all("sid", frozenset(["room"]))
         io.emit("in the worker")
-        kept = len(own._log._entries)
+        kept = len(own._kept.log._entries)
         deadline = time.monotonic() + 5
-        while own._log._entries and time.monotonic() < deadline:
+        while own._kept.log._entries and time.monotonic() < deadline:
             time.sleep(0.05)
-        return kept, len(own._log._entries), joined
+        return kept, len(own._kept.log._entries), joined
 
     with forked(child) as it:
         assert it.outcome() == "(1, 0, ['room'])"

@@ -298,11 +298,11 @@ def test_sessions_and_events_are_forgotten_after_a_while(serve: Serve) -> None:
     process = serve(io)
     visitor = lost(io, process)
     adapter: Any = io.sockets.adapter
-    eventually(lambda: not adapter._watched, "the end of what was kept")
-    assert not adapter._sessions and not adapter._log._entries and adapter._log._size == 0
+    eventually(lambda: not adapter._kept._watched, "the end of what was kept")
+    assert not adapter._kept._sessions and not adapter._kept.log._entries and adapter._kept.log._size == 0
     assert not visitor.back()
     io.emit("y")
-    eventually(lambda: not adapter._log._entries, "the end of what came later")
+    eventually(lambda: not adapter._kept.log._entries, "the end of what came later")
 
 
 def test_what_expires_later_is_dropped_later() -> None:
@@ -325,10 +325,10 @@ def test_what_is_kept_keeps_nobody_alive_and_goes_with_the_server() -> None:
     io.emit("x")
     io.of("/other").emit("x")
     adapter: Any = io.sockets.adapter
-    assert adapter._log._entries and adapter._timer is not None
+    assert adapter._kept.log._entries and adapter._kept._timer is not None
     io.close()
     adapter.persist_session(SavedSession("sid", "pid", frozenset()))
-    assert not adapter._log._entries and not adapter._sessions and adapter._timer is None
+    assert not adapter._kept.log._entries and not adapter._kept._sessions and adapter._kept._timer is None
     another = Server(connection_state_recovery={"max_disconnection_duration": 1000})
     another.emit("x")
     rest = another.reactor  # its timer has a while to go
@@ -347,7 +347,7 @@ def test_events_are_kept_up_to_a_size(serve: Serve) -> None:
     for _ in range(50):
         io.emit("large", "x" * 100)
     assert not visitor.back()
-    assert io.sockets.adapter._log._size <= 1000  # type: ignore[attr-defined]
+    assert io.sockets.adapter._kept.log._size <= 1000  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("skip", [True, False])

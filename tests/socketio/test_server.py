@@ -14,7 +14,7 @@ from tests.socketio.conftest import Serve
 from tests.support.inprocess import DEADLINE, Background, InProcess, eventually, open_descriptors
 from tests.support.world import WORLD
 from wsgi_sio import Server, Socket, WSGIApp
-from wsgi_sio.adapters import MemoryAdapter, SessionAwareAdapter, WorkersAdapter
+from wsgi_sio.adapters import MemoryAdapter, RecoveringWorkersAdapter, SessionAwareAdapter, WorkersAdapter
 from wsgi_sio.engineio import Session
 from wsgi_sio.socketio.connection import Connection
 
@@ -62,7 +62,8 @@ def test_the_adapter_that_a_server_has_unless_it_is_given_one() -> None:
     io = Server()
     assert type(io.of("/").adapter) is type(io.of("/chat").adapter) is WorkersAdapter
     assert type(Server(siblings=False).sockets.adapter) is MemoryAdapter
-    assert type(Server(connection_state_recovery=True).sockets.adapter) is SessionAwareAdapter
+    assert type(Server(connection_state_recovery=True, siblings=False).sockets.adapter) is SessionAwareAdapter
+    assert type(Server(connection_state_recovery=True).sockets.adapter) is RecoveringWorkersAdapter
 
 
 def test_making_a_server_makes_no_thread() -> None:

@@ -5,6 +5,7 @@ The place to import them from; they live in ``socketio`` (one process) and ``clu
 
 from ..cluster.adapter import ClusterAdapter
 from ..cluster.heartbeat import ClusterAdapterWithHeartbeat
+from ..cluster.recovering_workers import RecoveringWorkersAdapter
 from ..cluster.workers import WorkersAdapter
 from ..socketio.adapter import AckCollector, Adapter, BroadcastOptions, Room, SavedSession
 from ..socketio.memory_adapter import MemoryAdapter
@@ -17,6 +18,7 @@ __all__ = [
     "ClusterAdapter",
     "ClusterAdapterWithHeartbeat",
     "MemoryAdapter",
+    "RecoveringWorkersAdapter",
     "Room",
     "SavedSession",
     "SessionAwareAdapter",

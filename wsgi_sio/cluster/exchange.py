@@ -44,6 +44,19 @@ class Correspondent(ABC):
     def take_batch(self, sender: str, batch: Batch) -> None:
         """A sibling has sent a broadcast."""
 
+    def take_numbered(self, link: Link, log: str, seq: int, batch: Batch) -> None:
+        """Likewise, one that the sibling keeps in its ``log``, with its number there."""
+        self.take_batch("", batch)
+
+    def take_standing(self, link: Link, log: str, seq: int, asks: bool) -> None:
+        """A sibling tells the number of its latest event, and perhaps wants to know ours."""
+
+    def greet(self, link: Link) -> None:
+        """A sibling is known; ``link`` leads to it."""
+
+    def forget(self, tag: str) -> None:
+        """A sibling has ended, or is as good as dead."""
+
     @abstractmethod
     def excuse(self, sender: str, request_id: str | None) -> None:
         """A sibling will not answer that request; or (None) none at all."""
@@ -89,7 +102,11 @@ class Exchange:
         siblings.handle(payloads.MESSAGE, self._on_message)
         siblings.handle(payloads.BATCH, self._on_batch)
         siblings.handle(payloads.NONE, self._on_none)
+        siblings.handle(payloads.NUMBERED, self._on_numbered)
+        siblings.handle(payloads.STANDING, self._on_standing)
         siblings.on_joined(lambda link: self._server.reactor.submit(self._take_sibling))
+        siblings.on_joined(self._greet)
+        siblings.on_left(self._on_left)
         self.siblings = siblings
         for topic in list(self._server.namespaces):
             if self._find(topic) is not None:
@@ -97,15 +114,24 @@ class Exchange:
 
     def _take_sibling(self) -> None:
         if self.siblings is not None:
-            for topic in list(self._server.namespaces):
-                correspondent = self._find(topic)
-                if correspondent is not None:
-                    correspondent.take_sibling(self.siblings)
+            for correspondent in self._correspondents():
+                correspondent.take_sibling(self.siblings)
 
     def _find(self, topic: str) -> Correspondent | None:
         namespace = self._server.namespaces.get(topic)
         adapter = None if namespace is None else namespace.adapter
         return adapter if isinstance(adapter, Correspondent) and not adapter.closed else None
+
+    def _greet(self, link: Link) -> None:
+        for correspondent in self._correspondents():
+            correspondent.greet(link)
+
+    def _on_left(self, tag: str) -> None:
+        for correspondent in self._correspondents():
+            correspondent.forget(tag)
+
+    def _correspondents(self) -> list[Correspondent]:
+        return [found for topic in list(self._server.namespaces) if (found := self._find(topic)) is not None]
 
     # -- topics -------------------------------------------------------------------------------------------------
 
@@ -184,3 +210,17 @@ class Exchange:
         correspondent = self._find(topic)
         if correspondent is not None:
             correspondent.excuse(self.name_of(link), request_id)
+
+    @_told_once
+    def _on_numbered(self, link: Link, payload: bytes) -> None:
+        log, seq, batch = payloads.unpack_number(payload)
+        correspondent = self._find(batch.topic)
+        if correspondent is not None:
+            correspondent.take_numbered(link, log, seq, batch)
+
+    @_told_once
+    def _on_standing(self, link: Link, payload: bytes) -> None:
+        topic, log, seq, asks = payloads.unpack_standing(payload)
+        correspondent = self._find(topic)
+        if correspondent is not None:
+            correspondent.take_standing(link, log, seq, asks)

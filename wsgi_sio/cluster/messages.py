@@ -28,6 +28,9 @@ SERVER_SIDE_EMIT_RESPONSE: Final = 10
 BROADCAST_CLIENT_COUNT: Final = 11
 BROADCAST_ACK: Final = 12
 ADAPTER_CLOSE: Final = 13
+# Of ours, between the processes of one server only.
+FIND_SESSION: Final = 101
+FIND_SESSION_RESPONSE: Final = 102
 
 # The uid of those who only emit: processes that are no server.
 EMITTER: Final = "emitter"

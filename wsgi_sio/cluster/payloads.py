@@ -2,7 +2,8 @@
 
 Each begins with a head in JSON: the topic, and what is of that kind.  A MESSAGE is one of messages.py.  A BATCH is a
 broadcast as its clients get it, so that only the process that emits has to write it.  NONE is the answer of who has
-nothing to do with a topic, or has not any more.
+nothing to do with a topic, or has not any more.  With connection state recovery a broadcast that is kept is NUMBERED, a
+BATCH behind its place in the log of the process that emits, and STANDING tells up to where others have not got these.
 """
 
 from __future__ import annotations
@@ -19,11 +20,14 @@ from .messages import encode_rooms
 MESSAGE: Final = 32
 BATCH: Final = 33
 NONE: Final = 34
+NUMBERED: Final = 35
+STANDING: Final = 36
 
 _SIZE = Struct("<I")
 # Made once, which json.dumps() does not do.
 _dumps = json.JSONEncoder(separators=(",", ":")).encode
 _loads = json.JSONDecoder().decode
+_PLACE = Struct("<Q8s")
 _VOLATILE, _UNCOMPRESSED = 1, 2
 # What stands for bytes in a message; an object that looks like it has one mark more.
 _MARK = "$"
@@ -81,12 +85,13 @@ def pack_batch(
     return _pack(head, body)
 
 
-def unpack_batch(payload: bytes) -> Batch:
+def unpack_batch(payload: bytes, begin: int = 0) -> Batch:
     """The mirror image.
 
+    :param begin: where it begins.
     :raises ValueError: it is none.
     """
-    head, begin = _unpack(payload)
+    head, begin = _unpack(payload, begin)
     try:
         topic, rooms, except_, flags, lengths, *request = head
         request_id, timeout = request or (None, None)
@@ -101,6 +106,46 @@ def unpack_batch(payload: bytes) -> Batch:
     except TypeError as error:
         raise ValueError("not a batch") from error
     return Batch(topic, options, request_id, lengths, payload, begin)
+
+
+def pack_number(log: str, seq: int, batch: Sequence[bytes]) -> list[bytes]:
+    """The payload of a NUMBERED, in pieces.
+
+    :param log: the name of the emitting process's log.
+    :param batch: what :func:`pack_batch` has given.
+    """
+    return [_PLACE.pack(seq, log.encode()), *batch]
+
+
+def unpack_number(payload: bytes) -> tuple[str, int, Batch]:
+    """The mirror image.
+
+    :raises ValueError: it is none.
+    """
+    if len(payload) < _PLACE.size:
+        raise ValueError("a batch without a number")
+    seq, log = _PLACE.unpack_from(payload)
+    return log.decode("ascii"), seq, unpack_batch(payload, _PLACE.size)
+
+
+def pack_standing(topic: str, log: str, seq: int, asks: bool) -> list[bytes]:
+    """The payload of a STANDING.
+
+    :param seq: the number of the latest event.
+    :param asks: whether the other process is to answer likewise.
+    """
+    return _pack([topic, log, seq, asks], [])
+
+
+def unpack_standing(payload: bytes) -> tuple[str, str, int, bool]:
+    """The mirror image.
+
+    :raises ValueError: it is none.
+    """
+    (topic, log, seq, asks), _ = _unpack(payload)
+    if type(log) is not str or type(seq) is not int:
+        raise ValueError("not a standing")
+    return topic, log, seq, bool(asks)
 
 
 def pack_rooms(rooms: Iterable[Room]) -> list[Any]:
@@ -163,11 +208,11 @@ def _pack(head: list[Any], body: Sequence[bytes]) -> list[bytes]:
     return [_SIZE.pack(len(text)), text, *body]
 
 
-def _unpack(payload: bytes) -> tuple[list[Any], int]:
-    if len(payload) < _SIZE.size:
+def _unpack(payload: bytes, begin: int = 0) -> tuple[list[Any], int]:
+    if len(payload) < begin + _SIZE.size:
         raise ValueError("a payload without a head")
-    end = _SIZE.size + _SIZE.unpack_from(payload)[0]
-    head = _loads(payload[_SIZE.size : end].decode())
+    end = begin + _SIZE.size + _SIZE.unpack_from(payload, begin)[0]
+    head = _loads(payload[begin + _SIZE.size : end].decode())
     if type(head) is not list or not head or type(head[0]) is not str:
         raise ValueError("a payload without a topic")
     return head, end

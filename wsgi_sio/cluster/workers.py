@@ -94,14 +94,20 @@ class WorkersAdapter(ClusterAdapter, Correspondent):
         if not siblings.links():
             return ()
         links = siblings.links(self._topic)
-        if options is None or len(options.rooms) != 1:
+        return links if not links or options is None else self._narrow(siblings, links, options)
+
+    def _narrow(self, siblings: Siblings, links: Sequence[Link], options: BroadcastOptions) -> Sequence[Link]:
+        """Leave out the siblings that have nobody in the room of one client, by its id, if that is meant."""
+        if len(options.rooms) != 1:
             return links
         (room,) = options.rooms
         found = self._namesakes.find(siblings, links, room)
         return links if found is None else found
 
     def _audience(self, options: BroadcastOptions | None = None) -> Audience | None:
-        links = self._find_links(options)
+        return self._audience_of(self._find_links(options))
+
+    def _audience_of(self, links: Sequence[Link]) -> Audience | None:
         if not links:
             return None
         node = self.join_cluster()

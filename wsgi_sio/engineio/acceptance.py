@@ -62,7 +62,7 @@ class Acceptance:
         :raises EngineError: no descriptor is left.
         """
         try:
-            return give(environ)
+            return give(environ, self._reactor)
         except OSError as error:
             raise EngineError(BAD_REQUEST, no_descriptors(error)[1]) from None
 

@@ -53,7 +53,8 @@ class Opening:
         engine.asked = True
         company = engine.joining.company
         if company is None:
-            if request.environ.get("wsgi.multiprocess") and engine.is_alone():
+            apart = engine.config.siblings is False and request.environ.get("wsgi.multiprocess")
+            if apart and engine.is_alone():
                 engine.report(*several_processes())
         else:
             if company.siblings.links() and engine.is_alone():

@@ -89,6 +89,8 @@ class Posts:
         return post.response or self._wait(post, request, cors)
 
     def _read(self, request: EngineRequest, limit: int) -> bytes:
+        if request.relayed is not None:  # it has been read
+            return request.read_body(limit)
         with self._bodies.watch(request.environ) as reading:
             self._reading = reading
             try:

@@ -105,10 +105,9 @@ def several_processes() -> Report:
     """A session begins in one of several processes that know nothing of each other."""
     return (
         "several processes",
-        "the WSGI server runs several processes (gunicorn --workers, wsgi.multiprocess), and nothing connects them: a"
-        " polling client is refused by all but its own, and what one process emits does not reach the clients of the"
-        " others; let one serve all (gunicorn --workers 1 --threads 100, or --workers 1 -k gevent), or give the server"
-        " an adapter that connects processes",
+        "the WSGI server runs several processes (gunicorn --workers, wsgi.multiprocess), and siblings=False keeps them"
+        " apart: a polling client is refused by all but its own, and what one process emits does not reach the clients"
+        " of the others; leave siblings=False out, or let one serve all (gunicorn --workers 1 --threads 100)",
     )
 
 
@@ -116,10 +115,9 @@ def adapter_of_one_process() -> Report:
     """A session begins in one of several processes that pass on requests, but whose adapters know nothing of others."""
     return (
         "adapter of one process",
-        "the server has an adapter that knows only the clients of its own process (adapter=, or"
-        " connection_state_recovery), and several processes serve: requests find their session in any of them, but what"
-        " one emits does not reach the clients of the others; leave adapter= and connection_state_recovery out, or let"
-        " one process serve all (gunicorn --workers 1 --threads 100)",
+        "the server has an adapter that knows only the clients of its own process (adapter=), and several processes"
+        " serve: requests find their session in any of them, but what one emits does not reach the clients of the"
+        " others; leave adapter= out, or let one process serve all (gunicorn --workers 1 --threads 100)",
     )
 
 
@@ -130,7 +128,7 @@ def no_siblings(reason: object) -> Report:
         f"the processes that serve together cannot reach each other ({reason}), so each is alone: a polling client is"
         " refused by all but its own, and what one process emits does not reach the clients of the others; give them a"
         " directory of their user's own by RUNTIME_DIRECTORY or TMPDIR (systemd: RuntimeDirectory=), or let one serve"
-        " all (gunicorn --workers 1 --threads 100); siblings=False says that this is meant",
+        " all (gunicorn --workers 1 --threads 100)",
     )
 
 

@@ -130,7 +130,7 @@ def take(environ: Environ, reactor: Reactor) -> Taken:
     return Taken(own(_swap(server_sock)), early, None)
 
 
-def give(environ: Environ) -> tuple[int, bytes]:
+def give(environ: Environ, reactor: Reactor) -> tuple[int, bytes]:
     """Take a connection that another process is to have, which has no TLS here: its descriptor, and its early bytes.
 
     :raises OSError: there is no descriptor left; the connection is the server's, as before.
@@ -138,7 +138,9 @@ def give(environ: Environ) -> tuple[int, bytes]:
     server_sock = plain_socket(environ)
     assert server_sock is not None
     early = _read_ahead(environ, server_sock)
-    return _swap(server_sock), early
+    descriptor = _swap(server_sock)
+    reactor.disregard(descriptor)
+    return descriptor, early
 
 
 def own(descriptor: int) -> _socket.socket:

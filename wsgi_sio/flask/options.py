@@ -120,9 +120,9 @@ def check(options: Mapping[str, Any]) -> None:
     if url or options.get("client_manager") is not None:
         name = f"message_queue={url!r}" if url else "client_manager"
         raise ValueError(
-            f"{name}: wsgi_sio cannot connect several processes by a message queue yet; leave it out, and let one"
-            " process serve all clients (gunicorn --workers 1 --threads 100, or --workers 1 -k gevent); what other"
-            " processes want to send, they can ask that one to emit, by an HTTP request to a view of the app"
+            f"{name}: leave it out: the workers of one host are one server without it (gunicorn --workers 4); wsgi_sio"
+            " cannot connect several hosts by a message queue yet; what other processes want to send, they emit with"
+            " the same siblings='a name' on the same host, or ask the server to, by a request to a view of the app"
         )
 
 

@@ -24,7 +24,7 @@ FLASK_NAMES = frozenset(
 )
 
 _ASYNCIO = "there is no asyncio here: stay with python-socketio for this"
-_ADAPTER = "the option adapter= of wsgi_sio.Server, where several processes serve"
+_ADAPTER = "leave it out for the workers of one host; the option adapter= of wsgi_sio.Server where several hosts serve"
 _PRIVATE_MANAGER = "still there to read; better: socketio.io.of(namespace).in_(room).fetch_sockets(), socket.rooms"
 _PRIVATE_ENGINE = "its options are still there to read; better: the options given to SocketIO, socketio.io.engine"
 
@@ -112,8 +112,8 @@ ADVICE: dict[str, str] = {
 _LOGGERS = "set the level of logging.getLogger('wsgi_sio')"
 _FLASK = {
     "async_mode": "leave it out: threads serve, or greenlets where gevent has patched the standard library",
-    "message_queue": "refused: the error says what to do instead",
-    "client_manager": "refused: the error says what to do instead",
+    "message_queue": "leave it out: the workers of one host need none; the error says what else there is",
+    "client_manager": "leave it out: the workers of one host need none; the error says what else there is",
     "monitor_clients": "leave it out: clients that have gone are always noticed",
     "async_handlers": "leave it out: a client's events are handled in order, those of different clients side by side",
     "channel": "leave it out: it is about message queues",

@@ -7,6 +7,7 @@ it through a thread-safe callback, so its emits go out at once too.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from collections import deque
 from collections.abc import Callable
@@ -56,6 +57,19 @@ class GreenletReactor(Reactor):
         if reading:
             watch.resume()
         return watch
+
+    def disregard(self, descriptor: int) -> None:
+        # libev stops to watch without a word to epoll, for a descriptor is as good as forgotten when it is closed; when
+        # it hears of one that it does not watch any more, it makes its epoll set anew, with all there is in it.
+        loop = get_hub().loop  # the server's, which need not be the reactor's
+        if getattr(loop, "backend", None) != "epoll":
+            return
+        epoll = gevent.monkey.get_original("select", "epoll")
+        try:
+            with epoll.fromfd(os.dup(loop.fileno() or -1)) as poller:
+                poller.unregister(descriptor)
+        except OSError:
+            pass  # it has never been watched; or there is no descriptor left, and it goes without
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
         timer = HubTimer(self, self._loop.timer(delay), callback)

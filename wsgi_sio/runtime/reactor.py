@@ -95,6 +95,12 @@ class Reactor(ABC):
         :raises RuntimeError: the system has no thread for the first one.
         """
 
+    def disregard(self, descriptor: int) -> None:
+        """Another process is to have ``descriptor``, which the server that calls may have watched; close it soon.
+
+        Its end here would not end what the system watches, for its file lives on.
+        """
+
     @abstractmethod
     def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
         """Call ``callback`` (which must not block) in ``delay`` seconds.

@@ -25,7 +25,7 @@ from .directory import NoDirectory, make_directory
 from .frames import MAX_FRAME, FrameTooLarge, encode, is_tag
 from .link import Link
 from .place import Alone, Place, choose_place
-from .rights import Returned
+from .rights import Returned, close_all
 from .siblings import Handler, Siblings
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "Returned",
     "Siblings",
     "choose_place",
+    "close_all",
     "encode",
     "is_tag",
     "make_directory",

@@ -83,9 +83,8 @@ class Dialling(LinkOwner, ABC):
             sock.close()
             raise
         with self._table.lock:
+            link.place(HELLO, 0, self._telling.hello(self.tag))  # before anybody finds the link, and places a frame
             kept = self._table.put_locked(link)
-            if kept:
-                link.place(HELLO, 0, self._telling.hello(self.tag))
         if not kept:  # another thread was faster
             link.close()
             return self._table.dialled.get(tag)
@@ -142,9 +141,11 @@ class Dialling(LinkOwner, ABC):
     def _tell(self, change: Callable[[], bytes | None]) -> None:
         with self._table.lock:
             frame = change()
-            links = self._table.links if frame is not None else ()
+            if frame is None:
+                return
+            links = self._table.links
             for link in links:
-                link.place_encoded(frame or b"")
+                link.place_encoded(frame)
         for link in links:
             link.flush()
 

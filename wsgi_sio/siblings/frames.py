@@ -92,7 +92,8 @@ class FrameDecoder:
         """
         rest = len(self._buffer) - self._at
         if rest < _HEAD.size:
-            self._check_pairs(rest)
+            if self._descriptors:
+                self._check_pairs(rest)
             return None
         size, kind, number = _HEAD.unpack_from(self._buffer, self._at)
         if size > self.limit:
@@ -101,7 +102,8 @@ class FrameDecoder:
         if announced and not self._descriptors:
             raise FrameError("a frame without the descriptor that it announces")
         if rest - _HEAD.size < size:
-            self._check_pairs(rest)
+            if self._descriptors:
+                self._check_pairs(rest)
             return None
         begin = self._at + _HEAD.size
         with memoryview(self._buffer) as view:
@@ -112,8 +114,6 @@ class FrameDecoder:
 
     def _check_pairs(self, rest: int) -> None:
         """No descriptor may be there but that of the frame of which ``rest`` bytes have come."""
-        if not self._descriptors:
-            return
         may_announce = rest > 0 and (rest <= _KIND or self._buffer[self._at + _KIND] & _WITH_DESCRIPTOR)
         if len(self._descriptors) > 1 or not may_announce:
             raise FrameError("a descriptor that no frame announces")

@@ -21,6 +21,10 @@ from .told import Told
 
 # How much is read at once (bytes); above, malloc maps memory for each read.
 _CHUNK = 65536
+# As a plain number: an enum's & costs a microsecond.
+_CTRUNC = int(socket.MSG_CTRUNC)
+
+_TRUNCATED = "more descriptors than may come, or than this process may open (ulimit -n)"
 
 
 class LinkOwner(Protocol):
@@ -161,13 +165,17 @@ class Link(Outbound):
             self._end(by_sibling=True)
             return
         try:
-            if flags & socket.MSG_CTRUNC:
-                raise FrameError("more descriptors than may come, or than this process may open (ulimit -n)")
             while not self._ended and (frame := self._decoder.take()) is not None:
                 self._owner.received(self, frame)
         except FrameError as error:
-            self._owner.report("broken link", f"{self._name()} sends what may not be, so its link is closed: {error}")
-            self._end()
+            self._break(_TRUNCATED if flags & _CTRUNC else str(error))
+        else:
+            if flags & _CTRUNC:
+                self._break(_TRUNCATED)
+
+    def _break(self, why: str) -> None:
+        self._owner.report("broken link", f"the link with {self._name()} is closed, for what has come on it: {why}")
+        self._end()
 
     # -- the end ------------------------------------------------------------------------------------------------
 

@@ -22,6 +22,8 @@ from .rights import close_all
 
 # How many may dial before they are heard.
 _BACKLOG = 1024
+# How many are let in before others have their turn.
+_AT_ONCE = 64
 # How long to wait before others are let in again when there was no descriptor for one (seconds).
 _BREATH = 1.0
 # A file that is older than this and has not got its name was left behind (seconds).
@@ -113,7 +115,10 @@ class Listener:
         self._watch.resume()
 
     def on_readable(self) -> None:
-        while (sock := self._accept()) is not None:
+        for _ in range(_AT_ONCE):
+            sock = self._accept()
+            if sock is None:
+                return
             try:
                 pid = _peer(sock)
             except (OSError, Stranger) as error:

@@ -53,6 +53,11 @@ class Outbound(ABC):
         self._cut = False  # for taking nothing
 
     @property
+    def busy(self) -> bool:
+        """Whether frames wait to be written."""
+        return self.open and (self._writing or bool(self._outbox))
+
+    @property
     def outbox_size(self) -> int:
         """Bytes that wait for the sibling, apart from what is being written."""
         return self._size
@@ -105,9 +110,21 @@ class Outbound(ABC):
         returned: Returned | None = None,
     ) -> bool:
         """:meth:`place` and :meth:`flush` in one."""
-        placed = self.place(kind, number, payload, descriptor, returned)
+        placed = (encode(kind, number, payload, with_descriptor=descriptor is not None), descriptor, returned)
+        with self._lock:
+            if not self.open:
+                return False
+            # Nothing waits, as a rule: then it need not go through the outbox.
+            claimed = not (self._writing or self._outbox)
+            if claimed:
+                self._writing = True
+                self._users += 1
+        if claimed:
+            self._write(placed)
+            return True
+        kept = self._place(placed)
         self.flush()
-        return placed
+        return kept
 
     def _place(self, placed: Placed) -> bool:
         with self._lock:

@@ -13,6 +13,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable
 from functools import partial
+from time import monotonic
 from weakref import ref
 
 from ..runtime import FAILURES, Event, Reactor, Timer, tell_in_child, wait_patiently
@@ -34,6 +35,8 @@ _MAX_STRANGERS = 512
 _LAST_BREATH = 0.5
 # How often our own file is looked for, and those of siblings that we have no link to (seconds).
 _LOOK = 60.0
+# How long who leaves waits until everything has been written (seconds).
+_LAST_WORDS = 1.0
 
 
 class Siblings(Dialling):
@@ -144,12 +147,15 @@ class Siblings(Dialling):
 
     def _look(self) -> None:
         """On a worker: be found again if our file has gone, and find whom we have missed."""
+        if self._table.left:
+            return
         try:
             self._home.find_again()
             for tag in self._home.tags():
                 self.reach(tag)
         except (OSError, RuntimeError) as error:
-            self.report("no file", f"siblings that start from now on cannot find this process: {error}")
+            if not self._table.left:
+                self.report("no file", f"siblings that start from now on cannot find this process: {error}")
         self._look_again()
 
     # -- links that others dial ---------------------------------------------------------------------------------
@@ -173,6 +179,7 @@ class Siblings(Dialling):
         else:
             timer.cancel()
             link.close()
+            self.report("too many strangers", f"{_MAX_STRANGERS} have dialled and not yet said who they are")
 
     def _give_up_on(self, stranger: Link) -> None:
         self.report("no introduction", f"somebody (pid {stranger.pid}) dials and does not say who it is")
@@ -294,7 +301,7 @@ class Siblings(Dialling):
     # -- leaving ------------------------------------------------------------------------------------------------
 
     def leave(self) -> None:
-        """Say good-bye, and have no siblings any more."""
+        """Say good-bye, and have no siblings any more; what has been placed is written, if that is soon done."""
         table = self._table
         if os.getpid() != self._pid:
             return
@@ -310,9 +317,17 @@ class Siblings(Dialling):
         if looks is not None:
             looks.cancel()
         self._tell(self._telling.leave)
+        if self._reactor.may_wait():
+            self._wait_until_written(table.links)
         for link in (*table.links, *inbound):
             link.close()
         _set(events)
+
+    def _wait_until_written(self, links: Iterable[Link]) -> None:
+        """The process may be about to end, and with it those who write."""
+        pause, deadline = self._reactor.event(), monotonic() + _LAST_WORDS
+        while any(link.busy for link in links) and monotonic() < deadline:
+            self._reactor.wait(pause, _LAST_WORDS / 100)
 
     def after_fork(self) -> None:
         """In a forked child: all this is the parent's, whose siblings must hear nothing of the child."""

@@ -60,12 +60,14 @@ class SavedSession:
 
     :ivar sid: the socket's id.
     :ivar pid: its private id, which only its client knows.
+    :ivar trail: the adapter's own, which the socket has as well: how the session has come to this process.
     """
 
     sid: str
     pid: str
     rooms: frozenset[Room]
     data: dict[str, Any] = field(default_factory=dict)
+    trail: Any = None
 
 
 class AckCollector(Protocol):
@@ -216,6 +218,14 @@ class Adapter(ABC):
 
     def persist_session(self, session: SavedSession) -> None:
         """Keep the session of a client whose connection was lost."""
+
+    def call_session(self, pid: str, offset: str, then: Callable[[], object]) -> bool:
+        """Look for the session in other processes, if it may be there and is not here; must not block.
+
+        :param then: called once, by anybody, when :meth:`restore_session` can be asked.
+        :return: False when there is nothing to wait for; ``then`` is not called.
+        """
+        return False
 
     def restore_session(self, pid: str, offset: str) -> SavedSession | None:
         """Take back what was kept for a client that has events up to ``offset``; None when it was not, or too long."""

@@ -1,4 +1,4 @@
-"""Events that another process has encoded: the messages that each client gets."""
+"""Events that are encoded already, perhaps by another process: the messages that each client gets."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 def wrap(parts: Iterable[str | bytes], compress: bool) -> list[EnginePacket]:
     """What :meth:`Server.encode` gives, if these are an event's messages."""
     return [EnginePacket(MESSAGE, part, compress) for part in parts]
+
+
+def messages_of(event: Iterable[EnginePacket]) -> list[str | bytes]:
+    """The mirror image."""
+    return [packet.data for packet in event if packet.data is not None]
 
 
 def decode(server: Server, parts: Iterable[str | bytes]) -> Packet:

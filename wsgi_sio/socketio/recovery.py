@@ -7,8 +7,9 @@ connects again it sends both.  What was missed comes before the answer to CONNEC
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..engineio.config import refuse_unknown_options
@@ -76,31 +77,45 @@ class Recovery:
         self._config = config
         self._lock = make_lock(Rank.LEAF)
         self._live: dict[str, Socket] = {}  # by pid, until what is kept of them has been
-        self._behind: dict[Socket, Socket] = {}  # who waits for one of these to be over
+        self._behind: dict[Socket, _Follower] = {}  # who waits for one of these to be over
 
     def begin(self, socket: Socket) -> None:
-        """Have a new socket admitted; if its previous connection is not quite over, behind the handlers of that one."""
-        pid, overtaken = socket.handshake.auth.get("pid"), None
-        with self._lock:
-            previous = self._live.get(pid) if isinstance(pid, str) else None
-            if previous is not None:
-                overtaken = self._behind.get(previous)
-                self._behind[previous] = socket
-        if previous is None:
+        """Have a new socket admitted: if its previous connection is not quite over, behind the handlers of that one; if
+        another process has its session, when that has come."""
+        auth = socket.handshake.auth
+        pid, offset = auth.get("pid"), auth.get("offset")
+        if not isinstance(pid, str):
             socket.begin()
-            return
-        self._namespace.server.reactor.expire_after(_PATIENCE, lambda: self._wait_no_longer(socket, previous))
-        for half_open in (previous, overtaken):
-            if half_open is not None and not half_open.gone:  # the client has given it up
-                half_open.conn.close("transport close")
+        elif not self.follow(pid, socket.begin, partial(_end_half_open, socket)):
+            adapter, known = self._namespace.adapter, isinstance(offset, str) and socket.conn.recoverable
+            if not known or not adapter.call_session(pid, str(offset), socket.begin):
+                socket.begin()
 
-    def _wait_no_longer(self, socket: Socket, previous: Socket) -> None:
+    def follow(self, pid: str, begin: Callable[[], object], overtaken: Callable[[], object]) -> bool:
+        """End the half-open connection of the client ``pid``, if it has one here, and then, behind its handlers, call
+        ``begin``; or instead, when somebody comes who has overtaken this one, ``overtaken``.
+
+        :return: False when it has none; then neither is called.
+        """
         with self._lock:
-            waits = self._behind.get(previous) is socket
+            previous = self._live.get(pid)
+            if previous is None:
+                return False
+            before = self._behind.get(previous)
+            follower = self._behind[previous] = _Follower(begin, overtaken)
+        self._namespace.server.reactor.expire_after(_PATIENCE, lambda: self._wait_no_longer(follower, previous))
+        _end_half_open(previous)
+        if before is not None:
+            before.overtaken()
+        return True
+
+    def _wait_no_longer(self, follower: _Follower, previous: Socket) -> None:
+        with self._lock:
+            waits = self._behind.get(previous) is follower
             if waits:
                 del self._behind[previous]
         if waits:
-            socket.begin()
+            follower.begin()
 
     def restore(self, socket: Socket) -> Restored | None:
         """Give a socket its old self, or else a new private id."""
@@ -115,7 +130,7 @@ class Recovery:
         ):
             socket.pid = secrets.token_urlsafe(15)
             return None
-        socket.id, socket.pid, socket.data = saved.sid, saved.pid, saved.data
+        socket.id, socket.pid, socket.data, socket.trail = saved.sid, saved.pid, saved.data, saved.trail
         socket.recovered = True
         self.connected(socket)  # who comes again before it is let in waits for it
         return Restored(adapter, socket, saved, offset, self._config.skip_middlewares)
@@ -129,7 +144,7 @@ class Recovery:
     def left(self, socket: Socket, rooms: set[Room], reason: str, was_connected: bool) -> None:
         """A socket has left, and was in ``rooms``: keep what can be given back to its client, if that knows the pid."""
         if reason in RECOVERABLE and socket.pid and (was_connected or socket.recovered):
-            session = SavedSession(socket.id, socket.pid, frozenset(rooms), socket.data)
+            session = SavedSession(socket.id, socket.pid, frozenset(rooms), socket.data, socket.trail)
             self._namespace.adapter.persist_session(session)
         with self._lock:
             if self._live.get(socket.pid) is socket:
@@ -137,6 +152,20 @@ class Recovery:
             behind = self._behind.pop(socket, None)
         if behind is not None:
             behind.begin()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Follower:
+    """Who waits for a connection to be over."""
+
+    begin: Callable[[], object]
+    overtaken: Callable[[], object]
+
+
+def _end_half_open(socket: Socket) -> None:
+    """The client has given this connection up."""
+    if not socket.gone:
+        socket.conn.close("transport close")
 
 
 @dataclass(frozen=True, slots=True)

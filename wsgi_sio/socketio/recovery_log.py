@@ -16,15 +16,20 @@ from .adapter import BroadcastOptions, Room
 _OVERHEAD = 512
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """An event that may have to be sent again."""
+@dataclass(slots=True)
+class Entry:
+    """An event that may have to be sent again; not changed.
+
+    :ivar origin: where it comes from, if others have it too, and its number there (cluster/history.py).
+    """
 
     since: float
     size: int
     batch: list[Any]
     rooms: frozenset[Room]
     except_: frozenset[Room]
+    origin: str = ""
+    seq: int = 0
 
     def is_for(self, rooms: frozenset[Room]) -> bool:
         """Whether whoever is in ``rooms`` gets it."""
@@ -35,23 +40,38 @@ class EventLog:
     """The latest events in order, each with an offset; guarded by its owner's lock.
 
     :param max_stored: bytes that are kept at most.
+    :ivar name: no other log has it, nor another life of this one: no offset of theirs is one here.
     """
 
     def __init__(self, max_stored: int) -> None:
+        self.name = secrets.token_urlsafe(6)
         self._max_stored = max_stored
-        self._entries: deque[_Entry] = deque()
+        self._entries: deque[Entry] = deque()
         self._size = 0
         self._first = 0  # the number of the oldest entry
-        self._prefix = f"{secrets.token_urlsafe(6)}."  # no offset of another log, or another life of this, is one here
+        self._prefix = f"{self.name}."
+
+    def tag(self, tag: str) -> None:
+        """Put what names this process among others in front of all offsets from now on."""
+        self._prefix = f"{tag}.{self.name}."
+
+    @property
+    def next(self) -> int:
+        """The number of what is appended next."""
+        return self._first + len(self._entries)
 
     def next_offset(self) -> str:
         """The offset of what is appended next."""
         return f"{self._prefix}{self._first + len(self._entries):x}"
 
-    def append(self, batch: list[Any], options: BroadcastOptions) -> None:
+    def offset_of(self, number: int) -> str:
+        """The offset of the entry of that number."""
+        return f"{self._prefix}{number:x}"
+
+    def append(self, batch: list[Any], options: BroadcastOptions, origin: str = "", seq: int = 0) -> None:
         """Remember an encoded event, and forget the oldest when that is too much."""
         size = _OVERHEAD + sum(packet.size for packet in batch)
-        self._entries.append(_Entry(time.monotonic(), size, batch, options.rooms, options.except_))
+        self._entries.append(Entry(time.monotonic(), size, batch, options.rooms, options.except_, origin, seq))
         self._size += size
         while self._entries and self._size > self._max_stored:
             self._drop_oldest()
@@ -74,12 +94,27 @@ class EventLog:
         self._size -= self._entries.popleft().size
         self._first += 1
 
-    def after(self, offset: str) -> Iterator[_Entry] | None:
+    def after(self, offset: str) -> Iterator[Entry] | None:
         """What followed ``offset``; None when not all of that is known any more, or the offset is not of this log."""
+        number = self.number_after(offset)
+        return None if number is None else self.since(number)
+
+    def number_after(self, offset: str) -> int | None:
+        """The number of what followed ``offset``, whether or not there is anything yet; None likewise."""
         try:
-            number = int(offset.removeprefix(self._prefix), 16) + 1 - self._first
+            number = int(offset.removeprefix(self._prefix), 16) + 1
         except ValueError:
             return None
-        if not offset.startswith(self._prefix) or not 0 <= number <= len(self._entries):
-            return None
-        return islice(self._entries, number, None)
+        return number if offset.startswith(self._prefix) and self.reaches(number) else None
+
+    def reaches(self, number: int) -> bool:
+        """Whether all is known from the entry of that number on."""
+        return self._first <= number <= self._first + len(self._entries)
+
+    def since(self, number: int) -> Iterator[Entry]:
+        """What is known from the entry of that number on."""
+        return islice(self._entries, number - self._first, None)
+
+    def backwards(self) -> Iterator[tuple[int, Entry]]:
+        """All entries with their numbers, the latest first."""
+        return zip(range(self.next - 1, self._first - 1, -1), reversed(self._entries), strict=True)

@@ -64,6 +64,7 @@ class Socket(Targets, Sends, Listens, ListensToAny):
         "nsp",
         "pid",
         "recovered",
+        "trail",
     )
 
     def __init__(self, namespace: Namespace, conn: Connection, sid: str, handshake: Handshake) -> None:
@@ -76,6 +77,7 @@ class Socket(Targets, Sends, Listens, ListensToAny):
         self.data: dict[str, Any] = {}
         self.pid = ""  # the private id of connection state recovery
         self.recovered = False
+        self.trail: Any = None  # see SavedSession
         self._handlers = HandlerTable(server.as_handler)
         self._middlewares: tuple[EventMiddleware, ...] = ()
         self._acks: dict[int, Waiter] = {}

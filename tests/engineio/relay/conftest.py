@@ -38,12 +38,12 @@ def link_between(holder: Engine, owner: Engine) -> Link:
 
 def freeze(engine: Engine) -> None:
     """Let it read nothing more of what siblings send, as a process that has been stopped."""
-    for link in company(engine).siblings._table.inbound:
+    for link in list(company(engine).siblings._table.inbound):
         link._watch.pause()
 
 
 def thaw(engine: Engine) -> None:
-    for link in company(engine).siblings._table.inbound:
+    for link in list(company(engine).siblings._table.inbound):
         link._watch.resume()
 
 

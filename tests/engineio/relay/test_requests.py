@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import socket
 import time
 
@@ -24,6 +25,7 @@ from tests.engineio.relay.conftest import (
     post_by_value,
     thaw,
 )
+from tests.support.forking import forked
 from tests.support.inprocess import UPGRADE, Background, eventually, open_descriptors
 from tests.support.world import WORLD
 from wsgi_sio.engineio import MESSAGE, Packet, Session
@@ -478,3 +480,33 @@ def test_an_end_by_the_owner_reaches_the_client(two: Two) -> None:
     eventually(lambda: is_waiting(session), "the GET at its owner")
     session.close()
     assert body_of(waiting.response()) == "1"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="about forks")
+def test_a_forked_child_leaves_what_is_asked_to_its_parent(two: Two) -> None:
+    """It has no siblings, and the connection of the request that waits is a dead one to it."""
+    holder, owner = two
+    polling, session = owner.over_polling()
+    client, server = socket.socketpair()
+    request = holder.engine_request("GET", polling.sid)
+    request.environ["gunicorn.socket"] = server
+    asked = Background(
+        company(holder).holder._ask, link_between(holder, owner), request, pack_request(request, [], b"")
+    )
+    eventually(lambda: is_waiting(session), "the GET at its owner")
+    descriptor = server.fileno()
+
+    def alone() -> object:
+        try:
+            os.write(descriptor, b"from the child")
+        except BrokenPipeError:
+            return holder.engine.joining.company
+        return "it has written"
+
+    with forked(alone) as copy:
+        assert copy.outcome() == "None"
+    session.send_message("to the parent's")
+    assert body_of(asked.result()) == "4to the parent's"
+    assert session.open
+    client.close()
+    server.close()

@@ -96,7 +96,7 @@ class Holder:
         stays = threads_are_greenlets() and request.method == "POST"
         if not stays and plain_socket(request.environ) is not None:
             try:
-                descriptor, _ = give(request.environ)
+                descriptor, _ = give(request.environ, self._reactor)
             except OSError as error:
                 self._engine.report(*no_descriptors(error))
             else:

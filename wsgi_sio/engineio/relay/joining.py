@@ -125,9 +125,10 @@ class Joining:
     def _join(self, find_directory: Callable[[], str], serves: bool) -> Company:
         reactor = self._engine.reactor
         siblings = Siblings(reactor, find_directory(), make_directory=find_directory)
-        company = self.company = Company(self._engine, siblings)  # now: who joins may be given sessions at once
+        company = Company(self._engine, siblings)
         for listener in self._listeners:
             listener(siblings)
+        self.company = company  # siblings may give us clients before all have answered, and their ids need our tag
         if not serves:
             siblings.tell_load(_NO_ROOM)  # until it has a session of its own
         siblings.join(_PATIENCE if reactor.may_wait() else 0.0)

@@ -33,6 +33,7 @@ RELEASE: Final = 20
 ABORT: Final = 21
 
 _SIZE = Struct("<I")
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 class Junk(ValueError):
@@ -70,7 +71,7 @@ def _halves(rest: bytes, size: object) -> tuple[bytes, bytes]:
 
 def pack(head: object, *body: bytes) -> bytes:
     """The payload of a frame."""
-    text = json.dumps(head, separators=(",", ":")).encode()
+    text = _encode(head).encode()
     return b"".join((_SIZE.pack(len(text)), text, *body))
 
 

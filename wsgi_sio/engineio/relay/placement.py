@@ -48,7 +48,7 @@ class Placement:
         websocket = request.query["transport"] == "websocket"
         accept = self._engine.acceptance.compose(request, cors) if websocket else b""
         try:
-            descriptor, early = give(request.environ)
+            descriptor, early = give(request.environ, self._engine.reactor)
         except OSError:
             return None
         sibling.told.load += 1  # at once, since what it tells of that comes later
@@ -69,8 +69,9 @@ class Placement:
         if not candidates:
             return None
         least = min(candidates, key=lambda link: link.load)
-        load = len(self._engine.sessions)
-        return least if leaving or load > _RATIO * least.load + _MARGIN else None
+        load, limit = len(self._engine.sessions), self._engine.config.max_sessions
+        full = limit is not None and load >= limit > least.load
+        return least if leaving or full or load > _RATIO * least.load + _MARGIN else None
 
     def tell(self) -> None:
         """The number of sessions has changed."""
