@@ -14,9 +14,11 @@ const staysOnPolling = async (t) => {
 
 /** Numbered events, both ways, before, during and after an upgrade that begins `delay` ms late. */
 const numbersDuringUpgrade = (length, pause, delay) => async (t) => {
-  const socket = await t.connect({ transportOptions: { websocket: { agent: new LateAgent(delay) } } });
+  const agent = new LateAgent(delay);
+  const socket = await t.connect({ transportOptions: { websocket: { agent } } });
   assert.equal(socket.io.engine.transport.name, "polling");
   const upgrade = t.upgraded(socket);
+  agent.release();
   const numbers = collect(socket, "number", length);
   const ticked = next(socket, "ticked");
   socket.emit("tick", length, pause / 1000);
@@ -35,10 +37,11 @@ class LateAgent extends Agent {
   constructor(delay) {
     super();
     this.delay = delay;
+    this.released = new Promise((resolve) => (this.release = resolve));
   }
 
   addRequest(...args) {
-    setTimeout(() => super.addRequest(...args), this.delay);
+    this.released.then(() => setTimeout(() => super.addRequest(...args), this.delay));
   }
 }
 
