@@ -70,7 +70,6 @@ def choose_place(
     """
     if siblings is False:
         return Alone("siblings=False", missed=False)
-    handed_down = handed_down or has_forked()  # who has forked, and serves as well, has siblings in its children
     several = bool(environ and environ.get("wsgi.multiprocess"))
     if not _has_unix_sockets():
         return Alone(
@@ -84,7 +83,9 @@ def choose_place(
     if place is None:
         return None if environ is None else Alone("this process has no listening socket", missed=several or handed_down)
     if place.several is False:
-        return replace(place, several=None) if handed_down else Alone("the server has one process", missed=False)
+        # Who has forked, and serves as well, has siblings in its children.
+        joins = handed_down or has_forked()
+        return replace(place, several=None) if joins else Alone("the server has one process", missed=False)
     return place
 
 
