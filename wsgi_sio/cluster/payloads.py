@@ -25,6 +25,9 @@ STANDING: Final = 36
 
 _SIZE = Struct("<I")
 _PLACE = Struct("<Q8s")
+# Made once, which json.dumps() does not do.
+_dumps = json.JSONEncoder(separators=(",", ":")).encode
+_loads = json.JSONDecoder().decode
 _VOLATILE, _UNCOMPRESSED = 1, 2
 # What stands for bytes in a message; an object that looks like it has one mark more.
 _MARK = "$"
@@ -182,7 +185,7 @@ def unpack_message(payload: bytes) -> tuple[str, Any]:
     for length in lengths:
         found.append(payload[at : at + length])
         at += length
-    message = json.loads(payload[at:].decode("utf-8", "surrogatepass"))
+    message = _loads(payload[at:].decode("utf-8", "surrogatepass"))
     return topic, _attach(message, found) if found else message
 
 
@@ -201,7 +204,7 @@ def unpack_none(payload: bytes) -> tuple[str, str | None]:
 
 
 def _pack(head: list[Any], body: Sequence[bytes]) -> list[bytes]:
-    text = json.dumps(head, separators=(",", ":")).encode()
+    text = _dumps(head).encode()
     return [_SIZE.pack(len(text)), text, *body]
 
 
@@ -209,7 +212,7 @@ def _unpack(payload: bytes, begin: int = 0) -> tuple[list[Any], int]:
     if len(payload) < begin + _SIZE.size:
         raise ValueError("a payload without a head")
     end = begin + _SIZE.size + _SIZE.unpack_from(payload, begin)[0]
-    head = json.loads(payload[begin + _SIZE.size : end])
+    head = _loads(payload[begin + _SIZE.size : end].decode())
     if type(head) is not list or not head or type(head[0]) is not str:
         raise ValueError("a payload without a topic")
     return head, end
