@@ -16,8 +16,9 @@ from tests.socketio.test_recovery import TRANSPORTS, Visitor, gone, sid_of, sock
 from tests.support.inprocess import DEADLINE, Background, InProcess, at_once, eventually
 from wsgi_sio import Server, Socket
 from wsgi_sio.adapters import RecoveringWorkersAdapter
-from wsgi_sio.cluster import recovering_workers
+from wsgi_sio.cluster import payloads, recovering_workers
 from wsgi_sio.socketio import packet_msgpack
+from wsgi_sio.socketio.adapter import EVERYBODY
 from wsgi_sio.socketio.packet import CONNECT, EVENT, Packet
 
 
@@ -314,20 +315,22 @@ def test_listeners_hear_what_goes_out_wherever_it_comes_from(three: Workers) -> 
     eventually(lambda: heard == [["x", 1, b"\x00"]], "it told")
 
 
-def test_what_comes_twice_or_lies_is_dropped(three: Workers, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_comes_twice_or_lies_is_dropped(three: Workers) -> None:
     visitor = three.visit(0)
     three.servers[1].emit("x")
     visitor.receive()
     adapter, other = three.adapter(0), three.adapter(1)
-    log, tag = other._kept.log.name, three.servers[1].engine.tag
-    link = next(link for link in three.servers[1].engine.joining.company.siblings.links() if link.tag != "")  # type: ignore[union-attr]
-    before = adapter._history.vector(None)
-    assert before[f"{tag}.{log}"] == 1
+    company: Any = three.servers[1].engine.joining.company
+    (link,) = [link for link in company.siblings.links() if link.tag == three.servers[0].engine.tag]
+    assert adapter._history.vector(None)[other._history.name] == 1
+    body = payloads.pack_batch("/", EVERYBODY, ['2["x"]'])
+    link.send(payloads.NUMBERED, 0, payloads.pack_number(other._kept.log.name, 1, body))
     for payload in (b"", b"\x00" * 16, b"\x00" * 8 + b"\xff" * 8 + b"\x00" * 4, b"\x00" * 16 + b"\xff" * 4):
-        link.send(recovering_workers.payloads.NUMBERED, 0, payload)
-        link.send(recovering_workers.payloads.STANDING, 0, payload)
+        link.send(payloads.NUMBERED, 0, payload)
+        link.send(payloads.STANDING, 0, payload)
     three.servers[1].emit("y")
     assert visitor.receive() == ["y"]
+    assert adapter._history.vector(None)[other._history.name] == 2
 
 
 def test_with_another_parser_offsets_are_put_in_all_the_same() -> None:
@@ -425,8 +428,11 @@ def test_many_clients_move_at_once(three: Workers) -> None:
     assert all(visitor.client.receive().type == EVENT for visitor in visitors if visitor.names[-1] == "missed")
 
 
-def test_a_sibling_without_recovery_is_not_asked_and_gets_broadcasts_all_the_same() -> None:
+def test_a_sibling_without_recovery_is_not_asked_and_gets_broadcasts_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """As while a server is being reloaded with other options."""
+    monkeypatch.setattr(recovering_workers, "_PATIENCE", 0.1)
     workers = Workers(1)
     other = sibling()
     process = InProcess(other)
@@ -439,12 +445,30 @@ def test_a_sibling_without_recovery_is_not_asked_and_gets_broadcasts_all_the_sam
         visitor = workers.visit(0)
         other.emit("y")
         assert visitor.receive() == ["y"], "which has no offset"
-        assert not workers.adapter(0).call_session("pid", visitor.auth["offset"], lambda: None)
+        visitor.auth["pid"] = "another"
+        assert not workers.back(visitor, 0)
+        assert not workers.adapter(0)._searches
     finally:
         other.close()
         leave(other)
         process.close()
         workers.close()
+
+
+def test_a_process_that_has_just_joined_waits_until_it_knows_where_all_stand(three: Workers) -> None:
+    """It can have been born by this very request."""
+    visitor = three.visit(0)
+    three.lose(visitor, 0)
+    three.servers[0].emit("missed")
+    adapter, third = three.adapter(1), three.servers[2].engine.tag
+    adapter.forget(third)
+    returning = Background(lambda: three.back(visitor, 1))
+    eventually(lambda: adapter._searches, "the question that waits")
+    three.servers[2].emit("now it has spoken")
+    assert returning.result()
+    assert visitor.names[:2] == ["first", "missed"]
+    if len(visitor.names) == 2:
+        assert visitor.receive() == ["now it has spoken"]
 
 
 def test_a_process_that_is_told_to_stop_gives_away_what_it_has_until_it_has_gone(three: Workers) -> None:

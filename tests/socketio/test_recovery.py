@@ -334,8 +334,8 @@ def test_what_is_kept_keeps_nobody_alive_and_goes_with_the_server() -> None:
     rest = another.reactor  # its timer has a while to go
     forgotten = weakref.ref(another)
     del another
-    gc.collect()
-    assert forgotten() is None
+    # Another thread may be in the middle of a collection, and then this one does nothing.
+    eventually(lambda: gc.collect() >= 0 and forgotten() is None, "its end")
     reactor.close()
     rest.close()
 

@@ -24,10 +24,10 @@ NUMBERED: Final = 35
 STANDING: Final = 36
 
 _SIZE = Struct("<I")
+_PLACE = Struct("<Q8s")
 # Made once, which json.dumps() does not do.
 _dumps = json.JSONEncoder(separators=(",", ":")).encode
 _loads = json.JSONDecoder().decode
-_PLACE = Struct("<Q8s")
 _VOLATILE, _UNCOMPRESSED = 1, 2
 # What stands for bytes in a message; an object that looks like it has one mark more.
 _MARK = "$"

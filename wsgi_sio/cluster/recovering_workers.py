@@ -14,22 +14,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..logtext import one_line
-from ..siblings import FrameTooLarge, Link, Siblings, encode, is_tag
-from ..socketio.adapter import BroadcastOptions, SavedSession
-from ..socketio.encoded import decode, messages_of, wrap
-from ..socketio.keeper import Keeper
-from ..socketio.offsets import Offsets
-from ..socketio.packet import EVENT, Packet
-from . import messages, payloads
+from ..siblings import Link, is_tag
+from ..socketio.adapter import SavedSession
+from . import messages
 from .departures import pack_session, unpack_session
 from .exchange import Exchange
-from .history import Event, History
 from .messages import Message
-from .namesakes import tag_in
 from .nodes import ClusterNode
-from .payloads import Batch
+from .numbering import NumberingAdapter
 from .requests import Question
-from .workers import WorkersAdapter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,176 +46,17 @@ def recovering_workers(server: Server, config: RecoveryConfig) -> Callable[[Name
     )
 
 
-class RecoveringWorkersAdapter(WorkersAdapter):
-    """See the module's text, and :class:`SessionAwareAdapter` for what is kept, and why under one lock.
-
-    Under that lock an event also has its place in what goes to each sibling.
+class RecoveringWorkersAdapter(NumberingAdapter):
+    """See the module's text.
 
     :param duration: seconds for which sessions and events are kept.
     :param max_stored: bytes of events that are kept at most.
     """
 
     def __init__(self, namespace: Namespace, exchange: Exchange, duration: float, max_stored: int) -> None:
-        super().__init__(namespace, exchange)
-        self._kept = Keeper(namespace, self._lock, duration, max_stored)
-        self._history = History(self._kept.log, duration)
-        self._offsets = Offsets(namespace.server)
+        super().__init__(namespace, exchange, duration, max_stored)
         self._told_of_data = False
-
-    # -- broadcasts ---------------------------------------------------------------------------------------------
-
-    def broadcast(self, packet: Packet, options: BroadcastOptions) -> None:
-        if packet.type != EVENT or packet.id is not None or options.volatile or self._kept.closed:
-            super().broadcast(packet, options)
-            return
-        if not self._joining.settled:
-            self._joining.settle()
-        alone = self._only_one(options)
-        if alone is not None:
-            alone.wait_for_room()
-        event = self._namespace.server.encode(packet, options.compress)
-        siblings = self._siblings(options)
-        links: Sequence[Link] = () if siblings is None else siblings.links(self._topic)
-        # What is for one client, which is here, concerns nobody else: its session takes it along.
-        private = alone is not None and not (siblings and links and super()._narrow(siblings, links, options))
-        body = self._body(event, options) if links and not private else None
-        origin, seq, error = "", 0, None
-        with self._lock:
-            batch = self._offsets.add(event, self._kept.log.next_offset())
-            if siblings is None or (alone is not None and private and self._namespace.sockets.get(alone.id) is alone):
-                links = ()
-            else:
-                links = siblings.links(self._topic)
-                if links and body is None:  # somebody has come, or gone, meanwhile
-                    body = self._body(event, options)
-                origin, seq = self._history.name, self._history.count()
-                links, error = self._place_locked(links, seq, body)
-            self._kept.log.append(batch, options, origin, seq)
-            unwatched = self._kept.begin_watch_locked()
-            recipients = [socket for socket in self._find_locked(options) if not socket.gone]
-            sends = [socket.reserve(batch, alone is not None) for socket in recipients]
-        for link in links:
-            link.flush()
-        self._send_all(unwatched, recipients, sends, lambda: packet.data)
-        if error is not None:
-            logger.error("%r: an event reaches only the clients of this process: %s", self._namespace, error)
-
-    def _body(self, event: Event, options: BroadcastOptions) -> list[bytes]:
-        return payloads.pack_batch(self._topic, options, messages_of(event))
-
-    def _place_locked(
-        self, links: Sequence[Link], seq: int, body: list[bytes] | None
-    ) -> tuple[Sequence[Link], Exception | None]:
-        """Give an event its place behind what goes to the siblings: the links that have to be flushed."""
-        if not links or body is None:
-            return (), None
-        try:
-            frame = encode(payloads.NUMBERED, 0, payloads.pack_number(self._kept.log.name, seq, body))
-        except FrameTooLarge as error:
-            return (), error
-        for link in links:
-            link.place_encoded(frame)
-        return links, None
-
-    def _send_all(
-        self,
-        unwatched: bool,
-        recipients: list[Socket],
-        sends: list[Callable[[], None]],
-        data: Callable[[], list[Any]],
-    ) -> None:
-        if unwatched:
-            self._kept.watch()
-        for send in sends:  # all, before any listener may wait, or raise, while the others' clients get nothing
-            send()
-        listeners = [socket for socket in recipients if socket.listeners_any_outgoing]
-        if listeners:
-            told = data()
-            for socket in listeners:
-                socket.tell_outgoing(told)
-
-    def _siblings(self, options: BroadcastOptions | None = None) -> Siblings | None:
-        """Those for whom events are numbered; None when there are none, or the event stays here."""
-        siblings = self._exchange.siblings
-        if siblings is None or self.closed or (options is not None and options.stays_here):
-            return None
-        if not self._history.name:
-            with self._lock:
-                if not self._history.name:
-                    self._history.join(siblings.tag)
-        return siblings
-
-    def _narrow(self, siblings: Siblings, links: Sequence[Link], options: BroadcastOptions) -> Sequence[Link]:
-        return links  # a client that has moved keeps its id, with the tag of the process where it has been
-
-    def is_elsewhere(self, sid: object) -> bool:
-        return tag_in(sid) is not None and bool(self._find_links(None))
-
-    def take_numbered(self, link: Link, log: str, seq: int, batch: Batch) -> None:
-        server, options, origin = self._namespace.server, batch.options, f"{link.tag}.{log}"
-        parts = batch.parts()
-        event = wrap(parts, options.compress)
-        self._siblings()
-        with self._lock:
-            if self._kept.closed:
-                return
-            marked = self._offsets.add(event, self._kept.log.next_offset())
-            missing = self._history.hear(origin, seq)
-            if missing < 0:
-                return
-            self._kept.log.append(marked, options, origin, seq)
-            unwatched = self._kept.begin_watch_locked()
-            recipients = [
-                socket
-                for socket in self._find_locked(options)
-                if not socket.gone and not (socket.trail is not None and socket.trail.has_had(origin, seq))
-            ]
-            sends = [socket.reserve(marked) for socket in recipients]
-        self._tell_missing(link, missing)
-        self._send_all(unwatched, recipients, sends, lambda: decode(server, parts).data)
-
-    # -- where the siblings stand -------------------------------------------------------------------------------
-
-    def begin(self) -> None:
-        super().begin()
-        siblings = self._siblings()
-        if siblings is not None:
-            self._tell_standing(siblings.links(), asks=True)
-
-    def greet(self, link: Link) -> None:
-        if self._siblings() is not None:
-            self._tell_standing((link,), asks=False)
-
-    def _tell_standing(self, links: Sequence[Link], asks: bool) -> None:
-        with self._lock:
-            standing = payloads.pack_standing(self._topic, self._kept.log.name, self._history.last, asks)
-            for link in links:
-                link.place(payloads.STANDING, 0, standing)
-        for link in links:
-            link.flush()
-
-    def take_standing(self, link: Link, log: str, seq: int, asks: bool) -> None:
-        siblings = self._siblings()
-        with self._lock:
-            missing = self._history.stand(f"{link.tag}.{log}", seq)
-        self._tell_missing(link, missing)
-        answer = siblings.reach(link.tag) if asks and siblings is not None else None
-        if answer is not None:
-            self._tell_standing((answer,), asks=False)
-
-    def _tell_missing(self, link: Link, missing: int) -> None:
-        if missing > 0:
-            logger.error(
-                "%r: %d events of the sibling %s have not come; clients that have missed them begin anew when they come"
-                " back",
-                self._namespace,
-                missing,
-                link.tag,
-            )
-
-    def forget(self, tag: str) -> None:
-        with self._lock:
-            self._history.forget(tag)
+        self._searches: list[Callable[[], None]] = []  # wait until all siblings have told where they stand
 
     # -- sessions here ------------------------------------------------------------------------------------------
 
@@ -274,17 +108,52 @@ class RecoveringWorkersAdapter(WorkersAdapter):
         if not rest or not is_tag(tag):
             return False
         links = self._find_links(None)
+        if not links:
+            return False
+        search = partial(self._search, pid, offset, then)
         with self._lock:
             if self._kept.find_locked(pid) is not None:
                 return False
-            links = [link for link in links if self._history.knows(link.tag)]  # another version keeps nothing, perhaps
+            ready = self._all_stand_locked(links)
+            if not ready:  # this process has just joined them: what it cannot compare cannot go on here
+                self._searches.append(search)
+        if ready:
+            search()
+        else:
+            self._namespace.server.reactor.expire_after(_PATIENCE, partial(self._search_anyway, search))
+        return True
+
+    def _all_stand_locked(self, links: Sequence[Link]) -> bool:
+        return all(self._history.knows(link.tag) for link in links)
+
+    def heard(self) -> None:
+        if not self._searches:
+            return
+        links = self._find_links(None)
+        with self._lock:
+            ready, self._searches = (self._searches, []) if self._all_stand_locked(links) else ([], self._searches)
+        for search in ready:
+            search()
+
+    def _search_anyway(self, search: Callable[[], None]) -> None:
+        with self._lock:
+            waits = search in self._searches
+            if waits:
+                self._searches.remove(search)
+        if waits:
+            search()
+
+    def _search(self, pid: str, offset: str, then: Callable[[], object]) -> None:
+        links = self._find_links(None)
+        with self._lock:
+            links = [link for link in links if self._history.knows(link.tag)]  # others have nothing, perhaps
         audience = self._audience_of(links)
         if audience is None:
-            return False
+            then()
+            return
         # All are asked, for it may have gone on from the one that the offset names, which need not live any more.
         search = _Search(audience.others(), partial(self._take_in, pid, offset, then), [])
         self._ask(audience, search, _PATIENCE, messages.FIND_SESSION, {"pid": pid, "offset": offset})
-        return True
 
     def _take_in(
         self, pid: str, offset: str, then: Callable[[], object], error: Exception | None, found: list[Any]
@@ -350,10 +219,6 @@ class RecoveringWorkersAdapter(WorkersAdapter):
 
     def _answer(self, node: ClusterNode, sender: str, request_id: str, session: Any) -> None:
         self._respond(node, sender, messages.FIND_SESSION_RESPONSE, {"requestId": request_id, "packet": session})
-
-    def close(self) -> None:
-        super().close()
-        self._kept.close()
 
 
 class _Search(Question):
