@@ -34,6 +34,7 @@ def many_files(count: int) -> Iterator[None]:
     "count", [1000, pytest.param(5000, marks=[pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(180)])]
 )
 @pytest.mark.parametrize("kind", first_everyday(WEBSOCKET_SERVERS))
+@pytest.mark.alone
 def test_idle_websockets(kind: str, count: int) -> None:
     """gthread holds them with 8 threads; everywhere HTTP requests are still answered."""
     options = {"threads": 8} if kind == "gunicorn-gthread" else {}
