@@ -8,14 +8,13 @@ in order; an answer comes back on the link that the question has come on.
 from __future__ import annotations
 
 import logging
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial, wraps
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from ..siblings import Link, Siblings
+from ..siblings import Link, Siblings, close_all
 from . import payloads
 from .payloads import Batch
 
@@ -68,7 +67,7 @@ def _told_once(handler: Handler) -> Callable[[Exchange, Link, int, bytes, int | 
     @wraps(handler)
     def receive(self: Exchange, link: Link, number: int, payload: bytes, descriptor: int | None) -> None:
         if descriptor is not None:
-            os.close(descriptor)
+            close_all((descriptor,))  # os.close() of gevent's may wait, and this is the hub
         try:
             handler(self, link, payload)
         except Exception as error:

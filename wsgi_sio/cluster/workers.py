@@ -89,9 +89,7 @@ class WorkersAdapter(ClusterAdapter, Correspondent):
         if not self._joining.settled:
             self._joining.settle()
         siblings = self._exchange.siblings
-        if siblings is None or self.closed:
-            return ()
-        if not siblings.links():
+        if siblings is None or self.closed or not siblings.links():
             return ()
         links = siblings.links(self._topic)
         return links if not links or options is None else self._narrow(siblings, links, options)

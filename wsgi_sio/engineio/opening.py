@@ -59,7 +59,7 @@ class Opening:
         else:
             if company.siblings.links() and engine.is_alone():
                 engine.report(*adapter_of_one_process())
-            placed = company.placement.place(request, cors, keep(request.environ), self.closed)
+            placed = company.placement.place(request, cors, keep, self.closed)
             if placed is not None:
                 return placed
         if request.query["transport"] == "websocket":

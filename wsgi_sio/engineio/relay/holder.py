@@ -12,8 +12,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from ...runtime import Event, threads_are_greenlets
-from ...siblings import Link, Siblings
-from ...siblings.rights import close_all
+from ...siblings import Link, Siblings, close_all
 from ..answering import Answering
 from ..bodies import refusal
 from ..config import Environ

@@ -12,8 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ...runtime import Reactor
-from ...siblings import Link, Siblings
-from ...siblings.rights import close_all
+from ...siblings import Link, Siblings, close_all
 from ..answering import Answering
 from ..parked import Hijacked, Parked, Waiting
 from ..reports import junk_from_sibling

@@ -6,6 +6,7 @@ gunicorn workers had 98 of 100 WebSockets.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -35,15 +36,20 @@ class Placement:
         self._holder = holder
         self._owner = owner
 
-    def place(self, request: EngineRequest, cors: Headers, kept: Environ, leaving: bool) -> Hijacked | None:
+    def place(
+        self, request: EngineRequest, cors: Headers, keep: Callable[[Environ], Environ], leaving: bool
+    ) -> Hijacked | None:
         """Have a sibling open the session that ``request`` asks for; None when it is to be opened here.
 
-        :param kept: what the session keeps of the request.
+        :param keep: picks what the session keeps of the request's environ.
         :param leaving: whether this process takes no more sessions.
         :raises EngineError: the request is to be refused.
         """
         sibling = self._choose(leaving)
-        if sibling is None or plain_socket(request.environ) is None or not _is_plain(kept):
+        if sibling is None or plain_socket(request.environ) is None:
+            return None
+        kept = keep(request.environ)
+        if not _is_plain(kept):
             return None
         websocket = request.query["transport"] == "websocket"
         accept = self._engine.acceptance.compose(request, cors) if websocket else b""
