@@ -141,6 +141,9 @@ def test_dynamic_namespaces(peers: list[Peer]) -> None:
     for peer in some:
         peer.send("40/room-7,")
         assert peer.receive().startswith("40/room-7,{")
+    for peer in some:  # comes behind what its worker asks the others for
+        peer.emit("tell", None, "fence", 1)
+        assert_told(peers, "fence", 1)
     peers[0].send('42/room-7,["tell","hello"]')
     for peer in some:
         assert peer.receive(10) == '42/room-7,["told","/room-7","hello"]'
