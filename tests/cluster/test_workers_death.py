@@ -75,7 +75,7 @@ def test_a_worker_that_is_halted_delays_only_what_it_is_asked(
 ) -> None:
     cluster = make_cluster(WORKERS, 2, request_timeout=60)
     io, worker = cluster.servers[0], add_worker()
-    eventually(lambda: cluster.adapter(0).server_count() == 3, "the other process")
+    eventually(lambda: len(io.fetch_sockets()) == 3, "the other process, with its client")
     os.kill(worker.process.pid, signal.SIGSTOP)
     asked = Background(io.fetch_sockets)
     for number in range(100):
