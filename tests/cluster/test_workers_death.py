@@ -54,7 +54,7 @@ def test_a_worker_that_is_killed_ends_what_it_has_been_asked(
 ) -> None:
     cluster = make_cluster(WORKERS, 2, request_timeout=60)
     io, worker = cluster.servers[0], add_worker()
-    eventually(lambda: cluster.adapter(0).server_count() == 3, "the other process")
+    eventually(lambda: len(io.fetch_sockets()) == 3, "the other process, with its client")
     assert worker.tag in [socket.id[-4:] for socket in io.fetch_sockets()]
     cluster.servers[1].on_server_side("hello", lambda: 2)
     asked = Background(io.server_side_emit_with_ack, "hello")
