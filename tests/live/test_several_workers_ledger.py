@@ -80,6 +80,7 @@ def test_three_workers() -> None:
 
 
 @slow
+@pytest.mark.alone
 @pytest.mark.timeout(240)
 def test_four_workers_and_two_hundred_clients() -> None:
     with ledger("", WORKERS, CLIENTS, SECONDS, period=1.0, arrive=3.0) as (server, clients):
@@ -92,6 +93,7 @@ def test_four_workers_and_two_hundred_clients() -> None:
 
 
 @slow
+@pytest.mark.alone
 @pytest.mark.timeout(240)
 def test_a_worker_is_killed_every_five_seconds() -> None:
     """Each time the clients of that one reconnect, and nobody else; gunicorn starts another, which joins."""
@@ -110,6 +112,7 @@ def test_a_worker_is_killed_every_five_seconds() -> None:
 
 
 @slow
+@pytest.mark.alone
 @pytest.mark.timeout(240)
 def test_a_stopped_worker() -> None:
     """It stands still for six seconds and goes on: nobody loses anything, whosever clients they are."""
@@ -129,6 +132,7 @@ def test_a_stopped_worker() -> None:
 
 
 @slow
+@pytest.mark.alone
 @pytest.mark.timeout(240)
 def test_a_reload() -> None:
     """HUP: all workers are replaced, so everybody reconnects, once; the old and the new ones are siblings meanwhile."""
@@ -144,6 +148,7 @@ def test_a_reload() -> None:
 
 
 @slow
+@pytest.mark.alone
 @pytest.mark.timeout(240)
 def test_an_upgrade_of_gunicorn() -> None:
     """USR2: a second master starts its workers, which are siblings of the first one's; those are told to go then."""
@@ -171,6 +176,7 @@ def assert_replaced(report: dict[str, Any], old: list[int]) -> None:
 
 
 @slow
+@pytest.mark.alone
 @pytest.mark.timeout(240)
 def test_workers_that_serve_so_many_requests() -> None:
     """``--max-requests``: workers end all the time, each with its own clients, who go on elsewhere.
