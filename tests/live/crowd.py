@@ -119,6 +119,10 @@ class Session:
     def welcomed(self) -> bool:
         return self.pid != 0
 
+    def was_there(self, moment: float) -> bool:
+        """Whether it had been let in by then."""
+        return self._joined_at is not None and self._joined_at < moment
+
     # -- its course ---------------------------------------------------------------------------------------------
 
     async def live(self) -> None:
@@ -223,12 +227,12 @@ class Session:
     def _on_all(self, origin: int, number: int, began: float) -> None:
         last = self.heard.get(origin)
         if last is None:
-            if number and self._joined_at is not None and self._joined_at < began:
+            if number and self.was_there(began):
                 self._crowd.blame(f"{self._mode} {self.sid}: {number} is the first heard of {origin}")
         elif number != last + 1:
             self._crowd.blame(f"{self._mode} {self.sid}: {number} of {origin} came after {last}")
         self.heard[origin] = number
-        self._crowd.note_broadcast(origin, number)
+        self._crowd.note_broadcast(origin, number, began)
 
     # -- connections --------------------------------------------------------------------------------------------
 
@@ -291,16 +295,16 @@ class Crowd:
         self._sessions: dict[int, Session] = {}
         self._wrong: list[str] = []
         self._lost: list[tuple[float, str, str, str]] = []
-        self._newest: dict[int, int] = {}  # of each worker's broadcasts
+        self._newest: dict[int, tuple[int, float]] = {}  # of each worker's broadcasts, and when it was emitted
         self._began = 0.0
 
     def blame(self, text: str) -> None:
         """A promise was not kept."""
         self._wrong.append(text)
 
-    def note_broadcast(self, origin: int, number: int) -> None:
+    def note_broadcast(self, origin: int, number: int, began: float) -> None:
         self.counts["broadcasts"] += 1
-        self._newest[origin] = max(number, self._newest.get(origin, number))
+        self._newest[origin] = max((number, began), self._newest.get(origin, (number, began)))
 
     async def run(self) -> dict[str, Any]:
         """Come, exchange numbers, settle; the report."""
@@ -316,7 +320,7 @@ class Crowd:
         self.sending = False
         settled = await until(lambda: not self._unsettled(), _SETTLING, True)
         took = [time.monotonic() - self._began - plan.seconds]
-        newest = {origin: number for origin, number in self._newest.items() if not has_ended(origin)}
+        newest = {origin: last for origin, last in self._newest.items() if not has_ended(origin)}
         complete = not plan.broadcasts or await until(lambda: not self._behind(newest), _SETTLING, True)
         took.append(time.monotonic() - self._began - plan.seconds)
         for text in [] if settled else self._unsettled():
@@ -333,7 +337,7 @@ class Crowd:
             "lost": self._lost,
             "tags": Counter(session.tag for session in self._sessions.values()),
             "pids": self.pids,
-            "newest": newest,
+            "newest": {origin: number for origin, (number, _) in newest.items()},
             "counts": self.counts,
             "cpu": usage.ru_utime + usage.ru_stime,
             "took": took,
@@ -365,13 +369,13 @@ class Crowd:
             if not session.welcomed or session.echoed != session.sent
         ]
 
-    def _behind(self, newest: dict[int, int]) -> list[str]:
-        """Who has not heard all that somebody has heard."""
+    def _behind(self, newest: dict[int, tuple[int, float]]) -> list[str]:
+        """Who has not heard all that somebody has heard, though it had been let in before that was emitted."""
         return [
             f"{session._mode} {session.sid} has heard {session.heard.get(origin)} of {origin}, not {number}"
             for session in self._sessions.values()
-            for origin, number in newest.items()
-            if session.heard.get(origin, -1) < number
+            for origin, (number, emitted) in newest.items()
+            if session.heard.get(origin, -1) < number and session.was_there(emitted)
         ]
 
 
