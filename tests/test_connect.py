@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.freezing import freeze, thaw
 from tests.support.inprocess import DEADLINE, eventually
 from tests.support.servers import ROOT, SERVERS, RunningServer, start_server
 from wsgi_sio.connect.language import Command, Emission, NotUnderstood, read_line
@@ -290,8 +291,8 @@ def test_an_interrupt_ends_it_whatever_others_do(server: RunningServer, state: s
             while b" connected to " not in process.stdout.readline():
                 assert process.poll() is None
         if state == "the server hangs":
-            os.kill(server.worker_pid, signal.SIGSTOP)
-            stack.callback(os.kill, server.worker_pid, signal.SIGCONT)
+            freeze(server.worker_pid)
+            stack.callback(thaw, server.worker_pid)
         process.send_signal(signal.SIGINT)
         assert process.wait(DEADLINE) == 130
         assert process.stderr.read() == b""

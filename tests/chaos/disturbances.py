@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import signal
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,6 +13,7 @@ from tests.chaos.ledger import Ledger
 from tests.chaos.relay import MOMENTS, Relay
 from tests.chaos.setting import PING_INTERVAL, PING_TIMEOUT, ClientPlan
 from tests.chaos.tasks import Tasks
+from tests.support.freezing import freeze, thaw
 
 _SILENCE = PING_INTERVAL + PING_TIMEOUT
 
@@ -173,10 +172,10 @@ class Disturber:
         pid, seconds = self._stage.worker_pid, self._rng.uniform(*self._rng.choice(choices))
         for plan in self._stage.plans():
             self._stage.ledger.note(plan.key, f"the server stands still for {seconds:.1f} s")
-        os.kill(pid, signal.SIGSTOP)
+        freeze(pid)
         try:
             await asyncio.sleep(seconds)
         finally:
-            os.kill(pid, signal.SIGCONT)
+            thaw(pid)
         await asyncio.sleep(_SILENCE)
         self._stopped = False

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +13,7 @@ from pathlib import Path
 import pytest
 from werkzeug.serving import make_server
 
+from tests.support.freezing import freeze, thaw
 from tests.support.inprocess import Background, eventually
 from tests.support.world import WORLD
 from wsgi_sio import Server, Socket, WSGIApp
@@ -87,10 +86,10 @@ def test_a_stopped_client_loses_nothing(server: PatientServer, transport: str, s
         for stall in range(stalls):
             sent = len(server.ticks)
             eventually(lambda sent=sent: len(server.ticks) > sent + 50, "what it sends")
-            os.kill(program.pid, signal.SIGSTOP)
+            freeze(program.pid)
             server.io.emit("number", stall)
             time.sleep(INTERVAL + TIMEOUT + 0.5)  # longer than its patience; several pings come meanwhile
-            os.kill(program.pid, signal.SIGCONT)
+            thaw(program.pid)
             eventually(
                 lambda stall=stall: server.ends or server.returned[-1:] == [stall],
                 "what was sent meanwhile",

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.freezing import freeze, thaw
 from tests.support.inprocess import Background, eventually
 from tests.support.node import start_node
 from tests.support.servers import SERVERS, RunningServer, start_server
@@ -103,7 +104,7 @@ def test_a_silent_server_is_noticed_and_come_back_to(silent: tuple[str, int], tr
     client.on("disconnect", lambda *args: lost.append((time.monotonic(), *args)))
     client.connect(timeout=5)
     try:
-        os.kill(pid, signal.SIGSTOP)
+        freeze(pid)
         stopped = time.monotonic()
         try:
             eventually(lambda: lost, "the loss", 3)
@@ -112,7 +113,7 @@ def test_a_silent_server_is_noticed_and_come_back_to(silent: tuple[str, int], tr
             told: list[Any] = []
             client.emit("echo", "kept", callback=told.append)
         finally:
-            os.kill(pid, signal.SIGCONT)
+            thaw(pid)
         eventually(lambda: told == ["kept"], "the acknowledgement", 10)
     finally:
         client.disconnect()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ import pytest
 
 from tests.cluster.conftest import WORKERS, MakeCluster
 from tests.support.forking import forked
+from tests.support.freezing import freeze, thaw
 from tests.support.inprocess import Background, eventually
 from tests.support.world import WORLD
 
@@ -76,13 +76,13 @@ def test_a_worker_that_is_halted_delays_only_what_it_is_asked(
     cluster = make_cluster(WORKERS, 2, request_timeout=60)
     io, worker = cluster.servers[0], add_worker()
     eventually(lambda: len(io.fetch_sockets()) == 3, "the other process, with its client")
-    os.kill(worker.process.pid, signal.SIGSTOP)
+    freeze(worker.process.pid)
     asked = Background(io.fetch_sockets)
     for number in range(100):
         io.emit("x", number)
         assert cluster.clients[1].expect("x") == [number]
     assert not asked.done
-    os.kill(worker.process.pid, signal.SIGCONT)
+    thaw(worker.process.pid)
     assert len(asked.result(10)) == 3
     assert [worker.read() for _ in range(100)] == ["x"] * 100
 

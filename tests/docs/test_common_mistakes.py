@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import re
-import signal
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +16,7 @@ import websocket
 
 from tests.docs.pages import blocks, files
 from tests.docs.terminal import PORT, Terminals
+from tests.support.freezing import freeze, thaw
 from tests.support.inprocess import eventually
 from wsgi_sio.client import Client, SimpleClient
 from wsgi_sio.exceptions import AckTimeout, LocalProtocolError
@@ -136,14 +136,14 @@ def test_workers_that_are_not_one_server(terminals: Terminals) -> None:
     terminals.serve(f"{APP} --workers 2 alone:app")
     one, other = eventually(lambda: len(terminals.workers) == 2 and terminals.workers, "two workers")
     try:
-        os.kill(other, signal.SIGSTOP)
+        freeze(other)
         sid = handshake(terminals)
-        os.kill(one, signal.SIGSTOP)
-        os.kill(other, signal.SIGCONT)
+        freeze(one)
+        thaw(other)
         answer = request(terminals, f"{HANDSHAKE}&sid={sid}")
     finally:
         for worker in (one, other):
-            os.kill(worker, signal.SIGCONT)
+            thaw(worker)
     assert answer == (400, '{"code":1,"message":"Session ID unknown"}')
     check(terminals, "workers")
 

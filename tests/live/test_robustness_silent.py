@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -14,6 +12,7 @@ import pytest
 from tests.conformance.raw import Endpoint
 from tests.live.kinds import WEBSOCKET_KINDS, WEBSOCKET_SERVERS, first_everyday, serve
 from tests.live.peers import Peer, ask, eventually, fetch, wait_for_end
+from tests.support.freezing import freeze
 from tests.support.scenario import assert_clean
 from tests.support.servers import ROOT, SERVERS, RunningServer
 
@@ -100,7 +99,7 @@ def test_a_client_process_that_is_stopped(server: RunningServer) -> None:
         for _ in range(3):
             assert client.stdout.readline() == b"answered\n"
         assert sid not in ask(server, "journal")
-        os.kill(client.pid, signal.SIGSTOP)
+        freeze(client.pid)
         stopped = time.monotonic()
         reason, when = wait_for_end(server, sid)
         assert reason == "ping timeout"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +11,7 @@ import pytest
 from tests.conformance.raw import Endpoint, PollingSession
 from tests.live.kinds import WEBSOCKET_SERVERS, first_everyday, serve
 from tests.live.peers import Peer, ask, wait_for_end
+from tests.support.freezing import freeze, thaw
 from tests.support.inprocess import Background
 from tests.support.scenario import assert_clean
 from tests.support.servers import RunningServer
@@ -81,9 +80,9 @@ def server(request: pytest.FixtureRequest) -> Iterator[RunningServer]:
 
 
 def stop(server: RunningServer) -> None:
-    os.kill(server.worker_pid, signal.SIGSTOP)
+    freeze(server.worker_pid)
     time.sleep(STALL)
-    os.kill(server.worker_pid, signal.SIGCONT)
+    thaw(server.worker_pid)
 
 
 def compute(server: RunningServer) -> None:

@@ -19,6 +19,7 @@ import pytest
 from tests.live.crowd import Plan, has_ended
 from tests.live.peers import eventually
 from tests.live.several import SeveralWorkers, children, crowd, gunicorn, wait_for_siblings
+from tests.support.freezing import freeze, thaw
 from tests.support.scenario import assert_clean
 from tests.support.world import WORLD
 
@@ -120,11 +121,11 @@ def test_a_stopped_worker() -> None:
         before = clients.joined["tags"]
         stopped = server.worker_pids[1]
         time.sleep(3)
-        os.kill(stopped, signal.SIGSTOP)
+        freeze(stopped)
         try:
             time.sleep(6)
         finally:
-            os.kill(stopped, signal.SIGCONT)
+            thaw(stopped)
         report = clients.report()
         show("stopped", report)
         assert_undisturbed(server, report)

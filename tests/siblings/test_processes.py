@@ -12,6 +12,7 @@ import pytest
 
 from tests.siblings.conftest import PATIENCE, Member, Process, soon
 from tests.support.forking import forked
+from tests.support.freezing import freeze, thaw
 from tests.support.inprocess import open_descriptors
 
 Start = Callable[..., Process]
@@ -72,14 +73,14 @@ def test_one_that_stands_still_holds_up_nobody(start: Start) -> None:
     """Who sends to it goes on; who joins is patient, within its bound; and all is there when it goes on."""
     frozen, other = start().joined(), start().joined()
     everybody_knows([frozen, other])
-    frozen.kill(signal.SIGSTOP)
+    freeze(frozen.child.pid)
     took = 0.0
     for number in range(300):
         took = max(took, other.ask("send", frozen.tag, 16, number, "x" * 10_000))
     assert took < 2
     late = start()
     soon(lambda: len(other.ask("links")) == 2, "one that joins")  # which is patient
-    frozen.kill(signal.SIGCONT)
+    thaw(frozen.child.pid)
     late.joined()
     everybody_knows([frozen, other, late])
     soon(lambda: frozen.ask("count") == 300, "all that was sent")
@@ -90,7 +91,7 @@ def test_one_that_takes_nothing_is_cut_off_and_comes_back(make_member: MakeMembe
     member = make_member(max_outbox=500_000)
     frozen = start().joined()
     soon(lambda: member.knows() == {frozen.tag}, "the news")
-    frozen.kill(signal.SIGSTOP)
+    freeze(frozen.child.pid)
     (link,) = member.siblings.links()
     number = 0
     while link.open:
@@ -98,7 +99,7 @@ def test_one_that_takes_nothing_is_cut_off_and_comes_back(make_member: MakeMembe
         link.send(16, number, bytes(10_000))
         assert number < 10_000
     assert member.siblings.lost > 10
-    frozen.kill(signal.SIGCONT)
+    thaw(frozen.child.pid)
     # Its end is read when all before has been; then it says hello again, and is dialled.
     soon(lambda: member.news == [("joined", frozen.tag), ("left", frozen.tag), ("joined", frozen.tag)], "its return")
     again = member.siblings.reach(frozen.tag)
@@ -188,7 +189,7 @@ def test_a_child_closes_what_was_waiting_to_be_sent(make_member: MakeMember, sta
     member = make_member()
     frozen = start().joined()
     soon(lambda: member.knows() == {frozen.tag}, "the news")
-    frozen.kill(signal.SIGSTOP)
+    freeze(frozen.child.pid)
     (link,) = member.siblings.links()
     while not link.outbox_size:
         link.send(40, 0, bytes(10_000))

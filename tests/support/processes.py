@@ -2,8 +2,8 @@
 
 The process that was asked for it collects, and starts N more by its own command line. Each of them takes the tests of a
 file, runs them, and takes the next file that nobody has taken; what came of them is read by the first process, and
-reported as if it had run them. At last it runs by itself what is marked ``alone``. Whatever has not been run because a
-process died is run by new ones; the test that it died in has failed.
+reported as if it had run them. At last one process more runs what is marked ``alone``. Whatever has not been run
+because a process died is run by new ones; the test that it died in has failed. ``--second-look`` is second_look.py's.
 
 The N are whole pytest runs, with tests in the main thread. (pytest-xdist's workers are not: they talk to their master
 from a thread that blocks in a read, for which gevent has no patch.)
@@ -29,6 +29,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.second_look import SecondLook
+
 _FOLDER = "WSGI_SIO_TESTS_FOLDER"  # in the environment of the N: where they find what to do and tell what they did
 _CRASHES = 5  # so many are no accident
 _PATIENCE = 20.0  # seconds for what has to be torn down after Ctrl-C
@@ -39,6 +41,8 @@ Line = list[Any]
 def add_option(parser: pytest.Parser) -> None:
     help = "run the tests of several files at once, in N processes (not with -s or --pdb); auto: cores and one"
     parser.addoption("--processes", metavar="N", default="1", type=_count, help=help)
+    help = "with --processes: if no more than N tests fail, run them once more by themselves, and tell of both"
+    parser.addoption("--second-look", metavar="N", default=0, type=int, help=help)
 
 
 def configure(config: pytest.Config) -> None:
@@ -48,7 +52,9 @@ def configure(config: pytest.Config) -> None:
             config.pluginmanager.unregister(name=name)
         config.pluginmanager.register(OneOfMany(config, Path(folder)))
     elif config.option.processes > 1 and not config.option.usepdb and config.option.capture != "no":
-        config.pluginmanager.register(First(config, config.option.processes))
+        second_look = SecondLook(config.option.second_look)
+        config.pluginmanager.register(second_look)
+        config.pluginmanager.register(First(config, config.option.processes, second_look))
 
 
 def _count(text: str) -> int:
@@ -185,8 +191,9 @@ class _Process:
 class First:
     """The part of the process that others were started by."""
 
-    def __init__(self, config: pytest.Config, count: int) -> None:
+    def __init__(self, config: pytest.Config, count: int, second_look: SecondLook) -> None:
         self._config = config
+        self._second_look = second_look
         self._hook = config.hook
         self._count = count
         self._finished: set[str] = set()
@@ -200,27 +207,35 @@ class First:
         together = [item for item in session.items if item.get_closest_marker("alone") is None]
         if session.testsfailed or session.config.option.collectonly or len(_by_file(together)) < 2:
             return None  # pytest's own loop comes next
-        todo = [item.nodeid for item in together]
+        alone = [item.nodeid for item in session.items if item.get_closest_marker("alone") is not None]
+        self._have_all_run(session, [item.nodeid for item in together], self._count)
+        self._have_all_run(session, alone, 1)
+        again = self._second_look.close()
+        for report in self._second_look.failures:
+            self._hook.pytest_runtest_logreport(report=report)
+        self._finished -= set(again)
+        self._have_all_run(session, again, 1)
+        return True
+
+    def _have_all_run(self, session: pytest.Session, todo: list[str], count: int) -> None:
         while todo:
             before = len(self._finished)
-            self._have_run(session, todo)
+            self._have_run(session, todo, count)
             if session.shouldfail:
                 raise session.Failed(session.shouldfail)
             todo = [nodeid for nodeid in todo if nodeid not in self._finished]
             if todo and (len(self._finished) == before or self._crashes >= _CRASHES):
                 raise session.Failed(f"{len(todo)} tests have not been run, {todo[0]} for one")
-        _run(session, (item for item in session.items if item.get_closest_marker("alone") is not None))
-        return True
 
-    def _have_run(self, session: pytest.Session, todo: list[str]) -> None:
-        """Have the tests run, as far as processes live so long."""
+    def _have_run(self, session: pytest.Session, todo: list[str], count: int) -> None:
+        """Have the tests run by so many processes, as far as they live so long."""
         folder = Path(tempfile.mkdtemp(prefix="wsgi-sio-tests-"))
         (folder / "todo").write_text(json.dumps(todo))
         processes: list[_Process] = []
         try:
             processes += [
                 _Process(folder, number)
-                for number in range(min(self._count, len({nodeid.partition("::")[0] for nodeid in todo})))
+                for number in range(min(count, len({nodeid.partition("::")[0] for nodeid in todo})))
             ]
             alive = processes
             while alive and not session.shouldfail:
@@ -254,6 +269,7 @@ class First:
                 if isinstance(told[0]["longrepr"], list):  # why it was skipped; JSON has no tuples
                     told[0]["longrepr"] = tuple(told[0]["longrepr"])
                 report = self._hook.pytest_report_from_serializable(config=self._config, data=told[0])
+                self._second_look.keep(report)
                 self._hook.pytest_runtest_logreport(report=report)
             else:
                 nodeid, location, text, category, *place = told
@@ -269,6 +285,7 @@ class First:
             nodeid, tuple(location), {}, "failed", how + process.output[-8000:], "call", duration=0.0
         )
         self._report([["start", nodeid, location]])
+        self._second_look.keep(report)
         self._hook.pytest_runtest_logreport(report=report)
         self._report([["finish", nodeid, location]])
 

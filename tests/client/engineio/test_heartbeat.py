@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 import ssl
 import threading
@@ -15,6 +13,7 @@ import pytest
 from tests.client.conftest import TRANSPORTS, Connect, ServeLocally, answer, echo
 from tests.live.kinds import make_certificate
 from tests.support.clock import ManualClock
+from tests.support.freezing import freeze, thaw
 from tests.support.inprocess import AT_ONCE, DEADLINE, eventually
 from tests.support.servers import SERVERS, start_server
 from wsgi_sio.client.engineio.watchdog import Watchdog
@@ -38,14 +37,14 @@ def test_a_stopped_server_is_noticed_in_time(client: Connect, transport: str) ->
     with start_server(SERVERS[0], "tests.apps.protocol_engineio:app") as server:
         opened = client(server.url, path="/engine.io", transports=transport).open()
         eventually(lambda: ("ping",) in opened.told, "a ping")
-        os.kill(server.worker_pid, signal.SIGSTOP)
+        freeze(server.worker_pid)
         began = time.monotonic()
         try:
             opened.engine.send([Packet(MESSAGE, "into the void")])
             assert opened.wait_end()[0] == "ping timeout"
             assert time.monotonic() - began < AT_ONCE
         finally:
-            os.kill(server.worker_pid, signal.SIGCONT)
+            thaw(server.worker_pid)
 
 
 def test_a_server_that_takes_and_says_nothing_is_noticed_in_time(scripted: Any, client: Connect) -> None:
