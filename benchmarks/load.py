@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 import selectors
 import socket
@@ -96,7 +97,7 @@ class WebSocketClient:
         try:
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._open_websocket(port)
-            self.expect(b"0{")
+            self.sid: str = json.loads(b"{" + self.expect(b"0{"))["sid"]
             self.send(b"40")
             self.expect(b"40{")
         except BaseException:
