@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ..logtext import one_line
-from ..runtime import Event, Rank, Reactor, create_reactor, make_lock, tell_in_child, threads_are_greenlets
+from ..runtime import Event, Rank, Reactor, create_reactor, make_lock, tell_in_child
 from .acceptance import Acceptance
 from .bodies import BodyWatch
 from .capacity import Capacity
@@ -18,7 +18,7 @@ from .opening import Opening
 from .origin import OriginPolicy
 from .parked import Hijacked
 from .polling import PollingTransport
-from .relay.joining import Joining
+from .relay.joining import Joining, is_unpatched_gevent
 from .reports import origin_advice
 from .request import (
     BAD_REQUEST,
@@ -328,7 +328,7 @@ def _ignore(*args: object) -> None:
 
 
 def _refuse_unpatched_gevent(environ: Environ) -> None:
-    if environ.get("SERVER_SOFTWARE", "").startswith("gevent/") and not threads_are_greenlets():
+    if is_unpatched_gevent(environ):
         raise RuntimeError(
             "gevent serves this app but has not patched the standard library: put"
             " 'from gevent import monkey; monkey.patch_all()' at the very top of the program"
