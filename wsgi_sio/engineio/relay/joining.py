@@ -61,6 +61,7 @@ class Joining:
         self.company: Company | None = None
         self._inherited = False
         self._serves = False
+        self._left = False
         self.after_fork()
         _all.add(self)
 
@@ -121,10 +122,22 @@ class Joining:
         :param environ: of the process's first request; without one that may have to wait for it: so has the child of a
             process that serves, which is none of the siblings unless it serves as well.
         """
-        if environ is None and self._inherited:
+        if environ is None and (self._inherited or self._left):
             return
         serves = environ is not None or self._engine.config.siblings is True
         self._settle(partial(self._choose_place, environ), serves, for_good=environ is not None)
+
+    def leave(self) -> None:
+        """Have no siblings any more, unless a request comes: it may be for a session of theirs. May block for a second."""
+        with self._lock:
+            self._left = True
+            if self._under_way is not None:  # for such a request
+                return
+            company, self.company = self.company, None
+            if company is not None:
+                self.settled = False
+        if company is not None:
+            company.siblings.leave()
 
     def _settle(self, choose: Callable[[], Place | Alone | None], serves: bool, for_good: bool = True) -> None:
         """:param for_good: whether it is decided if there is no place."""
@@ -173,6 +186,8 @@ class Joining:
         for listener in self._listeners:
             listener(siblings)
         self.company = company  # siblings may give us clients before all have answered, and their ids need our tag
+        if self._engine.opening.closed:
+            siblings.tell_draining()
         if not serves:
             siblings.tell_load(_NO_ROOM)  # until it has a session of its own
         siblings.join(_PATIENCE if reactor.may_wait() else 0.0)
