@@ -54,8 +54,7 @@ def test_whoever_serves_a_page_joins(named: list[Engine]) -> None:
     for engine in named:
         assert page(engine) == b"page"
     for engine in named:
-        eventually(lambda engine=engine: knows(engine) == 1, "the sibling")
-        assert engine.engine.joining.settled
+        eventually(lambda engine=engine: knows(engine) == 1 and engine.engine.joining.settled, "the sibling")
 
 
 def test_the_page_does_not_wait(named: list[Engine], monkeypatch: pytest.MonkeyPatch) -> None:

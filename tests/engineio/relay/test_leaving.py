@@ -74,7 +74,7 @@ def test_without_clients_it_leaves_soon(make_siblings: MakeSiblings) -> None:
 
 
 def test_what_it_gets_of_others_it_still_passes_on(make_siblings: MakeSiblings) -> None:
-    """The WSGI server goes on, so that may be a poll of a sibling's client, or a new one: it joins once more, to hold."""
+    """The WSGI server goes on, so that may be a poll of a sibling's client, or a new one: so it joins again."""
     busy, closed = make_siblings(2)
     session = opened(handshake(busy).response())["sid"]
     closed.engine.close()

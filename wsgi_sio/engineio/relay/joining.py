@@ -128,7 +128,7 @@ class Joining:
         self._settle(partial(self._choose_place, environ), serves, for_good=environ is not None)
 
     def leave(self) -> None:
-        """Have no siblings any more, unless a request comes: it may be for a session of theirs. May block for a second."""
+        """Have no siblings any more, unless a request comes: it may be for a session of theirs. May block a second."""
         with self._lock:
             self._left = True
             if self._under_way is not None:  # for such a request
