@@ -181,6 +181,7 @@ def answering(status: int, body: str) -> Iterator[str]:
             '{"code":5,"message":"Unsupported protocol version"}',
             'code 5, "Unsupported protocol version" (the server',
         ),
+        (400, '{"code":1,"message":"Session ID unknown"}', "several hosts, or workers that are not one server"),
         (200, '118:0{"sid":"x","upgrades":[],"pingInterval":25000,"pingTimeout":5000}2:40', "Socket.IO v2"),
         (200, "<!DOCTYPE html><p>hello", "is it a Socket.IO server"),
         (502, "<html>bad gateway", "a proxy answers"),

@@ -31,14 +31,17 @@ class WSGIApp:
         self._client_files = None if isinstance(server, EngineServer) else server.client_files
         self._prefix = self._engine.config.path.rstrip("/") + "/"
         self._app = not_found if app is None else app
+        self._engine.joining.serve()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         self._engine.notice()
         path = environ.get("PATH_INFO", "")
         if not path.startswith(self._prefix):
+            self._engine.joining.begin(environ)
             return self._app(environ, start_response)
         name = path[len(self._prefix) :]
         if name and self._client_files is not None and is_client_file(name):
+            self._engine.joining.begin(environ)
             return self._serve_client(self._client_files, name, environ, start_response)
         answer = self._engine.handle(environ)
         if isinstance(answer, Response):

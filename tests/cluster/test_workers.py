@@ -207,6 +207,39 @@ def test_a_dynamic_namespace_is_forgotten_by_the_others_with_its_last_client(mak
     assert len(child.fetch_sockets()) == 1
 
 
+def test_what_is_emitted_when_the_first_client_is_in_a_dynamic_namespace_reaches_it(make_cluster: MakeCluster) -> None:
+    """Its process has just made the namespace; the others know of that before the client is let in."""
+    cluster = make_cluster(WORKERS, 2)
+    for io in cluster.servers:
+        io.of(re.compile("^/dyn-"))
+    for number in range(30):
+        name = f"/dyn-{number}"
+        namespace = cluster.servers[0].of(name)
+        cluster.clients[1].connect(name)
+        namespace.emit("x", number)
+        assert cluster.clients[1].expect("x", name) == [number]
+
+
+def test_a_client_waits_for_a_sibling_that_stands_still_for_a_moment_only(
+    make_cluster: MakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is let in all the same, and gets what is emitted once the sibling has heard of it."""
+    cluster = make_cluster(WORKERS, 2)
+    for io in cluster.servers:
+        io.of(re.compile("^/dyn-"))
+    monkeypatch.setattr("wsgi_sio.cluster.exchange._PATIENCE", 0.05)
+    deaf = list(siblings_of(cluster.servers[0])._table.inbound)
+    for each in deaf:
+        each._watch.pause()
+    namespace = cluster.servers[0].of("/dyn-1")
+    cluster.clients[1].connect("/dyn-1")
+    for each in deaf:
+        each._watch.resume()
+    cluster.know_each_other("/dyn-1")
+    namespace.emit("x")
+    assert cluster.clients[1].expect("x", "/dyn-1") == []
+
+
 def test_who_has_closed_a_namespace_says_so_when_it_is_asked(make_cluster: MakeCluster) -> None:
     """It had been asked before it said that it has it no more."""
     cluster = make_cluster(WORKERS, 2, request_timeout=30)

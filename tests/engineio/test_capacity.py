@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from tests.engineio.conftest import MakeEngine
 from tests.support.world import WORLD
 from wsgi_sio.engineio.capacity import Capacity
 from wsgi_sio.engineio.pools import THREADS
+from wsgi_sio.runtime.locks import Rank, RankedLock
 
 LONGEST = 25.0
 UNKNOWN: dict[str, Any] = {"wsgi.multithread": True}
@@ -153,3 +155,23 @@ def test_more_pollers_than_threads_leave_a_page_its_turn(
         over.set()
         engine.engine.close()
     assert len([record for record in caplog.records if "requests that wait" in record.message]) <= 1
+
+
+def test_a_wait_that_nobody_ends_is_no_trap_for_the_garbage_collector(
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A greenlet that is never resumed leaves one behind, which goes at any moment: then no lock is to be taken."""
+    told: list[object] = []
+    monkeypatch.setattr("sys.unraisablehook", told.append)
+    engine = make_engine()
+    waits: list[AbstractContextManager[Any]] = [
+        engine.engine.capacity.wait(of(4), LONGEST),
+        engine.engine.bodies.watch(engine.environ("POST")),
+    ]
+    for wait in waits:
+        wait.__enter__()
+    with RankedLock(Rank.LEAF):
+        del wait
+        waits.clear()
+        gc.collect()
+    assert not told

@@ -128,7 +128,7 @@ def fetch_at(address: int | str, path: str = "/", body: bytes | None = None) -> 
 
 
 def wait_for_siblings(server: SeveralWorkers, address: int | str, workers: int) -> None:
-    """Return when all workers have joined, which each does with its first request of Socket.IO.
+    """Return when all workers have joined, which each does with its first request.
 
     Until then who has not can be given no sessions.
     """

@@ -13,7 +13,7 @@ import pytest
 
 from tests.siblings.test_place_addresses import accepted, unix_listener
 from wsgi_sio.siblings.addresses import name_of
-from wsgi_sio.siblings.place import Alone, Place, choose_place, find_place
+from wsgi_sio.siblings.place import Alone, Place, before_serving, choose_place, find_place
 
 ONE: dict[str, Any] = {"wsgi.multiprocess": False, "SERVER_SOFTWARE": "gevent/26.9 Python/3.11"}
 SEVERAL: dict[str, Any] = {"wsgi.multiprocess": True, "SERVER_SOFTWARE": "some server"}
@@ -60,6 +60,59 @@ def test_the_application_has_a_handler_of_its_own(signals: None) -> None:
         signal.signal(signal.SIGABRT, lambda *_: None)
         signal.signal(signal.SIGUSR1, Worker(one).handle)
         assert find_place() == Place(str(name_of(one)), None)
+
+
+class Config:
+    """What is used of gunicorn's."""
+
+    workers = 1
+
+    def __init__(self, called: list[object]) -> None:
+        self.post_worker_init = called.append
+
+    def set(self, name: str, value: Any) -> None:
+        """As gunicorn's command line does."""
+        setattr(self, name, value)
+
+
+class Arbiter:
+    """Likewise."""
+
+    LISTENERS: tuple[Any, ...] = ()
+
+    def __init__(self, cfg: Config) -> None:
+        self.cfg = cfg
+
+    def handle(self, number: int, frame: object) -> None:
+        """Take a signal."""
+
+
+def test_gunicorn_tells_when_it_is_about_to_serve(signals: None) -> None:
+    """By its hook, behind the one that is there: in the worker, and in one that has just been forked."""
+    called: list[object] = []
+    worker = Worker()
+    worker.cfg = Config(called)  # type: ignore[assignment]
+    signal.signal(signal.SIGABRT, worker.handle)
+    before_serving(lambda: called.append("ours"))
+    assert not called
+    worker.cfg.post_worker_init(worker)
+    assert called == [worker, "ours"]
+
+
+def test_whoever_has_just_been_forked_has_the_arbiter_s_handlers(signals: None) -> None:
+    called: list[object] = []
+    arbiter = Arbiter(Config(called))
+    before = signal.signal(signal.SIGTERM, arbiter.handle)
+    try:
+        before_serving(lambda: called.append("ours"))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    arbiter.cfg.post_worker_init("worker")
+    assert called == ["worker", "ours"]
+
+
+def test_nobody_tells_elsewhere_when_the_server_is_about_to_serve() -> None:
+    before_serving(pytest.fail)
 
 
 def test_gunicorn_that_has_closed_its_listeners(signals: None) -> None:

@@ -14,6 +14,7 @@ from functools import partial, wraps
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from ..runtime import Event
 from ..siblings import Link, Siblings, close_all
 from . import payloads
 from .payloads import Batch
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from ..socketio.server import Server
 
 logger = logging.getLogger("wsgi_sio.adapters")
+
+# How long the first client of a namespace may wait until all siblings know that it is here (seconds): as a rule that
+# takes less than a millisecond.
+_PATIENCE = 0.2
 
 Handler = Callable[["Exchange", Link, bytes], None]
 
@@ -88,6 +93,7 @@ class Exchange:
         self.siblings: Siblings | None = None
         self._junk_seen = False
         self._numbers = count()
+        self._echoes: dict[bytes, tuple[set[Link], Event]] = {}
         self._forget_links()
         server.engine.joining.before(self._join)
 
@@ -103,6 +109,7 @@ class Exchange:
         siblings.handle(payloads.NONE, self._on_none)
         siblings.handle(payloads.NUMBERED, self._on_numbered)
         siblings.handle(payloads.STANDING, self._on_standing)
+        siblings.handle(payloads.ECHO, self._on_echo)
         siblings.on_joined(lambda link: self._server.reactor.submit(self._take_sibling))
         siblings.on_joined(self._greet)
         siblings.on_left(self._on_left)
@@ -138,6 +145,29 @@ class Exchange:
         """Let the siblings know that the namespace is here."""
         if self.siblings is not None:
             self.siblings.subscribe(topic)
+
+    def wait_until_heard(self) -> None:
+        """Return when the siblings have read all that they have been told, or soon; at once for who must not wait.
+
+        What they emit from then on comes here, if it is for a namespace that they have been told of.
+        """
+        reactor = self._server.reactor
+        links = () if self.siblings is None else self.siblings.links()
+        if not links or not reactor.may_wait():
+            return
+        question, silent, heard = str(next(self._numbers)).encode(), set(links), reactor.event()
+        self._echoes[question] = silent, heard
+        for link in links:
+            if not link.send(payloads.ECHO, 0, question):
+                self._hear(link, question)
+        reactor.wait(heard, _PATIENCE)
+        del self._echoes[question]
+
+    def _hear(self, link: Link, answer: bytes) -> None:
+        silent, heard = self._echoes.get(answer, (set(), None))
+        silent.discard(link)
+        if heard is not None and not silent:
+            heard.set()
 
     def unsubscribe(self, topic: str) -> None:
         """The namespace is not here any more, unless it is again already: another may have taken its place."""
@@ -209,6 +239,13 @@ class Exchange:
         correspondent = self._find(topic)
         if correspondent is not None:
             correspondent.excuse(self.name_of(link), request_id)
+
+    @_told_once
+    def _on_echo(self, link: Link, payload: bytes) -> None:
+        if link.inbound:
+            link.send(payloads.ECHO, 0, payload)
+        else:
+            self._hear(link, payload)
 
     @_told_once
     def _on_numbered(self, link: Link, payload: bytes) -> None:

@@ -165,8 +165,7 @@ class NumberingAdapter(WorkersAdapter):
 
     # -- where the siblings stand -------------------------------------------------------------------------------
 
-    def begin(self) -> None:
-        super().begin()
+    def _introduce(self) -> None:
         siblings = self._siblings()
         if siblings is not None:
             self._tell_standing(siblings.links(), asks=True)

@@ -22,6 +22,8 @@ BATCH: Final = 33
 NONE: Final = 34
 NUMBERED: Final = 35
 STANDING: Final = 36
+# Goes back as it has come, behind everything that has come before.
+ECHO: Final = 37
 
 _SIZE = Struct("<I")
 _PLACE = Struct("<Q8s")

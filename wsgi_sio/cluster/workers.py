@@ -118,6 +118,11 @@ class WorkersAdapter(ClusterAdapter, Correspondent):
 
     def begin(self) -> None:
         self._exchange.subscribe(self._topic)
+        self._introduce()
+        self._exchange.wait_until_heard()
+
+    def _introduce(self) -> None:
+        """Tell the siblings what else they are to know of the namespace."""
 
     def open(self, sid: str) -> None:
         MemoryAdapter.open(self, sid)

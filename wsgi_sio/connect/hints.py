@@ -11,7 +11,8 @@ from .screen import show
 _OLD = "the server speaks an older protocol: Socket.IO v2, or v1"
 _ENGINE_CODES = {
     0: "the server does not offer this transport: try another with --transport",
-    1: "several server processes without sticky sessions? --transport websocket does without them",
+    1: "the session is over, or of another server: several hosts, or workers that are not one server, without sticky"
+    " sessions? --transport websocket does without them",
     4: "the server refuses by its own rules; does it want another --header, such as 'Origin: ...' or a cookie?",
     5: _OLD,
 }

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import takewhile
 from time import monotonic
 from typing import Any, Protocol
@@ -76,26 +74,28 @@ class BodyWatch:
         self._readings: dict[Reading, None] = {}
         self._armed = False
 
-    @contextmanager
-    def watch(self, environ: Environ) -> Iterator[Reading]:
+    def watch(self, environ: Environ) -> Watched:
         """Watch over the block in which the body of the request in ``environ`` is read.
 
         :raises BodyError: 408 instead of what the block raises, when it has taken too long.
         """
+        return Watched(self, environ)
+
+    def begin(self, environ: Environ) -> Reading:
+        """A body is about to be read; :meth:`end` undoes it."""
         reading = Reading(own_socket(environ), monotonic() + self._patience)
         with self._lock:
             self._readings[reading] = None
             arm, self._armed = not self._armed, True
         if arm:
             self._reactor.call_later(self._patience, self._look)
-        try:
-            yield reading
-        except BodyError as error:
-            raise BodyError(408, "transport error") if reading.late else error from None
-        finally:
-            reading.finished()
-            with self._lock:
-                self._readings.pop(reading, None)
+        return reading
+
+    def end(self, reading: Reading) -> None:
+        """It is not read any more."""
+        reading.finished()
+        with self._lock:
+            self._readings.pop(reading, None)
 
     def _look(self) -> None:
         now = monotonic()
@@ -123,6 +123,25 @@ class Reporter(Protocol):
     def config(self) -> EngineConfig: ...
 
     def report(self, kind: str, text: str) -> None: ...
+
+
+class Watched:
+    """What :meth:`BodyWatch.watch` returns; no generator, for the reason that :class:`capacity.Wait` has."""
+
+    __slots__ = ("_bodies", "_environ", "_reading")
+
+    def __init__(self, bodies: BodyWatch, environ: Environ) -> None:
+        self._bodies = bodies
+        self._environ = environ
+
+    def __enter__(self) -> Reading:
+        self._reading = self._bodies.begin(self._environ)
+        return self._reading
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        self._bodies.end(self._reading)
+        if isinstance(error, BodyError) and self._reading.late:
+            raise BodyError(408, "transport error") from None
 
 
 def refusal(error: BodyError, request: EngineRequest, reporter: Reporter) -> Response:

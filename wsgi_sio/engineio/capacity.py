@@ -12,8 +12,7 @@ runs at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from ..runtime import Rank, make_lock
 from .config import Environ
@@ -50,13 +49,16 @@ class Capacity:
             with self._lock:
                 self._learn_locked(self._waiting + 1)
 
-    @contextmanager
-    def wait(self, environ: Environ, longest: float, least: float = 0.0) -> Iterator[float]:
-        """Wait, inside the ``with``, in the thread of the request of ``environ``: for as many seconds as this yields.
+    def wait(self, environ: Environ, longest: float, least: float = 0.0) -> Wait:
+        """Wait, inside the ``with``, in the thread of the request of ``environ``: for as many seconds as it says.
 
         :param longest: how long it would wait at best, in seconds.
         :param least: how long at worst.
         """
+        return Wait(self, environ, longest, least)
+
+    def begin(self, environ: Environ, longest: float) -> tuple[float, bool]:
+        """A request begins to wait: for how long it may, and whether without being hurried; :meth:`end` undoes it."""
         pool = find_pool(environ)
         with self._lock:
             self._waiting += 1
@@ -67,11 +69,16 @@ class Capacity:
         try:
             if advice is not None:
                 self._report(*advice)
-            yield min(longest, max(least, seconds))
-        finally:
-            with self._lock:
-                self._waiting -= 1
-                self._long -= long
+        except BaseException:
+            self.end(long)
+            raise
+        return seconds, long
+
+    def end(self, long: bool) -> None:
+        """It waits no more."""
+        with self._lock:
+            self._waiting -= 1
+            self._long -= long
 
     def has_room(self, environ: Environ) -> bool:
         """Whether a WebSocket could hold the thread of the request of ``environ`` for its whole life."""
@@ -93,9 +100,7 @@ class Capacity:
 
     def leave(self) -> None:
         """Undo a successful :meth:`occupy`."""
-        with self._lock:
-            self._waiting -= 1
-            self._long -= 1
+        self.end(long=True)
 
     def _tell_of_websockets(self, room: bool) -> None:
         if not room:
@@ -120,3 +125,27 @@ class Capacity:
         if self._turns == (_TURNS_LEARNING if pool is None else _TURNS):
             advice = threads_used_up(clients, size, _TURN, setting_of(environ) if pool is None else pool.setting)
         return _TURN * (size - self._long) / max(1, clients - self._long), advice
+
+
+class Wait:
+    """What :meth:`Capacity.wait` returns.
+
+    It is no generator: one that is left unfinished, with its greenlet or thread, is finished by the garbage collector,
+    at any moment, under whatever lock; and the end of a wait takes one.
+    """
+
+    __slots__ = ("_capacity", "_environ", "_least", "_long", "_longest")
+
+    def __init__(self, capacity: Capacity, environ: Environ, longest: float, least: float) -> None:
+        self._capacity = capacity
+        self._environ = environ
+        self._longest = longest
+        self._least = least
+        self._long = False
+
+    def __enter__(self) -> float:
+        seconds, self._long = self._capacity.begin(self._environ, self._longest)
+        return min(self._longest, max(self._least, seconds))
+
+    def __exit__(self, *_: object) -> None:
+        self._capacity.end(self._long)

@@ -274,8 +274,9 @@ def unknown_session(alone: bool) -> EngineError:
         return EngineError(UNKNOWN_SID, "the session is over, or the process in which it lived has gone")
     return EngineError(
         UNKNOWN_SID,
-        "the session is over, or lives in another process: with several workers, route a client's requests to one"
-        " of them (sticky sessions) or let clients use transports=['websocket'] only",
+        "the session is over, or lives in a process that this one cannot reach: workers of one server can, unless"
+        " siblings=False or 'several processes' in the log says why not; several servers need sticky sessions, or"
+        " clients with transports=['websocket'] only",
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ..logtext import one_line
-from ..runtime import Event, Rank, Reactor, create_reactor, make_lock, tell_in_child, threads_are_greenlets
+from ..runtime import Event, Rank, Reactor, create_reactor, make_lock, tell_in_child
 from .acceptance import Acceptance
 from .bodies import BodyWatch
 from .capacity import Capacity
@@ -18,7 +18,7 @@ from .opening import Opening
 from .origin import OriginPolicy
 from .parked import Hijacked
 from .polling import PollingTransport
-from .relay.joining import Joining
+from .relay.joining import Joining, is_unpatched_gevent
 from .reports import origin_advice
 from .request import (
     BAD_REQUEST,
@@ -41,6 +41,8 @@ from .websocket import WebSocketTransport
 
 logger = logging.getLogger("wsgi_sio.engineio")
 
+# How long the answers of the last sessions may be on their way to siblings (seconds).
+_LAST_ANSWERS = 1.0
 # How many ended sessions are remembered, so that a client's last requests are not taken for those of another process.
 _REMEMBERED = 1000
 
@@ -76,6 +78,7 @@ class EngineServer:
         self._serving: _Serving | None = None
         self._reported: set[str] = set()
         self._ended: dict[str, None] = {}  # the ids of the sessions that ended last
+        self._closed = False
         self.asked = False
         self.is_alone: Callable[[], bool] = _always
         self.on_fork: Callable[[bool], None] = _ignore
@@ -285,6 +288,8 @@ class EngineServer:
             if len(self._ended) > _REMEMBERED:
                 del self._ended[next(iter(self._ended))]
         self.tell_load()
+        if self._closed:
+            self._leave_if_deserted()
 
     def abort(self, sid: str, reason: str) -> None:
         """End a session, if there is one of this id, whose client has been found to have left."""
@@ -306,10 +311,19 @@ class EngineServer:
             company.siblings.tell_draining()
 
     def close(self) -> None:
-        """Refuse new sessions and end the present ones; polling clients learn it with their next GET."""
+        """Refuse new sessions and end the present ones; polling clients learn it with their next GET.
+
+        When all have gone, so do the siblings: what they have of ours, and we of theirs, is no use any more.
+        """
         self.refuse_new_sessions()
         for session in list(self.sessions.values()):
             session.close("forced close", abort=True)
+        self._closed = True
+        self._leave_if_deserted()
+
+    def _leave_if_deserted(self) -> None:
+        if not self.sessions and self.joining.company is not None:
+            self.reactor.call_later(_LAST_ANSWERS, lambda: self.reactor.submit(self.joining.leave))
 
     def report(self, kind: str, text: str) -> None:
         """Log what was refused and how to allow it: the first time at WARNING, then at DEBUG."""
@@ -328,7 +342,7 @@ def _ignore(*args: object) -> None:
 
 
 def _refuse_unpatched_gevent(environ: Environ) -> None:
-    if environ.get("SERVER_SOFTWARE", "").startswith("gevent/") and not threads_are_greenlets():
+    if is_unpatched_gevent(environ):
         raise RuntimeError(
             "gevent serves this app but has not patched the standard library: put"
             " 'from gevent import monkey; monkey.patch_all()' at the very top of the program"

@@ -24,7 +24,7 @@ from __future__ import annotations
 from .directory import NoDirectory, make_directory
 from .frames import MAX_FRAME, FrameTooLarge, encode, is_tag
 from .link import Link
-from .place import Alone, Place, choose_place
+from .place import Alone, Place, before_serving, choose_place
 from .rights import Returned, close_all
 from .siblings import Handler, Siblings
 
@@ -38,6 +38,7 @@ __all__ = [
     "Place",
     "Returned",
     "Siblings",
+    "before_serving",
     "choose_place",
     "close_all",
     "encode",

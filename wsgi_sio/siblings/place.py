@@ -18,7 +18,7 @@ from __future__ import annotations
 import _socket
 import os
 import signal
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -119,6 +119,33 @@ def _gunicorn_worker() -> Any | None:
         if hasattr(worker, "sockets") and hasattr(worker, "cfg"):  # the arbiter's are handlers as well
             return worker
     return None
+
+
+def before_serving(call: Callable[[], None]) -> None:
+    """Have ``call`` called when the gunicorn worker that this process is, or is about to be, is about to serve.
+
+    That is through its hook ``post_worker_init``, behind whatever is there already; outside of gunicorn, never.
+    """
+    owner = _gunicorn_worker() or _gunicorn_arbiter()
+    if owner is None:
+        return
+    config = owner.cfg
+    then = config.post_worker_init
+
+    def post_worker_init(worker: object) -> None:
+        then(worker)
+        call()
+
+    try:
+        config.set("post_worker_init", post_worker_init)
+    except (AttributeError, TypeError):  # another gunicorn's; then it is known by its first request
+        pass
+
+
+def _gunicorn_arbiter() -> Any | None:
+    """Whoever forks the workers; in a worker that has just been forked its handlers are still there."""
+    arbiter = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    return arbiter if hasattr(arbiter, "LISTENERS") and hasattr(arbiter, "cfg") else None
 
 
 def _accepting(client: Any) -> Iterable[str]:

@@ -366,7 +366,7 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
     def close(self) -> None:
         """Stop serving: handlers see "server shutting down", clients lose their connection and will reconnect.
 
-        New sessions are refused with 503 from now on; the WSGI server itself goes on.
+        New sessions are answered 503 from now on, or go to siblings; the WSGI server itself goes on.
         """
         self._end_connections()
         for namespace in list(self._namespaces.values()):

@@ -158,8 +158,9 @@ def make_siblings(make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch) -> I
 
     yield make
     for engine in made:
-        thaw(engine)
-        company(engine).siblings.leave()
+        if engine.engine.joining.company is not None:
+            thaw(engine)
+            company(engine).siblings.leave()
     shutil.rmtree(directory)
 
 

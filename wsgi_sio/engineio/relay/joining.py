@@ -1,4 +1,8 @@
-"""Whether, when and as whom this process joins its siblings: with its first request or broadcast, once."""
+"""Whether, when and as whom this process joins its siblings.
+
+That is once, and never when an application is imported: as a gunicorn worker begins, else with the first request that
+comes, a page's beside it, or the first broadcast.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
-from ...runtime import Event, Rank, make_lock
-from ...siblings import Alone, Siblings, choose_place, make_directory
+from ...runtime import Event, Rank, make_lock, threads_are_greenlets
+from ...siblings import Alone, Place, Siblings, before_serving, choose_place, make_directory
 from ..config import Environ
 from ..reports import no_siblings
 from ..takeover import find_socket
@@ -56,6 +60,8 @@ class Joining:
         self._listeners: tuple[Callable[[Siblings], None], ...] = ()
         self.company: Company | None = None
         self._inherited = False
+        self._serves = False
+        self._left = False
         self.after_fork()
         _all.add(self)
 
@@ -63,15 +69,52 @@ class Joining:
         """Be alone, until the process serves."""
         self._lock = make_lock(Rank.LEAF)
         self._under_way: Event | None = None
+        self._begun = False
         company, self.company = self.company, None
         self._inherited |= company is not None  # this is a child of a process that serves, or a child's
         if company is not None:
             company.holder.after_fork()
         self.settled = self._engine.config.siblings is False
+        if self._serves:
+            self._begin_with_the_worker()
 
     def before(self, listener: Callable[[Siblings], None]) -> None:
         """Call ``listener`` when this process, or after a fork another, is about to join its siblings."""
         self._listeners = (*self._listeners, listener)
+
+    def serve(self) -> None:
+        """An application that serves has been made: under gunicorn join when its worker is about to begin.
+
+        Where nothing says when that is, the first request does.
+        """
+        if not self._serves:
+            self._serves = True
+            self._begin_with_the_worker()
+
+    def _begin_with_the_worker(self) -> None:
+        if not self.settled:
+            before_serving(lambda: self._begin(None))
+
+    def begin(self, environ: Environ) -> None:
+        """Join beside the request of ``environ``, a page's: who serves nothing else is to be given sessions as well.
+
+        Where this process seems to be alone nothing is made, nor said: that is for a request of the engine's.
+        """
+        if not (self.settled or self._begun or is_unpatched_gevent(environ)):
+            self._begin(environ)
+
+    def _begin(self, environ: Environ | None) -> None:
+        if self._begun:  # a worker's start may be told twice
+            return
+        self._begun = True
+        try:
+            place = self._choose_place(environ)
+            if isinstance(place, Place):
+                self._engine.reactor.submit(partial(self._settle, lambda: place, serves=True))
+            else:
+                self._begun = environ is not None
+        except (OSError, RuntimeError) as error:  # no descriptor or thread is left, perhaps; a page needs none
+            logger.debug("siblings are not joined yet: %s", error)
 
     def settle(self, environ: Environ | None = None) -> None:
         """Join, if there may be siblings; may block for as long as that takes, but for those who must not.
@@ -79,8 +122,25 @@ class Joining:
         :param environ: of the process's first request; without one that may have to wait for it: so has the child of a
             process that serves, which is none of the siblings unless it serves as well.
         """
-        if environ is None and self._inherited:
+        if environ is None and (self._inherited or self._left):
             return
+        serves = environ is not None or self._engine.config.siblings is True
+        self._settle(partial(self._choose_place, environ), serves, for_good=environ is not None)
+
+    def leave(self) -> None:
+        """Have no siblings any more, unless a request comes: it may be for a session of theirs. May block a second."""
+        with self._lock:
+            self._left = True
+            if self._under_way is not None:  # for such a request
+                return
+            company, self.company = self.company, None
+            if company is not None:
+                self.settled = False
+        if company is not None:
+            company.siblings.leave()
+
+    def _settle(self, choose: Callable[[], Place | Alone | None], serves: bool, for_good: bool = True) -> None:
+        """:param for_good: whether it is decided if there is no place."""
         reactor = self._engine.reactor
         with self._lock:
             under_way, first = self._under_way, self._under_way is None
@@ -94,11 +154,13 @@ class Joining:
             return
         company, settled = None, True
         try:
-            find_directory = self._look_around(environ)
-            if find_directory is not None:
-                company = self._join(find_directory, serves=environ is not None or self._engine.config.siblings is True)
+            place = choose()
+            if isinstance(place, Place):
+                company = self._join(partial(make_directory, place.name, self._path, self._ordinal), serves)
             else:
-                settled = environ is not None
+                settled = for_good
+                if isinstance(place, Alone) and place.missed:
+                    self._report(place.why)
         except OSError as error:
             self._report(error)
         finally:
@@ -106,16 +168,11 @@ class Joining:
                 self.company, self.settled, self._under_way = company, settled, None
             under_way.set()
 
-    def _look_around(self, environ: Environ | None) -> Callable[[], str] | None:
-        """What makes the directory in which siblings meet; None when there are none."""
+    def _choose_place(self, environ: Environ | None) -> Place | Alone | None:
+        """Where siblings meet, or why there are none; None: that cannot be seen without a request."""
         client = None if environ is None else find_socket(environ)
         handed_down = os.getpid() != self._made_in
-        place = choose_place(environ, client, self._engine.config.siblings, handed_down=handed_down)
-        if isinstance(place, Alone):
-            if place.missed:
-                self._report(place.why)
-            return None
-        return None if place is None else partial(make_directory, place.name, self._path, self._ordinal)
+        return choose_place(environ, client, self._engine.config.siblings, handed_down=handed_down)
 
     def _report(self, why: object) -> None:
         """There are siblings that cannot be reached; an adapter that does is as good as its clients are sticky."""
@@ -129,11 +186,18 @@ class Joining:
         for listener in self._listeners:
             listener(siblings)
         self.company = company  # siblings may give us clients before all have answered, and their ids need our tag
+        if self._engine.opening.closed:
+            siblings.tell_draining()
         if not serves:
             siblings.tell_load(_NO_ROOM)  # until it has a session of its own
         siblings.join(_PATIENCE if reactor.may_wait() else 0.0)
         logger.debug("joined %d other processes of this server", len(siblings.links()))
         return company
+
+
+def is_unpatched_gevent(environ: Environ) -> bool:
+    """Whether gevent serves without having been patched in."""
+    return environ.get("SERVER_SOFTWARE", "").startswith("gevent/") and not threads_are_greenlets()
 
 
 _all: WeakSet[Joining] = WeakSet()

@@ -31,6 +31,8 @@ ANSWER: Final = 19
 RELEASE: Final = 20
 # A session is to end: its client has hung up, or sent what is no body, or cannot be given its answer.
 ABORT: Final = 21
+# A handshake has come.
+TAKEN: Final = 22
 
 _SIZE = Struct("<I")
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode

@@ -24,6 +24,7 @@ from .messages import (
     NEW,
     RELEASE,
     REQUEST,
+    TAKEN,
     UPGRADE,
     Handshake,
     Junk,
@@ -123,6 +124,7 @@ class Owner:
     def _on_new(self, link: Link, number: int, payload: bytes, came: Came) -> None:
         handshake = unpack_handshake(payload)
         came.check()
+        link.send(TAKEN, number, b"")
         self.open(handshake, came)
 
     def open(self, handshake: Handshake, came: Came) -> None:

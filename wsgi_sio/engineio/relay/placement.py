@@ -10,12 +10,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ...siblings import Link, Siblings
+from ...siblings import Link, Siblings, close_all
 from ..config import Environ
 from ..parked import Hijacked
 from ..request import EngineRequest, Headers
 from ..takeover import give, plain_socket
-from .messages import NEW, Handshake, pack_handshake
+from .handed import Handed
+from .messages import NEW, TAKEN, Handshake, pack_handshake
 from .owner import Came, Owner
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class Placement:
         self._siblings = siblings
         self._holder = holder
         self._owner = owner
+        self._handed = Handed()
+        siblings.handle(TAKEN, self._on_taken)
 
     def place(
         self, request: EngineRequest, cors: Headers, keep: Callable[[Environ], Environ], leaving: bool
@@ -59,11 +62,19 @@ class Placement:
             return None
         sibling.told.load += 1  # at once, since what it tells of that comes later
         handshake = Handshake(kept, cors, accept, early)
-        self._holder.hand_over(sibling, NEW, pack_handshake(handshake), descriptor, partial(self._open_here, handshake))
+        self._handed.add(sibling)
+        returned = partial(self._open_here, sibling, handshake)
+        self._holder.hand_over(sibling, NEW, pack_handshake(handshake), descriptor, returned)
         return Hijacked(None) if websocket else Hijacked(None, "200 OK")
 
-    def _open_here(self, handshake: Handshake, descriptor: int) -> None:
+    def _on_taken(self, link: Link, number: int, payload: bytes, descriptor: int | None) -> None:
+        if descriptor is not None:
+            close_all((descriptor,))
+        self._handed.taken(link)
+
+    def _open_here(self, sibling: Link, handshake: Handshake, descriptor: int) -> None:
         """The sibling has gone before it got the connection."""
+        self._handed.taken(sibling)
         came = Came(descriptor)
         try:
             self._owner.open(handshake, came)
@@ -71,13 +82,17 @@ class Placement:
             came.close()
 
     def _choose(self, leaving: bool) -> Link | None:
-        candidates = [link for link in self._siblings.links() if link.known and not link.draining]
+        candidates = [link for link in self._siblings.links() if self._takes(link)]
         if not candidates:
             return None
         least = min(candidates, key=lambda link: link.load)
         load, limit = len(self._engine.sessions), self._engine.config.max_sessions
         full = limit is not None and load >= limit > least.load
         return least if leaving or full or load > _RATIO * least.load + _MARGIN else None
+
+    def _takes(self, link: Link) -> bool:
+        """Whether a sibling wants sessions, and seems to be moving: one that has been stopped tells nothing of it."""
+        return link.known and not (link.draining or link.outbox_size or self._handed.waits(link))
 
     def tell(self) -> None:
         """The number of sessions has changed."""
