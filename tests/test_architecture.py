@@ -45,6 +45,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "cluster": ("socketio", "siblings", "runtime", "exceptions", "logtext", "synchronous"),
     "adapters": ("socketio", "cluster"),
+    "emitter": ("cluster", "socketio", "exceptions", "validation"),
     "client.engineio": (
         "client.options",
         "websocket",
