@@ -14,6 +14,7 @@ from wsgi_sio import LocalProtocolError
 from wsgi_sio.cluster.drivers.emitting import Classic, Command, FlaskSocketIO, Streams, pack
 from wsgi_sio.cluster.drivers.flask_socketio import Membership, decode
 from wsgi_sio.socketio.adapter import EVERYBODY, BroadcastOptions
+from wsgi_sio.socketio.jsoncodec import dumps_of
 
 CLASSIC = Classic("socket.io")
 STREAMS = Streams("socket.io")
@@ -130,13 +131,25 @@ def test_bytes_in_streams_are_messagepack_in_base64() -> None:
 
 
 def test_large_integers_are_floats_and_what_has_no_form_is_refused() -> None:
-    assert msgpack.unpackb(pack([2**80])) == [float(2**80)]
-    with pytest.raises(TypeError, match="time zone"):
-        pack([datetime(2020, 1, 1)])  # noqa: DTZ001
-    with pytest.raises(TypeError, match="set is not"):
-        pack([{1}])
+    assert msgpack.unpackb(pack([2**80], dumps_of(None))) == [float(2**80)]
+    for value in (datetime(2020, 1, 1), {1}):
+        with pytest.raises(TypeError, match="is not JSON serializable"):
+            CLASSIC.emit("/", EVERYBODY, ["e", value])
     with pytest.raises(TypeError, match="cannot be named"):
         CLASSIC.emit("/", to((1, 2)), ["e"])
+
+
+def test_a_codec_writes_what_neither_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Codec:
+        @staticmethod
+        def dumps(value: Any) -> str:
+            return json.dumps(value, default=sorted)
+
+        loads = staticmethod(json.loads)
+
+    for form in (Classic("k", Codec), Streams("k", Codec), FlaskSocketIO("c", Codec)):
+        written = form.emit("/", EVERYBODY, ["e", {2, 1}])[0][-1]
+        assert b"\x92\x01\x02" in written if isinstance(form, Classic) else "[1, 2]" in str(written)
 
 
 def published(commands: list[Command]) -> list[Any]:

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from base64 import b64encode
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Callable, Iterable
+from json import loads
 from secrets import token_hex
 from typing import Any, Union
 
@@ -86,7 +86,7 @@ class Classic(EmitterFormat):
         channel = f"{self._key}#{nsp}#"
         if len(rooms) == 1 and type(rooms[0]) in (str, int):  # others have other names in JavaScript
             channel += f"{rooms[0]}#"
-        return [("PUBLISH", channel, pack([EMITTER, {"type": EVENT, "data": data, "nsp": nsp}, opts]))]
+        return [("PUBLISH", channel, pack([EMITTER, {"type": EVENT, "data": data, "nsp": nsp}, opts], self._dumps))]
 
     def join(self, nsp: str, options: BroadcastOptions, rooms: Iterable[Room]) -> Commands:
         return self._request(nsp, {"type": _JOIN, "opts": _opts(options), "rooms": encode_rooms(rooms)})
@@ -142,7 +142,7 @@ class Streams(EmitterFormat):
         try:
             text = self._dumps(data)
         except BinaryFound:
-            text = b64encode(pack(data)).decode()
+            text = b64encode(pack(data, self._dumps)).decode()
         fields = ("uid", EMITTER, "nsp", nsp, "type", str(kind), "data", text)
         add = ("XADD", self._key, "MAXLEN", "~", str(MAX_STREAM), "*", *fields)
         return [add, ("PUBSUB", "NUMSUB", f"{self._key}#{nsp}#")]
@@ -210,25 +210,21 @@ def memberships(method: str, nsp: str, options: BroadcastOptions, rooms: Iterabl
     return [Membership(method, nsp, sid, room) for sid in options.rooms for room in rooms]
 
 
-def pack(value: Any) -> bytes:
+def pack(value: Any, dumps: Callable[[Any], str]) -> bytes:
     """MessagePack as notepack.io 3 writes it: datetimes are timestamps, an integer beyond 64 bits is a float.
 
     Needs the package msgpack.
 
-    :raises TypeError: something has no form there; a datetime without a time zone, for one.
+    :param dumps: writes, as JSON, what has no form there.
+    :raises TypeError: it cannot either.
     """
     import msgpack
 
-    packed: bytes = msgpack.packb(value, default=_packable, datetime=True, unicode_errors="surrogatepass")
+    def other(value: object) -> Any:
+        return float(value) if isinstance(value, int) else loads(dumps(value))
+
+    packed: bytes = msgpack.packb(value, default=other, datetime=True, unicode_errors="surrogatepass")
     return packed
-
-
-def _packable(value: object) -> Any:
-    if isinstance(value, int):
-        return float(value)
-    if isinstance(value, datetime):
-        raise TypeError("a datetime without a time zone is no point in time")
-    raise TypeError(f"object of type {type(value).__name__} is not MessagePack serializable")
 
 
 def _flags(options: BroadcastOptions) -> dict[str, Any]:
