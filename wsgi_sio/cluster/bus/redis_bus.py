@@ -54,7 +54,8 @@ class RedisBus(Bus):
 
     def _connect(self) -> Any:
         """A connection of its own for whoever asks, which has answered."""
-        connection = self._client.connection_pool.make_connection()
+        pool = self._client.connection_pool
+        connection = pool.connection_class(**pool.connection_kwargs)  # the pool's own would count, and be kept
         try:
             connection.connect()
             connection.send_packed_command([b"*1\r\n$4\r\nPING\r\n"], check_health=False)
