@@ -195,7 +195,8 @@ class Outbox:
                 self._outage.failed("the outbox", f"{self._limit} bytes are waiting for it, which is all that may")
 
     def _take_locked(self) -> list[Item]:
-        batch, size = [], 0
+        batch: list[Item] = []
+        size = 0
         items = self._items
         while items and len(batch) < _BATCH and size < _BATCH_SIZE:
             item = items.popleft()
@@ -267,7 +268,7 @@ class Outbox:
 
 def wait_before(attempt: int) -> float:
     """Seconds to wait before a bus is tried again, after ``attempt`` failures; not the same for all who do."""
-    return min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(attempt, 20)) * random.uniform(0.5, 1.0)
+    return min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(attempt, 20)) * random.uniform(0.5, 1.0)
 
 
 class SharedBus:

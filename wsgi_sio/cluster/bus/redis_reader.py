@@ -28,8 +28,8 @@ _CONFIRMED = {b"subscribe": CHANNEL, b"psubscribe": PATTERN, b"ssubscribe": SHAR
 # For how long one look at the connection lasts; with TLS it is the reader who has to write as well, so it looks more
 # often (seconds).
 _LOOK, _SHORT_LOOK = 1.0, 0.1
-# After how many seconds of silence the server is asked whether it lives, and after how many it is taken for dead.  Looks
-# are counted, not seconds, lest it be blamed for a time in which this process stood still.
+# After how many seconds of silence the server is asked whether it lives, and after how many it is taken for dead.
+# Looks are counted, not seconds, lest it be blamed for a time in which this process stood still.
 _ASK, _DEAD = 2.0, 6.0
 # How many names go into one command.
 _NAMES = 500
