@@ -4,6 +4,7 @@ The place to import them from; they live in ``socketio`` (one process) and ``clu
 """
 
 from ..cluster.adapter import ClusterAdapter
+from ..cluster.drivers.bridge import bridged
 from ..cluster.drivers.node_redis import RedisAdapter, redis_adapter
 from ..cluster.heartbeat import ClusterAdapterWithHeartbeat
 from ..cluster.recovering_workers import RecoveringWorkersAdapter
@@ -25,5 +26,6 @@ __all__ = [
     "SavedSession",
     "SessionAwareAdapter",
     "WorkersAdapter",
+    "bridged",
     "redis_adapter",
 ]

@@ -24,6 +24,7 @@ from ...socketio.packet import EVENT, Packet
 from ..bus import Bus, SharedBus, Subscription
 from ..bus.redis_bus import redis_bus
 from ..messages import encode_rooms
+from ..namesakes import looks_like_an_id
 from . import flask_socketio
 from .bridge_acks import AnswerOnce, WithOldServers
 from .emitting import memberships
@@ -43,8 +44,6 @@ MakeAdapter = Callable[["Namespace"], Adapter]
 _FIRST = 1.0
 # How long an acknowledgement from an old server's client is waited for, unless it is said (seconds).
 _PATIENCE = 60.0
-# What the ids of clients look like, here and there; a room may do so too.
-_ID_LENGTH = 20
 
 
 def bridged(
@@ -187,7 +186,7 @@ class Bridge:
         changes = memberships(method, nsp, options, rooms)
         if not changes:
             hint = LookupError("they know single clients by their ids, and whole rooms only to close them")
-            self._tell_once(f"old servers cannot be asked for such a {method}", hint)
+            self._tell_once(f"old servers cannot be told such a change ({method})", hint)
         for change in changes:
             self.publish(flask_socketio.membership(self._host, change))
 
@@ -355,13 +354,3 @@ class BridgedAdapter(Adapter):
 
     def catch_up(self, socket: Socket, session: SavedSession, offset: str, welcome: list[Any]) -> bool:
         return self.inner.catch_up(socket, session, offset, welcome)
-
-
-def looks_like_an_id(sid: object) -> bool:
-    """Whether it may be the id of a client, of whatever server."""
-    return (
-        isinstance(sid, str)
-        and len(sid) == _ID_LENGTH
-        and sid.isascii()
-        and sid.replace("-", "a").replace("_", "a").isalnum()
-    )
