@@ -29,13 +29,14 @@ _numbers = count()
 class Cluster:
     """Servers on one bus, or siblings, each with one client in ``/``.
 
+    :ivar key: how the names of its channels begin, on a real bus.
     :ivar sockets: the clients' sockets, on their servers.
     """
 
     def __init__(self, kind: str, count: int = 3, redis: RedisServer | None = None, **options: Any) -> None:
         self.kind = kind
         self.redis = redis
-        self._key = f"tests-{next(_numbers)}"
+        self.key = f"tests-{next(_numbers)}"
         self._bus = Bus()
         self._options = options
         self.servers: list[Server] = []
@@ -52,7 +53,7 @@ class Cluster:
             io = sibling(**self._options)
         elif self.kind in REAL:
             assert self.redis is not None
-            io = Server(adapter=REAL[self.kind][1](self.redis.url, key=self._key, **self._options))
+            io = Server(adapter=REAL[self.kind][1](self.redis.url, key=self.key, **self._options))
         else:
             io = Server(adapter=lambda namespace: KINDS[self.kind](namespace, self._bus, **self._options))
         self.servers.append(io)
