@@ -7,6 +7,7 @@ import logging
 import os
 import pickle
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -253,6 +254,30 @@ def test_threads_and_children_of_a_fork_have_connections_of_their_own(redis: Red
             os._exit(status)
     assert os.waitpid(child, 0)[1] == 0
     assert emitter.emit("from the parent") == 0
+
+
+def test_what_is_not_the_networks_passes_through(emitter: Emitter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as the time limit of a task of Celery's, which is raised by a signal's handler wherever the task is."""
+
+    class TimeLimit(Exception):
+        pass
+
+    emitter.emit("e")
+    connection = emitter._connection._commands._idle[-1]
+
+    def read_response() -> None:
+        raise TimeLimit
+
+    monkeypatch.setattr(connection, "read_response", read_response)
+    with pytest.raises(TimeLimit):
+        emitter.emit("e")
+    assert emitter.emit("e") == 0  # by another connection
+
+
+def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "valkey", None)
+    with pytest.raises(ImportError, match=r"needs the package valkey: pip install 'wsgi-sio\[valkey\]'"):
+        Emitter("valkey://127.0.0.1").emit("e")
 
 
 def test_valkeys_client_does_as_well(redis: RedisServer) -> None:

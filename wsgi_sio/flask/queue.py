@@ -60,7 +60,7 @@ class MessageQueue:
         if options.get("adapter") is not None:
             raise ValueError("message_queue= and adapter= say the same: leave one of them out")
         try:
-            RedisUrl.parse(url)
+            RedisUrl.parse(url).require_client()
         except ValueError as error:
             raise ValueError(f"message_queue: {error}; the workers of one host are one server without any") from None
         return cls(url, channel or _CHANNEL, old_servers)

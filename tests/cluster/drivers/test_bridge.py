@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -286,6 +288,54 @@ def test_junk_is_dropped_and_told_once(
     assert "told once" in told[0] and "python-socketio before 5.14" in told[1]
     bus.close()
     reactor.close()
+
+
+def test_an_outage_holds_up_nobody_and_heals(caplog: pytest.LogCaptureFixture) -> None:
+    with running_redis() as redis:
+        redis.stop()
+        ours = Ours(redis, "socketio", old_servers=True)  # its client waits a little for what old processes might emit
+        begun = time.monotonic()
+        for number in range(100):
+            ours.io.emit("local", number)
+        assert time.monotonic() - begun < 0.5
+        assert [ours.client.expect("local") for _ in range(100)] == [[number] for number in range(100)]
+        redis.start()
+        eventually(lambda: redis.do("PUBSUB", "NUMSUB", "socketio")[1] == 1, "that it listens again")
+        redis.do("PUBLISH", "socketio", '{"method":"emit","event":"good","data":[1],"host_id":"h"}')
+        assert ours.client.expect("good") == [1]
+        ours.close()
+    assert sum("does not work" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_rooms_that_old_servers_cannot_know(make_ours: MakeOurs, caplog: pytest.LogCaptureFixture) -> None:
+    ours = make_ours(old_servers=True)
+    ours.socket.join(b"bytes")
+    for _ in range(2):
+        ours.io.to(b"bytes").emit("e", 1)
+        assert ours.client.expect("e") == [1]
+        ours.io.in_(b"bytes").sockets_join("r")
+        ours.io.emit("e", {"payload": b"bytes are fine"})
+        assert ours.client.expect("e") == [{"payload": b"bytes are fine"}]
+    assert "r" in ours.socket.rooms
+    told = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+    assert len(told) == 2 and all("whose name is bytes" in text for text in told)
+
+
+def test_a_forked_child_hears_and_speaks_by_itself(redis: RedisServer) -> None:
+    ours = Ours(redis, "forked", old_servers=True)
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            ours.io.emit("from the child")
+            eventually(lambda: redis.do("PUBSUB", "NUMSUB", "forked")[1] == 2, "both")
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    redis.do("PUBLISH", "forked", '{"method":"emit","event":"good","data":[1],"host_id":"h"}')
+    assert ours.client.expect("good") == [1]
+    ours.close()
 
 
 def test_the_last_namespace_to_close_ends_the_subscription(redis: RedisServer) -> None:

@@ -61,9 +61,9 @@ class RedisCommands:
             answers = [self._read(connection) for _ in commands]
         except BaseException as error:
             connection.disconnect()
-            if isinstance(error, Exception):
+            if isinstance(error, self._errors()):
                 raise self._failure(error, perhaps=True) from error
-            raise
+            raise  # a time limit of the caller's, say
         self._idle.append(connection)
         return answers
 
@@ -80,12 +80,12 @@ class RedisCommands:
         try:
             connection = self._made_client().connection_pool.make_connection()
             connection.connect()
-        except ImportError:
-            raise
-        except Exception as error:
+        except BaseException as error:
             if connection is not None:
                 connection.disconnect()
-            raise self._failure(error, perhaps=False) from error
+            if not isinstance(error, ImportError) and isinstance(error, self._errors()):
+                raise self._failure(error, perhaps=False) from error
+            raise
         return connection
 
     def _read(self, connection: Any) -> Any:
@@ -104,11 +104,11 @@ class RedisCommands:
             client = self._made_client()  # which connects
         except ImportError:
             raise
-        except Exception as error:
+        except self._errors() as error:
             raise self._failure(error, perhaps=False) from error
         try:
             return [self._execute(client, command) for command in commands]
-        except Exception as error:
+        except self._errors() as error:
             raise self._failure(error, perhaps=True) from error
 
     def _execute(self, client: Any, command: Command) -> Any:
@@ -122,7 +122,12 @@ class RedisCommands:
         errors = import_module(f"{self._url.package}.exceptions")
         return errors.ResponseError, errors.BusyLoadingError
 
-    def _failure(self, error: Exception, perhaps: bool) -> CommandsFailed:
+    def _errors(self) -> tuple[type[Exception], ...]:
+        """What the client raises for whatever goes wrong."""
+        errors = import_module(f"{self._url.package}.exceptions")
+        return errors.ValkeyError if self._url.package == "valkey" else errors.RedisError, OSError
+
+    def _failure(self, error: BaseException, perhaps: bool) -> CommandsFailed:
         return CommandsFailed(f"{self.shown}: {one_line(f'{type(error).__name__}: {error}')}", perhaps)
 
     def close(self) -> None:

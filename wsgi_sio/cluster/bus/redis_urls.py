@@ -96,6 +96,13 @@ class RedisUrl:
         client.connection_pool.connection_kwargs.update(settled)
         return client
 
+    def require_client(self) -> None:
+        """See to it that there is a client.
+
+        :raises ImportError: the package is not installed.
+        """
+        self._library()
+
     def _library(self) -> tuple[Any, Any]:
         try:
             if self.package == "valkey":

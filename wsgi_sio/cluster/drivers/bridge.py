@@ -9,14 +9,13 @@ the clients that are still connected to them; the processes of ours know it by i
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 from collections.abc import Callable
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
-from ...runtime import Rank, make_lock
+from ...runtime import Rank, make_lock, tell_in_child
 from ...socketio.adapter import NOBODY, AckCollector, Adapter, BroadcastOptions, Room, SavedSession
 from ...socketio.handlers import check_event
 from ...socketio.jsoncodec import dumps_of
@@ -60,6 +59,17 @@ def bridged(
     return Bridge(adapter, redis_bus(bus) if isinstance(bus, str) else bus, channel, old_servers)
 
 
+class _Ear(NamedTuple):
+    """What listens.
+
+    :ivar user: under which the bus is shared.
+    """
+
+    user: object
+    bus: Bus
+    subscription: Subscription
+
+
 class Bridge:
     """One for all namespaces of a process: hears the old ones, and speaks to them.
 
@@ -74,13 +84,17 @@ class Bridge:
         self._lock = make_lock(Rank.ADAPTER)  # guards the rest
         self._told: set[str] = set()
         self._begin()
+        tell_in_child(self)
+
+    def after_fork(self) -> None:
+        """See :class:`Forkable`: the child's adapters join by themselves."""
+        self._lock = make_lock(Rank.ADAPTER)
+        self._begin()
 
     def _begin(self) -> None:
-        self._pid = os.getpid()
         self._host = OURS + secrets.token_hex(8)
         self._adapters: dict[str, tuple[BridgedAdapter, ...]] = {}  # its values are replaced, never changed
-        self._bus: Bus | None = None
-        self._subscription: Subscription | None = None
+        self._ear: _Ear | None = None
         self._asked: dict[int, WithOldServers] = {}
         self._numbers = count(1)
 
@@ -89,29 +103,36 @@ class Bridge:
 
     # -- who of this process takes part -------------------------------------------------------------------------
 
-    def join(self, adapter: BridgedAdapter, namespace: Namespace) -> None:
-        """Have ``adapter`` hear what is for its namespace; nothing happens the second time."""
+    def join(self, adapter: BridgedAdapter, namespace: Namespace, patience: float = 0.0) -> None:
+        """Have ``adapter`` hear what is for its namespace; nothing happens the second time.
+
+        :param patience: seconds to wait until the old ones are heard, if nobody has joined before.
+        """
         with self._lock:
-            if self._pid != os.getpid():
-                self._begin()
             others = self._adapters.get(namespace.name, ())
             if adapter in others:
                 return
-            first = not self._adapters
+            deaf = self._ear is None
             self._adapters[namespace.name] = (*others, adapter)
-        if first:
-            self._listen(namespace)
+        if deaf:
+            try:
+                self._listen(namespace, patience)
+            except Exception as error:  # a bus that cannot even be made; clients are served all the same
+                self._tell_once("old processes cannot be heard", error)
+                self.leave(adapter, namespace.name)
 
-    def _listen(self, namespace: Namespace) -> None:
-        bus = self._shared.join(namespace.server.reactor, self)
-        subscription = bus.subscribe([self._channel], [], self._on_message)
+    def _listen(self, namespace: Namespace, patience: float) -> None:
+        user = object()
+        bus = self._shared.join(namespace.server.reactor, user)
+        made = _Ear(user, bus, bus.subscribe([self._channel], [], self._on_message))
         with self._lock:
-            self._bus, self._subscription = bus, subscription
-            unwanted = not self._adapters
-        if unwanted:
-            self._leave_bus()
-        else:
-            subscription.wait_subscribed(_FIRST)
+            wanted = bool(self._adapters) and self._ear is None
+            if wanted:
+                self._ear = made
+        if not wanted:
+            self._stop(made)
+        elif patience:
+            made.subscription.wait_subscribed(patience)
 
     def leave(self, adapter: BridgedAdapter, name: str) -> None:
         """``adapter`` is closed; the last one ends the listening."""
@@ -121,17 +142,15 @@ class Bridge:
                 self._adapters[name] = others
             else:
                 self._adapters.pop(name, None)
-            last = not self._adapters
-        if last:
-            self._leave_bus()
+            ended = None
+            if not self._adapters:
+                ended, self._ear = self._ear, None
+        if ended is not None:
+            self._stop(ended)
 
-    def _leave_bus(self) -> None:
-        with self._lock:
-            subscription, self._subscription, bus, self._bus = self._subscription, None, self._bus, None
-        if subscription is not None:
-            subscription.close()
-        if bus is not None:
-            self._shared.leave(self)
+    def _stop(self, ear: _Ear) -> None:
+        ear.subscription.close()
+        self._shared.leave(ear.user)
 
     # -- hearing (on the bus's reader: nothing may block) -------------------------------------------------------
 
@@ -166,9 +185,9 @@ class Bridge:
 
     def publish(self, payload: bytes | None) -> None:
         """Send it to the old ones, if there is something to send."""
-        bus = self._bus
-        if bus is not None and payload is not None:
-            bus.publish(self._channel, payload)
+        ear = self._ear
+        if ear is not None and payload is not None:
+            ear.bus.publish(self._channel, payload)
 
     def tell_event(self, packet: Packet, options: BroadcastOptions, namespace: Namespace, ack: int | None) -> None:
         """Have the old servers' clients get an event."""
@@ -187,8 +206,11 @@ class Bridge:
         if not changes:
             hint = LookupError("they know single clients by their ids, and whole rooms only to close them")
             self._tell_once(f"old servers cannot be told such a change ({method})", hint)
-        for change in changes:
-            self.publish(flask_socketio.membership(self._host, change))
+        try:
+            for change in changes:
+                self.publish(flask_socketio.membership(self._host, change))
+        except TypeError as error:
+            self._tell_once("a change of rooms cannot be written for the old servers", error)
 
     def ask(self, acks: WithOldServers, namespace: Namespace, seconds: float) -> int:
         """Expect an acknowledgement of an old server's client; the number that it is to bring."""
@@ -245,7 +267,7 @@ class BridgedAdapter(Adapter):
     # -- what the namespace asks for ----------------------------------------------------------------------------
 
     def open(self, sid: str) -> None:
-        self._bridge.join(self, self._namespace)
+        self._bridge.join(self, self._namespace, _FIRST)
         self.inner.open(sid)
 
     def _tells(self, options: BroadcastOptions) -> bool:

@@ -121,7 +121,7 @@ def emit(
         found: list[str] = []
         message["data"] = [_detach(args, found), *found]
         message["binary"] = True
-        return dumps(message).encode()
+    return _dump(message, dumps)
 
 
 def membership(host: str, message: Membership) -> bytes:
@@ -129,7 +129,14 @@ def membership(host: str, message: Membership) -> bytes:
     known = {"sid": message.sid, "room": message.room}
     named = {name: known[name] for name in _FIELDS[message.method]}
     value = {"method": message.method, **named, "namespace": message.namespace, "host_id": host}
-    return _DUMPS(value).encode()
+    return _dump(value)
+
+
+def _dump(value: dict[str, Any], dumps: Callable[[Any], str] = _DUMPS) -> bytes:
+    try:
+        return dumps(value).encode()
+    except BinaryFound:
+        raise TypeError("a room whose name is bytes cannot be named to old servers") from None
 
 
 def answer(callback: Callback, args: list[Any]) -> bytes | None:
