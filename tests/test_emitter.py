@@ -17,10 +17,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.inprocess import eventually
+from tests.support.inprocess import eventually, in_process
 from tests.support.node import JS
 from tests.support.redis import RedisServer, free_port, running_redis
-from wsgi_sio import Emitter, LocalProtocolError, NotPublished
+from wsgi_sio import Emitter, LocalProtocolError, NotPublished, Server
+from wsgi_sio.adapters import redis_adapter
 from wsgi_sio.cluster.bus.redis_bus import RedisBus
 from wsgi_sio.runtime import create_reactor
 
@@ -133,6 +134,35 @@ def test_a_node_server_gets_dates(redis: RedisServer, node_modules: Path) -> Non
         # what goes to the client is JSON
         eventually(lambda: ["date", "2023-11-14T22:13:20.123Z"] in peer.do("seen", "/"), "the event in Node")
     peer.close()
+
+
+def test_a_server_of_ours_does_it_all(redis: RedisServer, emitter: Emitter) -> None:
+    io = Server(adapter=redis_adapter(redis.url), siblings=False)
+    greeted: list[Any] = []
+    io.on_server_side("greet", lambda *args: greeted.append(args))
+    with in_process(io) as process:
+        client = process.client()
+        sid = client.connect()
+        other = process.client()
+        other_sid = other.connect()
+        eventually(lambda: emitter.emit("ready") == 1, "the subscription")
+        client.expect("ready")
+        other.expect("ready")
+        assert emitter.to(sid).sockets_join(["a", 7]) == 1
+        eventually(lambda: {"a", 7} <= io.sockets.sockets[sid].rooms, "the rooms")
+        for narrowed in (emitter.to("a"), emitter.to(7), emitter.except_(other_sid), emitter.to([sid, "nobody"])):
+            assert narrowed.emit("e", {"x": [1, b"\x02"]}, None) == 1
+            assert client.expect("e") == [{"x": [1, b"\x02"]}, None]
+        emitter.to("a").sockets_leave("a")
+        eventually(lambda: "a" not in io.sockets.sockets[sid].rooms, "that it has left")
+        emitter.server_side_emit("greet", 1, "x")
+        eventually(lambda: greeted == [(1, "x")], "the event")
+        emitter.volatile.compress(False).emit("all")
+        assert client.expect("all") == [] == other.expect("all")
+        assert emitter.to(sid).disconnect_sockets(close=True) == 1
+        client.wait_closed()
+        assert list(io.sockets.sockets) == [other_sid]
+        io.close()
 
 
 def test_nobody_hears_it_and_that_is_told_once(emitter: Emitter, caplog: pytest.LogCaptureFixture) -> None:

@@ -111,6 +111,16 @@ def test_writing() -> None:
         flask_socketio.emit(HOST, "/", ["b", {1}])
 
 
+def test_what_is_ours_is_known_without_reading_it() -> None:
+    ours = flask_socketio.our_host()
+    assert flask_socketio.is_ours(flask_socketio.emit(ours, "/", ["e", {"host_id": "x"}, "ü"]))
+    assert flask_socketio.is_ours(flask_socketio.membership(ours, Membership("close_room", "/", None, "r")))
+    assert not flask_socketio.is_ours(flask_socketio.emit(HOST, "/", ["e", {"host_id": ours}]))
+    answered = flask_socketio.answer(Callback(ours, "S", "/", 1), [{"host_id": ours}])
+    assert answered is not None and not flask_socketio.is_ours(answered)
+    assert not flask_socketio.is_ours(line()) and not flask_socketio.is_ours(b"") and not flask_socketio.is_ours(b"{}")
+
+
 def test_acknowledgements_with_bytes_cannot_be_written() -> None:
     callback = Callback(HOST, "S", "/", 3)
     assert flask_socketio.answer(callback, [1, "a"]) == (

@@ -57,7 +57,7 @@ class RedisCommands:
             return self._run_in_cluster(commands)
         connection = self._connect()
         try:
-            connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+            connection.send_packed_command([b"".join(map(_pack, commands))], check_health=False)
             answers = [self._read(connection) for _ in commands]
         except BaseException as error:
             connection.disconnect()
@@ -139,6 +139,12 @@ class RedisCommands:
         client, self._client = self._client, None
         if client is not None:
             client.close()
+
+
+def _pack(command: Command) -> bytes:
+    """As Redis reads it; the clients' own way takes several times as long."""
+    parts = [part.encode() if isinstance(part, str) else part for part in command]
+    return b"*%d\r\n%b" % (len(parts), b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts]))
 
 
 def _is_fresh(connection: Any) -> bool:

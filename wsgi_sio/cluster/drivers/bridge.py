@@ -9,7 +9,6 @@ the clients that are still connected to them; the processes of ours know it by i
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Callable
 from functools import partial
 from itertools import count
@@ -92,7 +91,7 @@ class Bridge:
         self._begin()
 
     def _begin(self) -> None:
-        self._host = OURS + secrets.token_hex(8)
+        self._host = flask_socketio.our_host()
         self._adapters: dict[str, tuple[BridgedAdapter, ...]] = {}  # its values are replaced, never changed
         self._ear: _Ear | None = None
         self._asked: dict[int, WithOldServers] = {}
@@ -155,6 +154,8 @@ class Bridge:
     # -- hearing (on the bus's reader: nothing may block) -------------------------------------------------------
 
     def _on_message(self, channel: str, payload: bytes) -> None:
+        if flask_socketio.is_ours(payload):
+            return
         try:
             host, message = flask_socketio.decode(payload)
             self._receive(host, message)

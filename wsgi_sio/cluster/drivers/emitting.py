@@ -23,7 +23,7 @@ from ...socketio.packet import EVENT
 from .. import messages
 from ..messages import EMITTER, encode_rooms
 from . import flask_socketio
-from .flask_socketio import OURS, Membership
+from .flask_socketio import Membership, our_host
 
 Command = tuple[Union[str, bytes], ...]
 Commands = list[Command]
@@ -160,7 +160,7 @@ class FlaskSocketIO(EmitterFormat):
         super().__init__(json)
         self._channel = channel
         self._strict = strict
-        self._host = token_hex(16) if strict else OURS + EMITTER
+        self._host = token_hex(16) if strict else our_host()
 
     def emit(self, nsp: str, options: BroadcastOptions, data: list[Any]) -> Commands:
         rooms = encode_rooms(options.rooms) or None

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Mapping
+from secrets import token_hex
 from typing import Any, NamedTuple, Union
 
 from ...socketio.adapter import Room
@@ -20,6 +21,9 @@ from ...socketio.jsoncodec import BINARY_TYPES, BinaryFound, dumps_of
 
 # What the host ids of ours begin with: all of ours hear each other in another way.
 OURS = "wsgi_sio:"
+
+_OURS_AT_END = b'"host_id":"' + OURS.encode()
+_END = len(_OURS_AT_END) + 16 + len('"}')
 
 OLD_PICKLE = (
     "a process with python-socketio before 5.14 publishes pickles there, which are never read here: upgrade it (to 5.14"
@@ -81,6 +85,16 @@ _FIELDS = {
     "leave_room": ("sid", "room"),
     "close_room": ("room",),
 }
+
+
+def our_host() -> str:
+    """A new host id for a process of ours."""
+    return OURS + token_hex(8)
+
+
+def is_ours(payload: bytes) -> bool:
+    """Whether a process of ours has published it, told without reading it; acknowledgements are not meant."""
+    return payload.startswith(_OURS_AT_END, len(payload) - _END) if len(payload) > _END else False
 
 
 # -- writing ----------------------------------------------------------------------------------------------------------
