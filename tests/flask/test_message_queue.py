@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import flask
@@ -13,6 +14,7 @@ from tests.flask.conftest import Site
 from tests.support.inprocess import Background, Client, eventually
 from tests.support.old_peer import OldPeer
 from tests.support.redis import RedisServer, free_port, running_redis
+from tests.support.require import require
 from wsgi_sio import AckTimeout, Emitter
 from wsgi_sio.cluster.drivers.bridge import BridgedAdapter
 from wsgi_sio.cluster.drivers.node_redis import RedisAdapter
@@ -63,7 +65,7 @@ def joined(site: Site) -> tuple[Client, str]:
 
 @pytest.fixture
 def old(redis: RedisServer) -> Iterator[Callable[[str], OldPeer]]:
-    pytest.importorskip("flask_socketio")
+    require(find_spec("flask_socketio"), "Flask-SocketIO")
     made: list[OldPeer] = []
 
     def make(kind: str, channel: str = CHANNEL) -> OldPeer:
@@ -241,17 +243,22 @@ def test_with_old_servers_everybody_reaches_everybody_once(
 
 
 def test_a_redis_manager_gives_its_url_and_channel(make_site: MakeSite, redis: RedisServer) -> None:
-    manager = pytest.importorskip("socketio").RedisManager(redis.url, channel="managed")
+    require(find_spec("socketio"), "python-socketio")
+    import socketio
+
+    manager = socketio.RedisManager(redis.url, channel="managed")
     assert MessageQueue.of({"client_manager": manager}) == MessageQueue(redis.url, "managed", False)
     site = make_site(message_queue=None, client_manager=manager)
     client, _ = joined(site)
-    manager_of_celery = pytest.importorskip("socketio").RedisManager(redis.url, channel="managed", write_only=True)
+    manager_of_celery = socketio.RedisManager(redis.url, channel="managed", write_only=True)
     manager_of_celery.emit("from a manager", 1)
     assert client.expect("from a manager") == [1]
 
 
 def test_other_managers_are_refused_with_what_there_is(redis: RedisServer) -> None:
-    socketio = pytest.importorskip("socketio")
+    require(find_spec("socketio"), "python-socketio")
+    import socketio
+
     for manager in (socketio.Manager(), socketio.PubSubManager()):
         with pytest.raises(ValueError, match=r"client_manager: what \w+ is about cannot be had.*redis://"):
             MessageQueue.of({"client_manager": manager})

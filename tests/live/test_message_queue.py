@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from tests.live.several import SeveralWorkers, gunicorn, wait_for_siblings
 from tests.support.inprocess import eventually
 from tests.support.old_peer import OldPeer
 from tests.support.redis import RedisServer, running_redis
+from tests.support.require import require
 from tests.support.servers import RunningServer
 from tests.support.world import WORLD
 from wsgi_sio.client import SimpleClient
@@ -47,7 +49,7 @@ def redis() -> Iterator[RedisServer]:
 
 @pytest.mark.parametrize("more", ["", pytest.param("--preload", marks=pytest.mark.slow)])
 def test_two_hosts_old_processes_and_celery(redis: RedisServer, more: str) -> None:
-    pytest.importorskip("flask_socketio")
+    require(find_spec("flask_socketio"), "Flask-SocketIO")
     env = {"REDIS": redis.url, "OLD_SERVERS": "1"}
     with ExitStack() as stack:
         hosts: list[SeveralWorkers] = [

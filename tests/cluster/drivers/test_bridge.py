@@ -7,6 +7,7 @@ import os
 import pickle
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ import pytest
 from tests.support.inprocess import Background, Client, InProcess, eventually
 from tests.support.old_peer import OldPeer
 from tests.support.redis import RedisServer, running_redis
-from wsgi_sio import Server, Socket
+from tests.support.require import require
+from wsgi_sio import Emitter, Server, Socket
 from wsgi_sio.adapters import MemoryAdapter
 from wsgi_sio.cluster.bus.redis_bus import RedisBus
 from wsgi_sio.cluster.drivers.bridge import Bridge, bridged
@@ -34,12 +36,12 @@ def redis() -> Iterator[RedisServer]:
 @pytest.fixture(scope="module")
 def find_peer(redis: RedisServer) -> Iterator[Callable[[str], OldPeer]]:
     """``find_peer(kind)``: a process of the old packages, the same for all tests of the module."""
-    pytest.importorskip("socketio")
+    require(find_spec("socketio"), "python-socketio")
     found: dict[str, OldPeer] = {}
 
     def find(kind: str) -> OldPeer:
         if "flask" in kind:
-            pytest.importorskip("flask_socketio")
+            require(find_spec("flask_socketio"), "Flask-SocketIO")
         if kind not in found:
             found[kind] = OldPeer(kind, redis.url, CHANNELS[kind])
         return found[kind]
@@ -184,6 +186,18 @@ def test_each_worker_delivers_to_its_own(find_peer: Callable[[str], OldPeer], ma
     for worker in workers:
         assert worker.client.expect("once") == [1]
         assert worker.client.expect("last") == []
+
+
+def test_an_emitter_in_the_old_format_reaches_ours_too(make_ours: MakeOurs, redis: RedisServer) -> None:
+    first, second = make_ours(), make_ours(old_servers=True)
+    with Emitter(redis.url, format="flask-socketio", key="socketio") as emitter:
+        heard = emitter.to([first.socket.id, second.socket.id]).emit("e", 1, b"2")
+        assert heard >= 2  # old servers of other tests may be there
+        emitter.to(second.socket.id).sockets_join("r")
+        emitter.to("r").emit("last")
+    assert first.client.expect("e") == [1, b"2"] == second.client.expect("e")
+    assert second.client.expect("last") == []
+    first.client.expect_silence(0.05)
 
 
 # -- from ours to old servers' clients ---------------------------------------------------------------------------------
