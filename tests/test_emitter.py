@@ -36,6 +36,7 @@ def redis() -> Iterator[RedisServer]:
 
 @pytest.fixture
 def emitter(redis: RedisServer) -> Iterator[Emitter]:
+    eventually(lambda: redis.do("PUBSUB", "NUMPAT") == 0, "the end of the servers of other tests")
     with Emitter(redis.url) as emitter:
         yield emitter
 
