@@ -14,6 +14,7 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
+from ...logtext import one_line
 from ...runtime import Rank, make_lock, tell_in_child
 from ...socketio.adapter import NOBODY, AckCollector, Adapter, BroadcastOptions, Room, SavedSession
 from ...socketio.handlers import check_event
@@ -175,7 +176,7 @@ class Bridge:
                     adapter.take_membership(message)
 
     def _tell_once(self, what: str, error: Exception) -> None:
-        text = f"{what} (told once): {error}"
+        text = f"{what} (told once): {one_line(str(error))}"
         with self._lock:
             kind = what if str(error) != flask_socketio.OLD_PICKLE else str(error)
             level = logging.DEBUG if kind in self._told else logging.WARNING
