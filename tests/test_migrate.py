@@ -213,7 +213,9 @@ def test_other_files_without_a_suffix_are_left_alone(tmp_path: Path) -> None:
     [
         ("SocketIO(app, {}=1)", "debug", "an option of run(), not of SocketIO(...)"),
         ("SocketIO(app, {}=1)", "max_decode_packets", "leave it out: there is no such option"),
-        ("SocketIO(app, {}=1)", "channel", "leave it out: it is about message queues"),
+        ("SocketIO(app, {}=1)", "message_queue", "leave it out for the workers of one host; else it stays"),
+        ("SocketIO(app, {}=1)", "channel", None),
+        ("SocketIO(app, {}=1)", "old_servers", None),
         ("SocketIO(app, {}=1)", "cookie", None),
         ("SocketIO(app, {}=1)", "serializer", None),
         ("socketio.init_app(app, {}=1)", "use_reloader", "an option of run(), not of SocketIO(...)"),

@@ -15,6 +15,7 @@ that:
 * ``cluster``    rooms and broadcasts over several processes: the adapter of siblings, and the base of those on a bus.
 * ``adapters``   the public names of both layers' adapters, and nothing else.
 * ``client``     the client, on ``websocket``, ``runtime`` and the packets of the layers between; beside the server.
+* ``emitter``    events from processes that are no server: commands for a bus, in the formats of ``cluster``.
 * ``server``     ``Server``: that of ``socketio``, with the adapter that it has unless it is given one.
 * ``wsgi``, ``flask``, ``django``, ``testing``, ``serving``, ``gunicorn``, ``client_files``, ``migrate``, ``demo``: what
   applications touch.
@@ -27,12 +28,14 @@ the client's descriptor with it -> ``relay.owner``, in the process that the sess
 """
 
 from .client import Client, ClientSocket, Manager, SimpleClient
+from .emitter import Emitter
 from .exceptions import (
     AckTimeout,
     ConnectionFailed,
     ConnectRefused,
     Disconnected,
     LocalProtocolError,
+    NotPublished,
     OutOfContext,
     RemoteProtocolError,
     SocketIOError,
@@ -56,11 +59,13 @@ __all__ = [
     "ConnectRefused",
     "ConnectionFailed",
     "Disconnected",
+    "Emitter",
     "Handshake",
     "LocalProtocolError",
     "Manager",
     "Namespace",
     "NoAck",
+    "NotPublished",
     "OutOfContext",
     "RemoteProtocolError",
     "RemoteSocket",

@@ -8,6 +8,7 @@
     │   └── AckTimeout          an acknowledgement did not come in time
     ├── Disconnected            the other side went away before it could answer
     ├── ConnectionFailed        the client could not reach the server (also a ConnectionError)
+    ├── NotPublished            an emitter could not publish
     └── OutOfContext            a Flask-style helper was called outside a handler
 
 None shadows a builtin.
@@ -23,6 +24,7 @@ __all__ = [
     "ConnectionFailed",
     "Disconnected",
     "LocalProtocolError",
+    "NotPublished",
     "OutOfContext",
     "RemoteProtocolError",
     "SocketIOError",
@@ -85,6 +87,21 @@ class ConnectionFailed(SocketIOError, ConnectionError):
         super().__init__(message)
         self.description = description
         self.context = context
+
+
+class NotPublished(SocketIOError):
+    """An emitter could not publish.
+
+    :ivar perhaps: False: certainly not, so it can be tried again; True: it may have been, for the connection was lost
+        before the answer came, so that whoever tries again may have clients get it twice.
+    """
+
+    def __init__(self, message: str, perhaps: bool = False) -> None:
+        super().__init__(message)
+        self.perhaps = perhaps
+
+    def __reduce__(self) -> tuple[type[NotPublished], tuple[str, bool]]:
+        return type(self), (str(self), self.perhaps)  # task queues pickle what a task raises
 
 
 class OutOfContext(SocketIOError, RuntimeError):

@@ -5,28 +5,38 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any
 
 import pytest
 
 from tests.support.bus import Bus, CountingAdapter, HeartbeatAdapter, OverBus
 from tests.support.inprocess import Background, Client, InProcess, eventually
+from tests.support.redis import RedisServer, running_redis
 from wsgi_sio import Server, Socket
-from wsgi_sio.adapters import WorkersAdapter
+from wsgi_sio.adapters import RedisAdapter, WorkersAdapter, redis_adapter
 
 KINDS = {"counting": CountingAdapter, "heartbeat": HeartbeatAdapter}
 # The servers are siblings, as the processes of one server are: there is no bus.
 WORKERS = "workers"
+# Drivers for a real Redis: the adapter, and what makes its factory of a URL, a key for the channels, and options.
+REAL: dict[str, tuple[type, Callable[..., Any]]] = {"redis": (RedisAdapter, redis_adapter)}
+
+
+_numbers = count()
 
 
 class Cluster:
     """Servers on one bus, or siblings, each with one client in ``/``.
 
+    :ivar key: how the names of its channels begin, on a real bus.
     :ivar sockets: the clients' sockets, on their servers.
     """
 
-    def __init__(self, kind: str, count: int = 3, **options: Any) -> None:
+    def __init__(self, kind: str, count: int = 3, redis: RedisServer | None = None, **options: Any) -> None:
         self.kind = kind
+        self.redis = redis
+        self.key = f"tests-{next(_numbers)}"
         self._bus = Bus()
         self._options = options
         self.servers: list[Server] = []
@@ -41,6 +51,9 @@ class Cluster:
         """One more, with its client."""
         if self.kind == WORKERS:
             io = sibling(**self._options)
+        elif self.kind in REAL:
+            assert self.redis is not None
+            io = Server(adapter=REAL[self.kind][1](self.redis.url, key=self.key, **self._options))
         else:
             io = Server(adapter=lambda namespace: KINDS[self.kind](namespace, self._bus, **self._options))
         self.servers.append(io)
@@ -57,14 +70,15 @@ class Cluster:
 
     def adapter(self, number: int, nsp: str = "/") -> Any:
         adapter = self.servers[number].of(nsp).adapter
-        assert isinstance(adapter, WorkersAdapter if self.kind == WORKERS else OverBus)
+        kind = WorkersAdapter if self.kind == WORKERS else REAL.get(self.kind, (OverBus,))[0]
+        assert isinstance(adapter, kind)
         return adapter
 
     @property
     def bus(self) -> Bus:
-        """The bus; a test about one is none about siblings."""
-        if self.kind == WORKERS:
-            pytest.skip("siblings have no bus")
+        """The bus; a test about one is none about siblings, nor about a real bus."""
+        if self.kind not in KINDS:
+            pytest.skip("there is no bus that misbehaves when told to")
         return self._bus
 
     def know_each_other(self, nsp: str = "/") -> None:
@@ -139,12 +153,21 @@ def runtime_directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 MakeCluster = Callable[..., Cluster]
 
 
+@pytest.fixture(scope="session")
+def shared_redis() -> Iterator[RedisServer]:
+    """A redis-server for all tests that let it be."""
+    with running_redis() as server:
+        yield server
+
+
 @pytest.fixture
-def make_cluster() -> Iterator[MakeCluster]:
+def make_cluster(request: pytest.FixtureRequest) -> Iterator[MakeCluster]:
     """``make_cluster(kind, count, **options)``."""
     made: list[Cluster] = []
 
     def make(kind: str = "heartbeat", count: int = 3, **options: Any) -> Cluster:
+        if kind in REAL:
+            options.setdefault("redis", request.getfixturevalue("shared_redis"))
         made.append(Cluster(kind, count, **options))
         return made[-1]
 
@@ -153,7 +176,7 @@ def make_cluster() -> Iterator[MakeCluster]:
         cluster.close()
 
 
-@pytest.fixture(params=[*sorted(KINDS), WORKERS])
+@pytest.fixture(params=[*sorted(KINDS), WORKERS, *REAL])
 def cluster(request: pytest.FixtureRequest, make_cluster: MakeCluster) -> Cluster:
     """Three servers, with any kind of adapter."""
     return make_cluster(request.param)

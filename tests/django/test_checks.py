@@ -32,6 +32,7 @@ def ours(messages: list[CheckMessage]) -> list[tuple[str, str]]:
         ({"allow_request": "polls.nowhere.allow"}, "E003", "WSGI_SIO['allow_request'] names what is not there"),
         ({"allow_request": "polls.models.nothing"}, "E003", "WSGI_SIO['allow_request'] names what is not there"),
         ({"json": "not a path"}, "E003", "WSGI_SIO['json'] names what is not there"),
+        ({"adapter": "amqp://queue"}, "E003", "no bus for the scheme 'amqp'; there are redis, "),
         ({"ping_timeout": -1}, "E004", "ping_timeout must be greater than 0, not -1"),
         ({"transports": ["pigeon"]}, "E004", "transports must be some of"),
         ({"client_files": "nowhere"}, "E004", "no Socket.IO browser client in nowhere"),
@@ -53,6 +54,7 @@ def test_a_wrong_setting(project: Any, setting: Any, code: str, text: str) -> No
         {"transports": ["polling", "websocket"], "cors_allowed_origins": "*", "cors_credentials": True},
         {"allow_request": "polls.models.results", "json": "json", "parser": "wsgi_sio.socketio.packet_msgpack"},
         {"adapter": "wsgi_sio.adapters.MemoryAdapter", "connection_state_recovery": {"skip_middlewares": False}},
+        {"adapter": "redis://127.0.0.1:1"},
         {"adapter": MemoryAdapter, "cors_allowed_origins": lambda origin: True},
     ],
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.examples.conftest import EXAMPLES, Browser, environment, run_program, serve
+from tests.support.redis import running_redis
 from tests.support.require import require
 from tests.support.scenario import assert_clean
 from tests.support.servers import ROOT
@@ -35,6 +36,24 @@ def test_an_example(browser: Browser, name: str, kind: str, tmp_path: Path) -> N
     with run_program(folder / "app.py", env=env) if kind == "python" else serve(kind, folder, env=env) as server:
         browser.run(name, server.url)
         assert_clean(server)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", (EVERYDAY, AT_LEISURE))
+def test_celery_jobs(browser: Browser, kind: str, tmp_path: Path) -> None:
+    """Likewise, with a worker of Celery's, and a Redis between them."""
+    require(find_spec("celery"), "celery")
+    folder = EXAMPLES / "celery_jobs"
+    worker = [sys.executable, "-m", "celery", "-A", "tasks", "worker", "-P", "solo", "--loglevel", "ERROR"]
+    with running_redis() as redis:
+        env = {"REDIS": redis.url}
+        server = run_program(folder / "app.py", env=env) if kind == "python" else serve(kind, folder, env=env)
+        with server, subprocess.Popen(worker, cwd=folder, env=environment(env)) as celery:
+            try:
+                browser.run("celery_jobs", server.url)
+                assert_clean(server)
+            finally:
+                celery.kill()
 
 
 @pytest.mark.slow

@@ -113,8 +113,11 @@ def test_msgpack(site: Site) -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"message_queue": "redis://"}, "message_queue='redis://'.*--workers 4.*connect several hosts.*siblings"),
-        ({"client_manager": object()}, "client_manager: .*leave it out"),
+        ({"message_queue": "amqp://"}, "message_queue: no bus for the scheme 'amqp'; there are redis, redis.sentinel"),
+        ({"message_queue": "redis://", "adapter": object}, "message_queue= and adapter= say the same"),
+        ({"message_queue": "redis://", "client_manager": object()}, "message_queue= and client_manager= say the same"),
+        ({"client_manager": object()}, "client_manager: what object is about.*leave it out.*redis://"),
+        ({"old_servers": True}, "old_servers=True needs message_queue="),
         ({"async_mode": "eventlet"}, "eventlet is not supported.*leave async_mode out"),
         ({"async_mode": "asyncio"}, "'threading' or 'gevent'.*not 'asyncio'"),
         ({"serializer": "pickle"}, "'default' or 'msgpack', not 'pickle'"),
@@ -125,9 +128,10 @@ def test_what_cannot_be_had_says_what_to_do(options: dict[str, Any], text: str) 
         SocketIO(flask.Flask(__name__), **options)
 
 
-def test_a_queue_without_an_app_is_refused_as_well() -> None:
-    with pytest.raises(ValueError, match="message_queue"):
-        SocketIO(message_queue="redis://")
+def test_a_queue_without_an_app_is_checked_as_well() -> None:
+    for attach in (lambda: SocketIO(message_queue="zmq://"), lambda: SocketIO().init_app(None, message_queue="zmq://")):
+        with pytest.raises(ValueError, match="no bus for the scheme 'zmq'"):
+            attach()
 
 
 def test_an_unknown_option_is_named_at_once_with_the_likely_one() -> None:

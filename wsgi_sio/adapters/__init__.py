@@ -4,6 +4,8 @@ The place to import them from; they live in ``socketio`` (one process) and ``clu
 """
 
 from ..cluster.adapter import ClusterAdapter
+from ..cluster.drivers.bridge import bridged
+from ..cluster.drivers.node_redis import RedisAdapter, redis_adapter
 from ..cluster.heartbeat import ClusterAdapterWithHeartbeat
 from ..cluster.recovering_workers import RecoveringWorkersAdapter
 from ..cluster.workers import WorkersAdapter
@@ -19,8 +21,11 @@ __all__ = [
     "ClusterAdapterWithHeartbeat",
     "MemoryAdapter",
     "RecoveringWorkersAdapter",
+    "RedisAdapter",
     "Room",
     "SavedSession",
     "SessionAwareAdapter",
     "WorkersAdapter",
+    "bridged",
+    "redis_adapter",
 ]

@@ -16,6 +16,7 @@ from ..socketio.packet import Packet
 from ..socketio.remote import RemoteSocket, describe
 from . import messages
 from .messages import Message
+from .namesakes import looks_like_an_id
 from .nodes import Audience, ClusterNode, NodeAdapter
 from .requests import AckRequest, Question
 
@@ -42,6 +43,9 @@ class ClusterAdapter(NodeAdapter):
     def open(self, sid: str) -> None:
         self.join_cluster()
         super().open(sid)
+
+    def is_elsewhere(self, sid: object) -> bool:
+        return looks_like_an_id(sid) and not self.room_size(sid)  # nobody else's ids are known
 
     def broadcast(self, packet: Packet, options: BroadcastOptions) -> None:
         audience = self._audience(options)

@@ -26,6 +26,13 @@ def tag_in(room: object) -> str | None:
     return None
 
 
+def looks_like_an_id(room: object) -> bool:
+    """Whether ``room`` may be the id of a client, of whatever server; a room's name may look so by chance."""
+    if not isinstance(room, str) or len(room) != _ID or not room.isascii():
+        return False
+    return room.replace("-", "a").replace("_", "a").isalnum()
+
+
 class Namesakes:
     """Those of a namespace in this process; it has them watched as soon as there is a sibling.
 

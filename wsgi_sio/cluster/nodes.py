@@ -131,8 +131,12 @@ class NodeAdapter(MemoryAdapter):
             if message["uid"] != node.uid and message["nsp"] == self._namespace.name:
                 self._receive(node, message)
         except Exception as error:
-            level, self._junk_seen = logging.DEBUG if self._junk_seen else logging.WARNING, True
-            logger.log(level, "%r does not understand another server (told once)", self._namespace, exc_info=error)
+            self.report_junk(error)
+
+    def report_junk(self, error: Exception) -> None:
+        """What has come makes no sense and has been dropped: tell it, once."""
+        level, self._junk_seen = logging.DEBUG if self._junk_seen else logging.WARNING, True
+        logger.log(level, "%r does not understand another server (told once)", self._namespace, exc_info=error)
 
     # -- being a part of the cluster ------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import pkgutil
 from collections.abc import Mapping
 from typing import Any, get_type_hints
 
+from ..adapters import redis_adapter
 from ..engineio import EngineConfig
 from ..server import Server
 
@@ -15,14 +16,18 @@ _NAMED = frozenset(("adapter", "allow_request", "json", "parser"))
 
 
 def load_options(setting: Mapping[str, Any]) -> dict[str, Any]:
-    """The server's options, dotted paths replaced by what they name.
+    """The server's options, dotted paths replaced by what they name, and an adapter's URL by what makes that adapter.
 
-    :raises ImportError, AttributeError, ValueError: there is nothing of that name.
+    :raises ImportError, AttributeError, ValueError: there is nothing of that name, or no adapter for the URL's scheme.
     """
     return {
-        name: pkgutil.resolve_name(value) if name in _NAMED and isinstance(value, str) else value
+        name: _load(name, value) if name in _NAMED and isinstance(value, str) else value
         for name, value in setting.items()
     }
+
+
+def _load(name: str, value: str) -> Any:
+    return redis_adapter(value) if name == "adapter" and "://" in value else pkgutil.resolve_name(value)
 
 
 def known_options() -> dict[str, Any]:

@@ -28,6 +28,7 @@ from .handlers import LIFE_CYCLE, EventHandler, WrongArguments
 from .namespace import Namespace
 from .options import Options
 from .server import PeerServer
+from .write_only import WriteOnlyServer
 
 if TYPE_CHECKING:
     from .extension import SocketIO
@@ -84,7 +85,8 @@ class Dispatcher:
     """
 
     def __init__(self, owner: SocketIO, app: flask.Flask, events: Events, options: Options) -> None:
-        self.server = PeerServer(Server(**options.server))
+        elsewhere = None if options.queue is None else WriteOnlyServer(options.queue, options.server.get("json"))
+        self.server = PeerServer(Server(**options.server), elsewhere)
         self.ended = False
         self.owner = owner
         self.app = app

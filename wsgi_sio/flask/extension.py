@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakSet
 
 import flask
@@ -13,15 +13,18 @@ from ..runtime import Task
 from ..server import Server
 from ..socketio.socket import Socket
 from ..synchronous import refuse_async
+from .arguments import as_clients, either
 from .current import DISPATCHER_KEY, SOCKET_KEY, current_dispatcher, current_environ
 from .dispatch import Dispatcher, ErrorHandler, Events
 from .errors import Reason
 from .handlers import EventHandler
 from .namespace import Namespace, refuse_async_methods
 from .options import Options, check, without_run_options
+from .queue import MessageQueue
 from .running import Runner
-from .server import PeerServer, as_clients, either
+from .server import PeerServer
 from .wrapping import wrap
+from .write_only import WriteOnlyServer
 
 if TYPE_CHECKING:
     from .testclient import SocketIOTestClient
@@ -36,13 +39,18 @@ AnyErrorHandler = TypeVar("AnyErrorHandler", bound=ErrorHandler)
 class SocketIO:
     """Adds Socket.IO to a Flask app, now or with :meth:`init_app`; to several apps, if need be.
 
+    Without an app, but with ``message_queue``, it emits to the clients of the processes that have one: in Celery, say.
+
     :param app: the app; its ``wsgi_app`` is wrapped, so ``flask run``, ``app.run`` and ``gunicorn module:app`` serve
         both; werkzeug's ProxyFix stays outside, whether it is set before or after.
     :param options: those of Flask-SocketIO (options.py says what each becomes) and of :class:`wsgi_sio.Server`, and
 
         ``manage_session``: give handlers a session of their own that begins as a copy of the one at the handshake and
         lasts as long as the connection (True, the default); or open Flask's own for every event and save it, which
-        works with sessions kept on the server (False).
+        works with sessions kept on the server (False);
+
+        ``old_servers``: processes with Flask-SocketIO or python-socketio share the message queue, and their clients are
+        to get what is emitted here (False: what they emit is heard all the same).
     :raises TypeError: an option is unknown.
     :raises ValueError: an option cannot be had here; the text says what to do instead.
     :ivar server_options: what was given.
@@ -58,6 +66,7 @@ class SocketIO:
         self._dispatchers: WeakSet[Dispatcher] = WeakSet()  # each app keeps its own
         self._latest: Dispatcher | None = None
         self._runner = Runner()
+        self._write_only: WriteOnlyServer | None = None
         if app is not None:
             self.init_app(app, **options)
         else:
@@ -65,9 +74,13 @@ class SocketIO:
             check(options)
             self.server_options.update(options)
 
-    def init_app(self, app: flask.Flask, **options: Any) -> None:
+    def init_app(self, app: flask.Flask | None, **options: Any) -> None:
         """Attach to ``app``; ``options`` add to those of the constructor, whose errors this raises too."""
         self.server_options.update(without_run_options(options))
+        if app is None:
+            check(self.server_options)
+            self._write_only = None  # its message queue may be another
+            return
         self.manage_session = bool(self.server_options.pop("manage_session", self.manage_session))
         dispatcher = Dispatcher(self, app, self._events, Options.of(self.server_options, app))
         self._latest = dispatcher
@@ -92,8 +105,16 @@ class SocketIO:
     def server(self) -> PeerServer:
         """The server of the current app, by python-socketio's methods; ``server.io`` is the :class:`wsgi_sio.Server`.
 
+        Without any app, but with a message queue, those of these methods that reach the servers of others.
+
         :raises RuntimeError: there is none before :meth:`init_app`.
         """
+        if self._latest is None and self._write_only is None:
+            queue = MessageQueue.of(self.server_options)
+            if queue is not None:
+                self._write_only = WriteOnlyServer(queue, self.server_options.get("json"))
+        if self._latest is None and self._write_only is not None:
+            return cast("PeerServer", self._write_only)
         return self._dispatcher().server
 
     @property
@@ -202,7 +223,7 @@ class SocketIO:
         skip_sid: Any = None,
         callback: Callable[..., Any] | None = None,
         ignore_queue: bool = False,
-    ) -> None:
+    ) -> int | None:
         """Send an event to everybody in ``namespace``, or in ``to``; works outside of handlers too.
 
         :param args: the arguments; a single tuple means several.
@@ -211,7 +232,9 @@ class SocketIO:
         :param skip_sid: one or several clients to leave out.
         :param callback: called with the acknowledgement of the one client that ``to`` names, or with the list of the
             answers that several have given within a minute; in a handler's request context when emitted in one.
-        :param ignore_queue: means nothing without a message queue.
+        :param ignore_queue: only to clients of this process; means nothing without a message queue.
+        :return: None; without an app: how many servers have it, 0 when it could not be published, too.
+        :raises RuntimeError: a callback without an app.
         :raises LocalProtocolError: the event's name is reserved.
         :raises TypeError: an argument is not JSON and not bytes.
         :raises ValueError: there are more bytes values than ``max_attachments``.
@@ -222,7 +245,8 @@ class SocketIO:
         if callback is not None and current is not None:
             callback = _in_context(callback, environ[DISPATCHER_KEY], current)
         data = args[0] if len(args) == 1 else args
-        self.server.emit(event, data, either(to, room), None, skipped, namespace, callback)
+        sender: PeerServer | WriteOnlyServer = self.server
+        return sender.emit(event, data, either(to, room), None, skipped, namespace, callback, ignore_queue)
 
     def send(self, data: Any, json: bool = False, namespace: str | None = None, to: Any = None, **kwargs: Any) -> None:
         """Emit the event ``message`` (or ``json``); the other parameters are those of :meth:`emit`."""

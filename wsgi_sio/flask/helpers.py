@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import flask
 
 from ..exceptions import OutOfContext
+from .arguments import either
 from .current import current_dispatcher
-from .server import either
 
 if TYPE_CHECKING:
     from .extension import SocketIO

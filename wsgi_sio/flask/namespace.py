@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..logtext import quote
 from ..synchronous import refuse_async
+from .arguments import either
 from .current import current_dispatcher
 from .handlers import LIFE_CYCLE, EventHandler
-from .server import either
 
 if TYPE_CHECKING:
     from .extension import SocketIO

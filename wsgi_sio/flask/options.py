@@ -16,6 +16,7 @@ from ..runtime import threads_are_greenlets
 from ..server import Server
 from ..validation import COUNT_OR_NONE_AT_ALL, check_option, check_options
 from .logs import use_loggers
+from .queue import MessageQueue
 from .running import RUN_OPTIONS
 
 logger = logging.getLogger("wsgi_sio.flask")
@@ -23,7 +24,7 @@ logger = logging.getLogger("wsgi_sio.flask")
 # Those that Server does not have by the same name.
 _PEERS = frozenset(
     ("always_connect", "async_mode", "channel", "client_manager", "compression_threshold", "engineio_logger", "logger",
-     "manage_session", "message_queue", "monitor_clients", "namespaces", "resource", "serializer")
+     "manage_session", "message_queue", "monitor_clients", "namespaces", "old_servers", "resource", "serializer")
 )  # fmt: skip
 
 # Of these, what is not passed on as it is.
@@ -32,12 +33,13 @@ _TYPES: Mapping[str, Any] = {
     "compression_threshold": int,
     "monitor_clients": bool,
     "namespaces": str | Iterable[str] | None,
+    "old_servers": bool,
     "resource": str | None,
 }
 
-# There is no message queue that they could be about; each client's events run in order, beside those of others; the
-# session is not the server's business.
-_WITHOUT_MEANING = ("message_queue", "client_manager", "channel", "async_handlers", "manage_session")
+# Three become an adapter (queue.py), beside a fourth that is ours; each client's events run in order, beside those of
+# others; the session is not the server's business.
+_NOT_PASSED_ON = ("message_queue", "client_manager", "channel", "old_servers", "async_handlers", "manage_session")
 
 _COOKIE_ATTRIBUTES = {
     "name": "name",
@@ -61,11 +63,13 @@ class Options:
 
     :ivar always_connect: answer clients before their ``connect`` handlers run.
     :ivar namespaces: which ones clients may join without handlers; "*" for all.
+    :ivar queue: what connects the server with other processes, if anything but the host does.
     :ivar server: for :class:`wsgi_sio.Server`.
     """
 
     always_connect: bool
     namespaces: str | frozenset[str]
+    queue: MessageQueue | None
     server: dict[str, Any]
 
     @classmethod
@@ -76,7 +80,7 @@ class Options:
         :raises ValueError: one cannot be had here; the text says what to do instead.
         """
         check(options)
-        given = {name: value for name, value in options.items() if name not in _WITHOUT_MEANING}
+        given = {name: value for name, value in options.items() if name not in _NOT_PASSED_ON}
         _check_async_mode(given.pop("async_mode", None))
         for name in ("logger", "engineio_logger"):
             use_loggers(name, given.pop(name, None))
@@ -90,8 +94,11 @@ class Options:
         _join_compression(given)
         _translate_cookie(given)
         _translate_cors(given)
+        queue = MessageQueue.of(options)
+        if queue is not None:
+            given["adapter"] = queue.adapter()
         named = frozenset(("/",) if namespaces is None else _several(namespaces))
-        return cls(always_connect, namespaces if namespaces == "*" else named, given)
+        return cls(always_connect, namespaces if namespaces == "*" else named, queue, given)
 
 
 def _several(names: str | Iterable[str]) -> Iterable[str]:
@@ -111,19 +118,12 @@ def check(options: Mapping[str, Any]) -> None:
     """Refuse what can be told to be wrong without an app.
 
     :raises TypeError: an option is unknown, or its value of the wrong type.
-    :raises ValueError: a value makes no sense; there are no message queues.
+    :raises ValueError: a value makes no sense, or there is no message queue of that kind.
     """
     refuse_unknown_options(options, {*_PEERS, *EngineConfig.names(), *inspect.signature(Server).parameters})
     checked = {name: value for name, value in options.items() if name in _TYPES}
     check_options(checked, _TYPES, {"compression_threshold": COUNT_OR_NONE_AT_ALL})
-    url = options.get("message_queue")
-    if url or options.get("client_manager") is not None:
-        name = f"message_queue={url!r}" if url else "client_manager"
-        raise ValueError(
-            f"{name}: leave it out: the workers of one host are one server without it (gunicorn --workers 4); wsgi_sio"
-            " cannot connect several hosts by a message queue yet; what other processes want to send, they emit with"
-            " the same siblings='a name' on the same host, or ask the server to, by a request to a view of the app"
-        )
+    MessageQueue.of(options)
 
 
 def _check_async_mode(mode: str | None) -> None:

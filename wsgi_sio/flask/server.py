@@ -15,11 +15,13 @@ from ..socketio.adapter import Room
 from ..socketio.broadcast import BroadcastOperator, as_rooms
 from ..socketio.dynamic import ParentNamespace
 from ..socketio.namespace import Namespace
-from ..socketio.remote import RemoteOperator, RemoteSocket
+from ..socketio.remote import RemoteOperator
 from ..socketio.socket import Socket
 from ..synchronous import refuse_async
+from .arguments import as_arguments, as_clients, either
 from .errors import Reason
 from .private import EngineView, EnvironView, ManagerView
+from .write_only import WriteOnlyServer
 
 # How long a callback waits for the answers of several clients (seconds).
 _ANSWERS_WITHIN = 60.0
@@ -31,13 +33,15 @@ class PeerServer:
     A client whose ``connect`` handler is running already gets what is sent to it, to its rooms or to everybody:
     handlers start tasks that emit at once.
 
+    :param elsewhere: reaches the clients of other processes in namespaces that this one does not have.
     :ivar io: the :class:`wsgi_sio.Server`, with the whole API of this package.
     """
 
     reason = Reason
 
-    def __init__(self, io: Server) -> None:
+    def __init__(self, io: Server, elsewhere: WriteOnlyServer | None = None) -> None:
         self.io = io
+        self._others = elsewhere
         self._namespaces: dict[str, Namespace] = {}
         self._parents: list[ParentNamespace] = []
         self._admitting: WeakValueDictionary[tuple[str, str], Socket] = WeakValueDictionary()
@@ -96,13 +100,16 @@ class PeerServer:
         :param skip_sid: one or several clients to leave out.
         :param callback: called with the acknowledgement of the one client that ``to`` names, or with the list of the
             answers that several have given within a minute.
-        :param ignore_queue: means nothing without a message queue.
+        :param ignore_queue: only to clients of this process; means nothing without a message queue.
         :raises LocalProtocolError: the event's name is reserved.
         :raises TypeError: an argument is not JSON and not bytes.
         :raises ValueError: there are more bytes values than ``max_attachments``.
         """
         nsp = self.namespace(namespace)
+        ignore_queue = ignore_queue and self._others is not None
         if nsp is None:
+            if self._others is not None and not ignore_queue:
+                self._others.emit(event, data, to, room, skip_sid, namespace, callback)
             return
         target = either(to, room)
         args, rooms, skipped = as_arguments(data), None if target is None else as_rooms(target), as_clients(skip_sid)
@@ -113,7 +120,7 @@ class PeerServer:
             if client is not None:
                 client.emit(event, *args, callback=callback)
                 return
-            if elsewhere is not None:
+            if elsewhere is not None and not ignore_queue:
                 RemoteOperator(elsewhere, _ANSWERS_WITHIN).emit(event, *args, callback=callback)
                 return
         early = self._early(nsp, rooms, skipped)
@@ -122,6 +129,7 @@ class PeerServer:
         # Leaving those out by name is what keeps one that is let in just now from getting it twice.
         others = nsp.except_([*skipped, *(socket.id for socket in early)])
         others = others if rooms is None else others.to(rooms)
+        others = others.local if ignore_queue else others
         if callback is None:
             others.emit(event, *args)
         else:
@@ -172,8 +180,11 @@ class PeerServer:
         except Disconnected as gone:
             raise AckTimeout(str(gone)) from gone
 
-    def _only_one(self, room: Room, namespace: str | None) -> Socket | RemoteSocket:
+    def _only_one(self, room: Room, namespace: str | None) -> Socket | RemoteOperator:
         nsp = self.namespace(namespace)
+        elsewhere = self._elsewhere(room, nsp)
+        if elsewhere is not None:  # what has the form of an id is one client's: old servers can be asked for no other
+            return RemoteOperator(elsewhere, _ANSWERS_WITHIN)
         sockets = [] if nsp is None else nsp.in_(room).fetch_sockets()
         if not sockets:
             raise AckTimeout(f"nobody can answer: no client is, or is in, {room!r} of namespace {namespace or '/'!r}")
@@ -206,6 +217,8 @@ class PeerServer:
             for socket in self._early(nsp, [room], []):
                 socket.leave(room)
             nsp.in_([room]).sockets_leave([room])
+        elif self._others is not None:
+            self._others.close_room(room, namespace)
 
     def rooms(self, sid: str, namespace: str | None = None) -> list[Any]:
         """The rooms of a client of this process, its own first; ``fetch_sockets()`` knows those of others."""
@@ -303,18 +316,3 @@ def _deprecated(name: str, instead: str) -> None:
     warnings.warn(
         f"socketio.server.{name} is a view, kept for old code; use {instead}", DeprecationWarning, stacklevel=3
     )
-
-
-def either(to: Any, room: Any) -> Any:
-    """The one that is given, of two parameters that mean the same; None when neither is."""
-    return room if to is None else to
-
-
-def as_clients(sids: Any) -> frozenset[Any]:
-    """One client, several, or none (None)."""
-    return frozenset() if sids is None else as_rooms(sids)
-
-
-def as_arguments(data: Any) -> tuple[Any, ...]:
-    """The arguments of an event: None is none, a tuple is several."""
-    return data if isinstance(data, tuple) else () if data is None else (data,)

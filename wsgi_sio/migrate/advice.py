@@ -24,7 +24,11 @@ FLASK_NAMES = frozenset(
 )
 
 _ASYNCIO = "there is no asyncio here: stay with python-socketio for this"
-_ADAPTER = "leave it out for the workers of one host; the option adapter= of wsgi_sio.Server where several hosts serve"
+_ADAPTER = (
+    "leave it out for the workers of one host; several hosts: adapter=redis_adapter(url) of wsgi_sio.adapters, with"
+    " bridged() around it while old processes emit; write_only=True: wsgi_sio.Emitter(url)"
+)
+_NO_ADAPTER = "leave it out for the workers of one host; for several: redis_adapter() and Emitter(), by Redis or Valkey"
 _PRIVATE_MANAGER = "still there to read; better: socketio.io.of(namespace).in_(room).fetch_sockets(), socket.rooms"
 _PRIVATE_ENGINE = "its options are still there to read; better: the options given to SocketIO, socketio.io.engine"
 
@@ -73,9 +77,9 @@ ADVICE: dict[str, str] = {
     "socketio.Manager": "none is needed",
     "socketio.PubSubManager": _ADAPTER,
     "socketio.RedisManager": _ADAPTER,
-    "socketio.KombuManager": _ADAPTER,
-    "socketio.KafkaManager": _ADAPTER,
-    "socketio.ZmqManager": _ADAPTER,
+    "socketio.KombuManager": _NO_ADAPTER,
+    "socketio.KafkaManager": _NO_ADAPTER,
+    "socketio.ZmqManager": _NO_ADAPTER,
     "socketio.MsgPackPacket": "parser=wsgi_sio.socketio.packet_msgpack",
     # -- python-socketio's clients
     "socketio.Client": "wsgi_sio.client.Client(url, **options): connect() takes no URL, auth= and path= are options",
@@ -112,11 +116,12 @@ ADVICE: dict[str, str] = {
 _LOGGERS = "set the level of logging.getLogger('wsgi_sio')"
 _FLASK = {
     "async_mode": "leave it out: threads serve, or greenlets where gevent has patched the standard library",
-    "message_queue": "leave it out: the workers of one host need none; the error says what else there is",
-    "client_manager": "leave it out: the workers of one host need none; the error says what else there is",
+    "message_queue": "leave it out for the workers of one host; else it stays, for Redis and Valkey (redis://, valkey://...);"
+    " with old servers beside, also old_servers=True",
+    "client_manager": "leave it out for the workers of one host; else message_queue= with its URL (Redis, Valkey); a"
+    " RedisManager is taken as it is",
     "monitor_clients": "leave it out: clients that have gone are always noticed",
     "async_handlers": "leave it out: a client's events are handled in order, those of different clients side by side",
-    "channel": "leave it out: it is about message queues",
 }
 
 # By what is called: keyword arguments that are not what they were.
@@ -142,11 +147,13 @@ OPTIONS: dict[str, dict[str, str]] = {
 _SERVER_OPTIONS = frozenset(EngineConfig.names()) | frozenset(inspect.signature(Server).parameters)
 _SOCKETIO = _SERVER_OPTIONS | {
     "always_connect",
+    "channel",
     "compression_threshold",
     "engineio_logger",
     "logger",
     "manage_session",
     "namespaces",
+    "old_servers",
     "resource",
 }
 _RUN = frozenset(

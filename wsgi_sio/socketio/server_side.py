@@ -73,7 +73,7 @@ class ServerSide:
         :raises LocalProtocolError: the event's name is reserved.
         """
         namespace = self._own_namespace()
-        _check(event)
+        check_server_side_event(event)
         done = None if callback is None else as_job(namespace.server.submit, callback)
         namespace.adapter.server_side_emit([event, *args], done)
         return True
@@ -86,11 +86,15 @@ class ServerSide:
         :raises AckTimeout: not all have answered within the adapter's time; its ``responses`` are those that came.
         """
         namespace = self._own_namespace()
-        _check(event)
+        check_server_side_event(event)
         data = [event, *args]
         return gather(namespace.server.reactor, lambda done: namespace.adapter.server_side_emit(data, done))
 
 
-def _check(event: str) -> None:
+def check_server_side_event(event: str) -> None:
+    """Refuse the names of what only a server tells itself.
+
+    :raises LocalProtocolError: ``event`` is reserved.
+    """
     if event in RESERVED:
         raise LocalProtocolError(f"{event!r} is a reserved event name")
