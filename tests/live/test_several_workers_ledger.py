@@ -179,14 +179,17 @@ def assert_replaced(report: dict[str, Any], old: list[int]) -> None:
 @slow
 @pytest.mark.alone
 @pytest.mark.timeout(240)
-def test_workers_that_serve_so_many_requests() -> None:
+@pytest.mark.parametrize(("requests", "clients_each"), [(300, CLIENTS // WORKERS // 5), (1500, CLIENTS // WORKERS)])
+def test_workers_that_serve_so_many_requests(requests: int, clients_each: int) -> None:
     """``--max-requests``: workers end all the time, each with its own clients, who go on elsewhere.
 
-    Not too many clients: coming back costs four requests or so, and those of one worker must not use up the next.
+    Coming back costs a client four requests or so.  If all those of one worker use up what the next may serve, that one
+    ends as well, and so on without end; here it is some seventh of it.
     """
-    with ledger("--max-requests 300", WORKERS, CLIENTS // 5, SECONDS, period=1.0, arrive=3.0) as (server, clients):
+    options = f"--max-requests {requests} --max-requests-jitter {requests // 4}"
+    with ledger(options, WORKERS, WORKERS * clients_each, SECONDS, period=1.0, arrive=3.0) as (server, clients):
         report = clients.report()
-        show("max_requests", report)
+        show(f"max_requests {requests}", report)
         alive = {tag for pid, tag in report["pids"].items() if not has_ended(int(pid))}
         ended = {lost[1] for lost in report["lost"]} - alive
         assert len(ended) >= 2
