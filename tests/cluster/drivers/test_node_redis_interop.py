@@ -1,4 +1,4 @@
-"""One Redis, a server of Node with @socket.io/redis-adapter, and two of ours: everything, from either side to either."""
+"""One Redis, a server of Node (@socket.io/redis-adapter) and two of ours: everything, from either side to either."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import random
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
@@ -41,7 +42,11 @@ class RedisBus(Bus):
         self.url = RedisUrl.parse(url) if isinstance(url, str) else url
         self._pid = os.getpid()
         self._sharded = sharded
-        self._client = self.url.client()
+        if sharded and self.url.variant == "cluster":
+            raise ValueError("sharded channels on a Redis Cluster are not supported: each is at a node of its own")
+        self._client: Any = (
+            None if self.url.variant == "cluster" else self.url.client()
+        )  # whose client connects at once
         self.outage = Outage(reactor, self.url.shown)
         connect = self._connect
         self._reader = RedisReader(reactor, connect, self.outage, writes_aside=not self.url.tls)
@@ -54,7 +59,7 @@ class RedisBus(Bus):
 
     def _connect(self) -> Any:
         """A connection of its own for whoever asks, which has answered."""
-        pool = self._client.connection_pool
+        pool = self._pool()
         connection = pool.connection_class(**pool.connection_kwargs)  # the pool's own would count, and be kept
         try:
             connection.connect()
@@ -64,6 +69,17 @@ class RedisBus(Bus):
             connection.disconnect()
             raise
         return connection
+
+    def _pool(self) -> Any:
+        """How connections are made; in a cluster to any of its masters, since each sends on what is published."""
+        client = self._client
+        if self.url.variant != "cluster":
+            return client.connection_pool
+        if client is None:
+            client = self._client = self.url.client()
+        elif self.outage.lasts:
+            client.nodes_manager.initialize()  # there may be other masters by now
+        return client.get_redis_connection(random.choice(client.get_primaries())).connection_pool
 
     def publish(self, channel: str, payload: bytes) -> None:
         self._outbox.put(Item(channel, payload))
@@ -78,13 +94,17 @@ class RedisBus(Bus):
         return self._reader.add(frozenset(names), on_message)
 
     def count(self, channel: str) -> int | None:
-        if self.outage.lasts or self._closed:
+        client = self._client
+        if self.outage.lasts or self._closed or client is None:
             return None
         try:
-            answer = self._client.execute_command("PUBSUB", "SHARDNUMSUB" if self._sharded else "NUMSUB", channel)
+            if self.url.variant == "cluster":  # each node knows its own listeners
+                nodes = client.get_primaries()
+                return sum(_number_in(client.get_redis_connection(node).execute_command("PUBSUB", "NUMSUB", channel))
+                           for node in nodes)  # fmt: skip
+            return _number_in(client.execute_command("PUBSUB", "SHARDNUMSUB" if self._sharded else "NUMSUB", channel))
         except Exception:  # the client's own errors, which only its package names; the reader tells of an outage
             return None
-        return _number_in(answer)
 
     def close(self) -> None:
         if self._closed or self._pid != os.getpid():
@@ -94,7 +114,8 @@ class RedisBus(Bus):
         self._outbox.close()
         self._reader.close()
         self._publisher.disconnect()
-        self._client.close()
+        if self._client is not None:
+            self._client.close()
 
     def after_fork(self) -> None:
         """See :class:`Forkable`: the child makes a bus of its own."""
@@ -104,12 +125,12 @@ class RedisBus(Bus):
         self._publisher.abandon()
 
 
-def _number_in(answer: Any) -> int | None:
+def _number_in(answer: Any) -> int:
     """The number in ``[channel, number]``, ``[(channel, number)]`` or ``{channel: number}``."""
     values = list(answer.values()) if isinstance(answer, dict) else answer
     while isinstance(values, (list, tuple)) and values:
         values = values[-1]
-    return values if isinstance(values, int) else None
+    return int(values)
 
 
 def _close_at_exit(found: Callable[[], RedisBus | None]) -> None:
