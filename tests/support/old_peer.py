@@ -110,7 +110,8 @@ class _Old:
         self._client = client = socketio.Client(reconnection=False, handle_sigint=False)
         client.on("disconnect", lambda *args: self._events.append(["disconnect"]))
         client.on("*", self._got)
-        client.connect(f"http://127.0.0.1:{server.server_port}", transports=["polling"], wait_timeout=20)
+        # over polling it would lose all of an answer with more than 16 packets
+        client.connect(f"http://127.0.0.1:{server.server_port}", transports=["websocket"], wait_timeout=20)
         self.sid = client.get_sid("/")
 
     def _got(self, event: str, *args: Any) -> Any:

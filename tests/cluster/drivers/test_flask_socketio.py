@@ -117,7 +117,7 @@ def test_what_is_ours_is_known_without_reading_it() -> None:
     assert flask_socketio.is_ours(flask_socketio.membership(ours, Membership("close_room", "/", None, "r")))
     assert not flask_socketio.is_ours(flask_socketio.emit(HOST, "/", ["e", {"host_id": ours}]))
     answered = flask_socketio.answer(Callback(ours, "S", "/", 1), [{"host_id": ours}])
-    assert answered is not None and not flask_socketio.is_ours(answered)
+    assert not flask_socketio.is_ours(answered)
     assert not flask_socketio.is_ours(line()) and not flask_socketio.is_ours(b"") and not flask_socketio.is_ours(b"{}")
 
 
@@ -126,7 +126,8 @@ def test_acknowledgements_with_bytes_cannot_be_written() -> None:
     assert flask_socketio.answer(callback, [1, "a"]) == (
         b'{"method":"callback","host_id":"2d5f","sid":"S","namespace":"/","id":3,"args":[1,"a"]}'
     )
-    assert flask_socketio.answer(callback, [b"bytes"]) is None
+    with pytest.raises(TypeError, match="can have bytes"):
+        flask_socketio.answer(callback, [b"bytes"])
 
 
 @pytest.mark.parametrize(

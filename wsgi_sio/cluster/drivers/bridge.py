@@ -27,7 +27,7 @@ from ..namesakes import looks_like_an_id
 from . import flask_socketio
 from .bridge_acks import AnswerOnce, WithOldServers
 from .emitting import memberships
-from .flask_socketio import OURS, Answer, Emit, Membership, OldMessage
+from .flask_socketio import OURS, Answer, Callback, Emit, Membership, OldMessage
 
 if TYPE_CHECKING:
     from ...socketio.acks import Done
@@ -185,10 +185,10 @@ class Bridge:
 
     # -- speaking -----------------------------------------------------------------------------------------------
 
-    def publish(self, payload: bytes | None) -> None:
-        """Send it to the old ones, if there is something to send."""
+    def publish(self, payload: bytes) -> None:
+        """Send it to the old ones."""
         ear = self._ear
-        if ear is not None and payload is not None:
+        if ear is not None:
             ear.bus.publish(self._channel, payload)
 
     def tell_event(self, packet: Packet, options: BroadcastOptions, namespace: Namespace, ack: int | None) -> None:
@@ -201,6 +201,13 @@ class Bridge:
             self._tell_once("an event cannot be written for the old servers", error)
         else:
             self.publish(payload)
+
+    def tell_answer(self, callback: Callback, args: list[Any]) -> None:
+        """Give the old one that has asked a client of ours what that has answered."""
+        try:
+            self.publish(flask_socketio.answer(callback, args))
+        except TypeError as error:
+            self._tell_once("an acknowledgement cannot be written for the old servers", error)
 
     def tell_membership(self, method: str, nsp: str, options: BroadcastOptions, rooms: frozenset[Room]) -> None:
         """Have old servers do it to their clients, if they have words for that."""
@@ -248,7 +255,7 @@ class BridgedAdapter(Adapter):
         if message.callback is None:
             self.inner.broadcast(packet, options)
         elif self.inner.local_sockets(options):
-            self.inner.broadcast_with_ack(packet, options, AnswerOnce(self._bridge.publish, message.callback))
+            self.inner.broadcast_with_ack(packet, options, AnswerOnce(self._bridge.tell_answer, message.callback))
 
     def take_membership(self, message: Membership) -> None:
         """Something to do to a client of ours, or a room."""

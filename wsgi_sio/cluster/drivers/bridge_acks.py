@@ -7,23 +7,22 @@ from typing import Any
 
 from ...runtime import Rank, make_lock
 from ...socketio.adapter import AckCollector
-from . import flask_socketio
 from .flask_socketio import Callback
 
 
 class AnswerOnce:
     """Sends the first acknowledgement to the old process that wants it: more would be unknown there."""
 
-    __slots__ = ("_callback", "_publish")
+    __slots__ = ("_callback", "_tell")
 
-    def __init__(self, publish: Callable[[bytes | None], None], callback: Callback) -> None:
-        self._publish = publish
+    def __init__(self, tell: Callable[[Callback, list[Any]], None], callback: Callback) -> None:
+        self._tell = tell
         self._callback: Callback | None = callback
 
     def answer(self, args: list[Any]) -> None:
         callback, self._callback = self._callback, None
         if callback is not None:
-            self._publish(flask_socketio.answer(callback, args))
+            self._tell(callback, args)
 
     def await_servers(self, count: int) -> None:
         """It knows that."""

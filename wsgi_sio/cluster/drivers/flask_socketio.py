@@ -150,11 +150,14 @@ def _dump(value: dict[str, Any], dumps: Callable[[Any], str] = _DUMPS) -> bytes:
     try:
         return dumps(value).encode()
     except BinaryFound:
-        raise TypeError("a room whose name is bytes cannot be named to old servers") from None
+        raise TypeError("neither an acknowledgement nor the name of a room can have bytes there") from None
 
 
-def answer(callback: Callback, args: list[Any]) -> bytes | None:
-    """An acknowledgement; None when there are bytes in it, which these messages cannot carry."""
+def answer(callback: Callback, args: list[Any]) -> bytes:
+    """An acknowledgement.
+
+    :raises TypeError: there are bytes in it, which these messages cannot carry.
+    """
     value = {
         "method": "callback",
         "host_id": callback.host,
@@ -163,10 +166,7 @@ def answer(callback: Callback, args: list[Any]) -> bytes | None:
         "id": callback.id,
         "args": args,
     }
-    try:
-        return _DUMPS(value).encode()
-    except BinaryFound:
-        return None
+    return _dump(value)
 
 
 def _detach(value: Any, found: list[str]) -> Any:
