@@ -51,8 +51,8 @@ METHODS = {
     "off on once rooms send timeout to volatile",
     "BroadcastOperator": "compress disconnect_sockets emit emit_with_ack except_ fetch_sockets in_ local send "
     "sockets_join sockets_leave timeout to volatile",
-    "Emitter": "close compress disconnect_sockets emit except_ in_ of send server_side_emit sockets_join sockets_leave to "
-    "volatile write",
+    "Emitter": "close compress disconnect_sockets emit except_ in_ of send server_side_emit sockets_join sockets_leave "
+    "to volatile write",
     "Client": "connect open disconnect close wait emit emit_with_ack send volatile timeout compress on once off event "
     "on_any prepend_any off_any on_any_outgoing connected disconnected active",
     "Manager": "socket open close connected transport_name reconnection reconnection_delay reconnection_delay_max "
