@@ -269,6 +269,23 @@ def test_a_refusal_is_an_error_and_certain() -> None:
         assert emitter.emit("e") == 0
 
 
+@pytest.mark.parametrize("scheme", ["redis+cluster", "valkey+cluster"])
+def test_a_cluster(scheme: str) -> None:
+    with running_redis("--cluster-enabled", "yes") as redis:
+        redis.do("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+        eventually(lambda: "cluster_state:ok" in redis.do("CLUSTER", "INFO"), "the cluster")
+        url = redis.url.replace("redis", scheme)
+        with Emitter(url) as emitter, Emitter(url, format="streams") as adder:
+            assert [emitter.emit("e", 1), emitter.to("a").sockets_join("b"), adder.emit("e")] == [0, 0, 0]
+            assert redis.do("XLEN", "socket.io") == 1
+            redis.stop()
+            with pytest.raises(NotPublished):
+                emitter.emit("e")
+        with Emitter(url) as new, pytest.raises(NotPublished) as raised:
+            new.emit("e")
+        assert not raised.value.perhaps
+
+
 def test_threads_and_children_of_a_fork_have_connections_of_their_own(redis: RedisServer, emitter: Emitter) -> None:
     emitter.emit("e")
     results: list[int] = []

@@ -125,7 +125,9 @@ class RedisCommands:
     def _errors(self) -> tuple[type[Exception], ...]:
         """What the client raises for whatever goes wrong."""
         errors = import_module(f"{self._url.package}.exceptions")
-        return errors.ValkeyError if self._url.package == "valkey" else errors.RedisError, OSError
+        if self._url.package == "valkey":
+            return errors.ValkeyError, errors.ValkeyClusterException, OSError
+        return errors.RedisError, errors.RedisClusterException, OSError
 
     def _failure(self, error: BaseException, perhaps: bool) -> CommandsFailed:
         return CommandsFailed(f"{self.shown}: {one_line(f'{type(error).__name__}: {error}')}", perhaps)
