@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import random
+import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
@@ -18,6 +19,9 @@ from ...runtime import Reactor, disown, tell_in_child
 from .bus import MAX_OUTBOX, Bus, Item, OnMessage, Outage, Outbox, SharedBus
 from .redis_reader import CHANNEL, PATTERN, SHARD, RedisReader, RedisSubscription
 from .redis_urls import RedisUrl, descriptor_of
+
+# For how long after an answer a connection is taken for alive without a look at it (seconds).
+_FRESH = 0.5
 
 
 def redis_bus(url: str, *, sharded: bool = False, max_outbox: int = MAX_OUTBOX) -> SharedBus:
@@ -49,7 +53,7 @@ class RedisBus(Bus):
         )  # whose client connects at once
         self.outage = Outage(reactor, self.url.shown)
         connect = self._connect
-        self._reader = RedisReader(reactor, connect, self.outage, writes_aside=not self.url.tls)
+        self._reader = RedisReader(reactor, connect, self.outage, self.url.timeout_error, writes_aside=not self.url.tls)
         self._publisher = _Publisher(connect, b"SPUBLISH" if sharded else b"PUBLISH")
         self._outbox = Outbox(reactor, self._publisher, self.outage, max_outbox)
         self._closed = False
@@ -149,10 +153,13 @@ class _Publisher:
         self._connect = connect
         self._head = b"*3\r\n$%d\r\n%b\r\n$" % (len(verb), verb)
         self._connection: Any = None
+        self._answered = 0.0
 
     def connect(self) -> None:
         connection = self._connection
         if connection is not None:
+            if time.monotonic() - self._answered < _FRESH:
+                return
             try:
                 ended = connection.can_read(timeout=0)  # or says something that nobody has asked for
             except Exception:  # of the client's package
@@ -161,6 +168,7 @@ class _Publisher:
                 return
             self.disconnect()
         self._connection = self._connect()
+        self._answered = time.monotonic()
 
     def send(self, batch: Sequence[Item]) -> tuple[int, Exception | None]:
         connection, head, refused = self._connection, self._head, None
@@ -174,6 +182,7 @@ class _Publisher:
                 answer = connection.read_response(disconnect_on_error=False)
                 sent += 1
                 assert isinstance(answer, int), answer
+            self._answered = time.monotonic()
         except Exception as error:  # of the client's package
             refused = error
             self.disconnect()  # whatever it still answers is not for what comes next

@@ -91,6 +91,13 @@ class RedisUrl:
             settled.pop("socket_keepalive")
         return client_class.from_url(url, **settled)
 
+    @property
+    def timeout_error(self) -> type[Exception]:
+        """What the client's connections raise when nothing has come."""
+        library, _ = self._library()
+        error: type[Exception] = library.exceptions.TimeoutError
+        return error
+
     def _without(self, settled: dict[str, Any]) -> str:
         """The URL without options that are settled, above which they would stand; its scheme in small letters."""
         parts = urlsplit(self.url)
@@ -172,6 +179,12 @@ class RedisUrl:
 def _options_in(query: str, settled: dict[str, Any]) -> dict[str, Any]:
     """The options behind the ``?``, without those that are settled."""
     return {name: value for name, value in parse_qsl(query) if name not in settled}
+
+
+def set_timeout(connection: Any, seconds: float) -> None:
+    """How long one of their connections waits for something to read.  There is no public way: can_read() sets it for
+    each message anew, and sets it back, which costs as much as to read it."""
+    connection._sock.settimeout(seconds)
 
 
 def descriptor_of(connection: Any) -> int:
