@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,9 +80,8 @@ class Hosts:
         self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sio")))
         self._stacks = {name: stack.enter_context(ExitStack()) for name in "ab"}
         self._ports = dict(zip("ab", free_ports(2), strict=True))
-        self.servers = {name: self._start(name) for name in "ab"}
-        for name in "ab":
-            self._complete(name)
+        with ThreadPoolExecutor(2) as pool:
+            self.servers = dict(zip("ab", pool.map(self._start, "ab"), strict=True))
         self.port = free_port()
         self.balancer = stack.enter_context(run(*self._command(text), port=self.port, sio_options="{}"))
         eventually(self._passes, bool)
@@ -109,7 +109,6 @@ class Hosts:
         """A host that has ended comes back, with workers that know of nothing."""
         self._stacks[name].close()
         self.servers[name] = self._start(name)
-        self._complete(name)
 
     def _start(self, name: str) -> SeveralWorkers:
         directory = self._folder / name
@@ -120,10 +119,9 @@ class Hosts:
             ports=[self._ports[name]],
             **self._recipe.options,
         )
-        return self._stacks[name].enter_context(command)
-
-    def _complete(self, name: str) -> None:
-        wait_for_siblings(self.servers[name], self._ports[name], WORKERS)
+        server = self._stacks[name].enter_context(command)
+        wait_for_siblings(server, self._ports[name], WORKERS)
+        return server
 
     def _passes(self) -> bool:
         assert self.balancer.process.poll() is None, self.balancer.log()

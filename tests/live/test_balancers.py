@@ -63,10 +63,10 @@ def test_many_sessions(hosts: Hosts) -> None:
 @pytest.mark.parametrize("kind", ["python", "javascript"])
 def test_real_clients(hosts: Hosts, kind: str, transports: list[str]) -> None:
     """Ours and npm's: connected at the first attempt, never disconnected, on both hosts."""
-    with clients(kind, hosts.url, 12, transports) as running:
+    with clients(kind, hosts.url, 16, transports) as running:
         begun = {number: seen["pid"] for number, seen in enumerate(running.seen)}
         seen = eventually(running.now, lambda seen: min(each["answers"] for each in seen) >= 20)
-    assert [each["troubles"] for each in seen] == [[]] * 12
+    assert [each["troubles"] for each in seen] == [[]] * 16
     assert {number: each["pid"] for number, each in enumerate(seen)} == begun
     assert all(hosts.pids(name) & set(begun.values()) for name in "ab"), begun
 
@@ -116,8 +116,8 @@ def test_a_host_dies_and_comes_back(recipe: Recipe, kind: str) -> None:
     """Real clients of all transports; who was on the other host notices neither."""
     with (
         balanced(recipe) as running,
-        clients(kind, running.url, 8, ["polling"]) as polling,
-        clients(kind, running.url, 8, ["polling", "websocket"]) as upgraded,
+        clients(kind, running.url, 14, ["polling"]) as polling,
+        clients(kind, running.url, 14, ["polling", "websocket"]) as upgraded,
     ):
         moved = {group: group.of(running.pids("a")) for group in (polling, upgraded)}
         assert all(moved.values()), "the host that dies had nobody"
@@ -125,9 +125,14 @@ def test_a_host_dies_and_comes_back(recipe: Recipe, kind: str) -> None:
         for group in moved:
             eventually(group.now, lambda seen: all(each["pid"] in running.pids("b") for each in seen))
         running.restart("a")
-        if recipe.returns:
+        # In Node.js, unlike browsers, npm's client begins each connection without a cookie: it may be led anywhere.
+        keyed = kind == "python" or "cookies" not in recipe.plan
+        if recipe.returns and keyed:
             eventually(polling.now, lambda _: polling.of(running.pids("a")) == moved[polling])
         for group, numbers in moved.items():
             group.all_get_answers()
             assert {number for number, each in enumerate(group.seen) if each["troubles"]} == numbers
-            assert group.of(running.pids("a")) == (numbers if recipe.returns and group is polling else set())
+            if recipe.returns and group is polling:
+                assert group.of(running.pids("a")) <= numbers
+            else:
+                assert not group.of(running.pids("a"))
