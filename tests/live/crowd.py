@@ -44,6 +44,8 @@ class Plan:
     :ivar period: seconds between two numbers that a client sends.
     :ivar arrive: over how many seconds they come.
     :ivar broadcasts: whether the broadcasts of all workers are awaited.
+    :ivar cookies: whether they keep cookies, as browsers do.
+    :ivar forwarded: whether they say that they come from addresses of their own, as a proxy in front would.
     """
 
     addresses: tuple[int | str, ...]
@@ -53,6 +55,8 @@ class Plan:
     arrive: float = 0.5
     modes: tuple[str, ...] = MODES
     broadcasts: bool = False
+    cookies: bool = False
+    forwarded: bool = False
 
     def encode(self) -> str:
         return json.dumps(asdict(self))
@@ -90,12 +94,36 @@ class Wire:
         self._writer.close()
 
 
+class Client:
+    """What a client has beyond its sessions: an address, and cookies."""
+
+    def __init__(self, number: int, plan: Plan) -> None:
+        self._plan = plan
+        self._address = f"10.9.{number // 250}.{number % 250 + 1}"
+        self._cookies: dict[str, str] = {}
+
+    def headers(self) -> str:
+        """What it says with each request."""
+        lines = [f"X-Forwarded-For: {self._address}\r\n"] if self._plan.forwarded else []
+        if self._cookies:
+            lines.append(f"Cookie: {'; '.join(f'{name}={value}' for name, value in self._cookies.items())}\r\n")
+        return "".join(lines)
+
+    def note(self, head: str) -> None:
+        """Keep the cookies of an answer."""
+        for line in head.splitlines() if self._plan.cookies else ():
+            if line.lower().startswith("set-cookie:"):
+                name, _, value = line.partition(":")[2].partition(";")[0].strip().partition("=")
+                self._cookies[name] = value
+
+
 class Session:
     """One session of a client, from its handshake to its end."""
 
-    def __init__(self, crowd: Crowd, mode: str) -> None:
+    def __init__(self, crowd: Crowd, mode: str, client: Client) -> None:
         self._crowd = crowd
         self._mode = mode
+        self._client = client
         self._outgoing: list[str] = []
         self._something = asyncio.Event()
         self._writing = asyncio.Lock()
@@ -273,15 +301,17 @@ class Session:
             reader, writer = await asyncio.open_unix_connection(address)
         self.waits = method, time.monotonic(), str(writer.get_extra_info("sockname"))
         try:
-            writer.write(f"{method} /socket.io/?{query} HTTP/1.1\r\nHost: test\r\n{headers}\r\n{body}".encode())
-            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _REQUEST)
+            writer.write(f"{method} /socket.io/?{query} HTTP/1.1\r\nHost: test\r\n".encode())
+            writer.write(f"{self._client.headers()}{headers}\r\n{body}".encode())
+            head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _REQUEST)).decode()
+            self._client.note(head)
         except asyncio.IncompleteReadError:
             writer.close()
             raise Gone(f"{method}: end of file") from None
         except BaseException:
             writer.close()
             raise
-        return reader, writer, head.decode()
+        return reader, writer, head
 
 
 class Crowd:
@@ -347,9 +377,10 @@ class Crowd:
     async def _be(self, number: int) -> None:
         """One client: whenever its session has ended it opens another one."""
         plan = self.plan
+        client = Client(number, plan)
         await asyncio.sleep(plan.arrive * number / plan.clients)
         while True:
-            session = self._sessions[number] = Session(self, plan.modes[number % len(plan.modes)])
+            session = self._sessions[number] = Session(self, plan.modes[number % len(plan.modes)], client)
             try:
                 await session.live()
             except (Gone, OSError, EOFError, asyncio.TimeoutError, asyncio.LimitOverrunError) as error:
