@@ -43,6 +43,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "synchronous",
         "validation",
     ),
+    "cluster.bus": ("runtime", "logtext"),
     "cluster": ("socketio", "siblings", "runtime", "exceptions", "logtext", "synchronous"),
     "adapters": ("socketio", "cluster"),
     "client.engineio": (
@@ -84,8 +85,9 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "flask": ("flask", "demo"),
     "django": ("django",),
     "asgiref": ("django",),
-    "redis": ("cluster.redis", "cluster.redis_streams"),
-    "msgpack": ("cluster.redis", "cluster.redis_streams", "cluster.messages", "socketio.packet_msgpack"),
+    "redis": ("cluster.bus.redis_urls",),
+    "valkey": ("cluster.bus.redis_urls",),
+    "msgpack": ("cluster.drivers", "cluster.messages", "socketio.packet_msgpack"),
     "urllib3": ("client.engineio.http",),
 }
 

@@ -1,0 +1,175 @@
+"""Redis stops, stands still, comes back empty, or ends connections, while events stream through it."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.cluster.bus.conftest import Listener, MakeBus
+from tests.support.inprocess import Background, eventually
+from tests.support.redis import RedisServer
+from wsgi_sio.cluster.bus.redis_bus import RedisBus
+
+RATE = 500  # events a second, of each of those who publish
+
+
+class Stream:
+    """Publishes numbers at an even pace, and notes how long each call took."""
+
+    def __init__(self, bus: RedisBus, channel: str = "c") -> None:
+        self.sent = 0
+        self.durations: list[float] = []
+        self._bus = bus
+        self._channel = channel
+        self._stopping = False
+        self._call = Background(self._run)
+
+    def _run(self) -> None:
+        start = time.monotonic()
+        while not self._stopping:
+            due = int((time.monotonic() - start) * RATE) - self.sent
+            for _ in range(due):
+                before = time.monotonic()
+                self._bus.publish(self._channel, b"%d" % self.sent)
+                self.durations.append(time.monotonic() - before)
+                self.sent += 1
+            time.sleep(0.002)
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._call.result()
+
+    def check_nobody_waited(self) -> None:
+        """Nearly all within a millisecond.  The few that took longer were interrupted by somebody else's thread or
+        process; who waits for Redis waits for as long as it is away, and each time."""
+        assert statistics.quantiles(self.durations, n=100)[97] < 0.005
+        assert max(self.durations) < 1.0
+
+
+@contextmanager
+def streaming(make_bus: MakeBus) -> Iterator[tuple[RedisBus, Listener]]:
+    """One bus publishes, to another that listens and to itself."""
+    bus, there, listener, here = make_bus(), make_bus(), Listener(), Listener()
+    assert there.subscribe(["c"], [], listener).wait_subscribed(10)
+    assert bus.subscribe(["c"], [], here).wait_subscribed(10)
+    stream = Stream(bus)
+    try:
+        eventually(lambda: len(listener.heard) > 100, "a stream of events")
+        yield bus, listener
+    finally:
+        stream.stop()
+    eventually(lambda: not bus.outage.lasts and not there.outage.lasts, "the end of the outage")
+    for heard in (listener.payloads, here.payloads):
+        numbers = [int(payload) for payload in heard]
+        assert numbers == sorted(set(numbers)), "something came twice, or in another order"
+    stream.check_nobody_waited()
+
+
+def wait_for_more(listener: Listener, seconds: float) -> None:
+    """Events come again within so many seconds."""
+    before = len(listener.heard)
+    eventually(lambda: len(listener.heard) > before + 50, "events again", seconds)
+
+
+def told(caplog: pytest.LogCaptureFixture, bus: RedisBus) -> list[str]:
+    """What the log has of the buses."""
+    eventually(lambda: bus.outage._since is None, "that the end is told of")
+    return [record.getMessage() for record in caplog.records if record.name == "wsgi_sio.bus"]
+
+
+def check_lines(lines: list[str]) -> None:
+    """One for the beginning and one for the end, of each of the two buses."""
+    assert sorted("works again" in line for line in lines) == [False, False, True, True], lines
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [10])
+def test_stopped_and_started_empty(
+    make_bus: MakeBus, redis: RedisServer, caplog: pytest.LogCaptureFixture, seconds: int
+) -> None:
+    with streaming(make_bus) as (bus, listener):
+        redis.stop()
+        time.sleep(seconds)
+        assert bus.outage.lasts and bus.count("c") is None
+        redis.start()
+        wait_for_more(listener, 5)
+        lost_at_most = bus.outage.total_lost
+    eventually(lambda: len(told(caplog, bus)) == 4, "the ends")
+    check_lines(told(caplog, bus))
+    # What was published while Redis was away has come late, but for what nobody listened to yet.
+    assert bus.outage.total_lost == lost_at_most < RATE
+    assert bus.count("c") == 2
+
+
+@pytest.mark.slow
+def test_frozen(make_bus: MakeBus, redis: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    with streaming(make_bus) as (bus, listener):
+        redis.freeze()
+        time.sleep(8)
+        redis.thaw()
+        wait_for_more(listener, 5)
+    eventually(lambda: len(told(caplog, bus)) in (2, 4), "the ends")
+    lines = told(caplog, bus)
+    assert sorted("works again" in line for line in lines) == sorted([False, True] * (len(lines) // 2)), lines
+
+
+@pytest.mark.slow
+def test_connections_are_killed_in_a_loop(
+    make_bus: MakeBus, redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with streaming(make_bus) as (bus, listener):
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            redis.kill_clients("normal")
+            redis.kill_clients("pubsub")
+            time.sleep(0.02)
+        wait_for_more(listener, 5)
+    eventually(lambda: len(told(caplog, bus)) == 4, "the ends")
+    check_lines(told(caplog, bus))
+
+
+def test_it_listens_again_to_a_server_that_has_been_started_anew(make_bus: MakeBus, redis: RedisServer) -> None:
+    bus, listener = make_bus(), Listener()
+    subscription = bus.subscribe(["c"], [], listener)
+    assert subscription.wait_subscribed(10)
+    redis.stop()
+    eventually(lambda: bus.outage.lasts, "the outage")
+    assert bus.count("c") is None
+    redis.start()
+    eventually(lambda: subscription.ready.is_set() and not bus.outage.lasts, "that it listens again")
+    bus.publish("c", b"again")
+    eventually(lambda: b"again" in listener.payloads, "the message")
+
+
+def test_a_bus_that_is_away_from_the_beginning(
+    make_bus: MakeBus, redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    redis.stop()
+    bus, listener = make_bus(), Listener()
+    subscription = bus.subscribe(["c"], [], listener)
+    bus.publish("c", b"early")
+    assert not subscription.wait_subscribed(0.2)
+    redis.start()
+    assert subscription.wait_subscribed(30)
+    bus.publish("c", b"later")
+    eventually(lambda: b"later" in listener.payloads, "the message")
+    assert len([record for record in caplog.records if "does not work" in record.message]) == 1
+
+
+def test_closing_while_it_is_away_takes_no_time(make_bus: MakeBus, redis: RedisServer) -> None:
+    threads = threading.active_count()
+    bus = make_bus()
+    assert bus.subscribe(["c"], [], Listener()).wait_subscribed(10)
+    redis.stop()
+    eventually(lambda: bus.outage.lasts, "the outage")
+    bus.publish("c", b"1")
+    eventually(lambda: bus._outbox._failures > 0, "that it cannot be sent")
+    before = time.monotonic()
+    bus.close()
+    assert time.monotonic() - before < 1.5
+    eventually(lambda: threading.active_count() <= threads + 2, "the end of the reader")  # the reactor has two

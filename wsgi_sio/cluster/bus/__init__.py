@@ -1,0 +1,5 @@
+"""Buses: publish, subscribe, count.  There is no Socket.IO in them; each third-party client has its own file."""
+
+from .bus import Bus, Item, OnMessage, Outage, Outbox, Sender, SharedBus, Subscription
+
+__all__ = ["Bus", "Item", "OnMessage", "Outage", "Outbox", "Sender", "SharedBus", "Subscription"]

@@ -1,0 +1,169 @@
+"""RedisBus: PUBLISH, SUBSCRIBE and PUBSUB NUMSUB of Redis and Valkey, or their sharded kind.
+
+Three connections at most: one listens (redis_reader.py), one publishes, and one counts when somebody asks.  Messages go
+out packed by hand, as many as there are in one write; the replies are read afterwards, and tell which have arrived.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
+from weakref import ref
+
+from ...runtime import Reactor, disown, tell_in_child
+from .bus import MAX_OUTBOX, Bus, Item, OnMessage, Outage, Outbox, SharedBus
+from .redis_reader import CHANNEL, PATTERN, SHARD, RedisReader, RedisSubscription
+from .redis_urls import RedisUrl, descriptor_of
+
+
+def redis_bus(url: str, *, sharded: bool = False, max_outbox: int = MAX_OUTBOX) -> SharedBus:
+    """The bus at ``url``, one a process, for all namespaces of a server.
+
+    :raises ValueError: the URL is not understood; see :mod:`redis_urls`.
+    """
+    parsed = RedisUrl.parse(url)
+    return SharedBus(lambda reactor: RedisBus(reactor, parsed, sharded=sharded, max_outbox=max_outbox))
+
+
+class RedisBus(Bus):
+    """See the module's text.
+
+    :param sharded: SPUBLISH, SSUBSCRIBE and PUBSUB SHARDNUMSUB (Redis 7): there are no patterns then.
+    :param max_outbox: bytes that may wait to be published.
+    """
+
+    def __init__(
+        self, reactor: Reactor, url: RedisUrl | str, *, sharded: bool = False, max_outbox: int = MAX_OUTBOX
+    ) -> None:
+        self.url = RedisUrl.parse(url) if isinstance(url, str) else url
+        self._pid = os.getpid()
+        self._sharded = sharded
+        self._client = self.url.client()
+        self.outage = Outage(reactor, self.url.shown)
+        connect = self._connect
+        self._reader = RedisReader(reactor, connect, self.outage, writes_aside=not self.url.tls)
+        self._publisher = _Publisher(connect, b"SPUBLISH" if sharded else b"PUBLISH")
+        self._outbox = Outbox(reactor, self._publisher, self.outage, max_outbox)
+        self._closed = False
+        tell_in_child(self)
+        self._at_exit = partial(_close_at_exit, ref(self))
+        atexit.register(self._at_exit)
+
+    def _connect(self) -> Any:
+        """A connection of its own for whoever asks, which has answered."""
+        pool = self._client.connection_pool
+        connection = pool.connection_class(**pool.connection_kwargs)  # the pool's own would count, and be kept
+        try:
+            connection.connect()
+            connection.send_packed_command([b"*1\r\n$4\r\nPING\r\n"], check_health=False)
+            connection.read_response()
+        except BaseException:
+            connection.disconnect()
+            raise
+        return connection
+
+    def publish(self, channel: str, payload: bytes) -> None:
+        self._outbox.put(Item(channel, payload))
+
+    def subscribe(self, channels: Iterable[str], patterns: Iterable[str], on_message: OnMessage) -> RedisSubscription:
+        patterns = list(patterns)
+        if self._sharded and patterns:
+            raise ValueError("sharded channels have no patterns")
+        kind = SHARD if self._sharded else CHANNEL
+        names = [(kind, channel.encode()) for channel in channels]
+        names += [(PATTERN, pattern.encode()) for pattern in patterns]
+        return self._reader.add(frozenset(names), on_message)
+
+    def count(self, channel: str) -> int | None:
+        if self.outage.lasts or self._closed:
+            return None
+        try:
+            answer = self._client.execute_command("PUBSUB", "SHARDNUMSUB" if self._sharded else "NUMSUB", channel)
+        except Exception:  # the client's own errors, which only its package names; the reader tells of an outage
+            return None
+        return _number_in(answer)
+
+    def close(self) -> None:
+        if self._closed or self._pid != os.getpid():
+            return
+        self._closed = True
+        atexit.unregister(self._at_exit)
+        self._outbox.close()
+        self._reader.close()
+        self._publisher.disconnect()
+        self._client.close()
+
+    def after_fork(self) -> None:
+        """See :class:`Forkable`: the child makes a bus of its own."""
+        self._closed = True
+        self._outbox.abandon()
+        self._reader.abandon()
+        self._publisher.abandon()
+
+
+def _number_in(answer: Any) -> int | None:
+    """The number in ``[channel, number]``, ``[(channel, number)]`` or ``{channel: number}``."""
+    values = list(answer.values()) if isinstance(answer, dict) else answer
+    while isinstance(values, (list, tuple)) and values:
+        values = values[-1]
+    return values if isinstance(values, int) else None
+
+
+def _close_at_exit(found: Callable[[], RedisBus | None]) -> None:
+    bus = found()
+    if bus is not None:
+        bus.close()
+
+
+class _Publisher:
+    """The connection that publishes; see :class:`Sender`.
+
+    :param verb: PUBLISH or SPUBLISH.
+    """
+
+    def __init__(self, connect: Callable[[], Any], verb: bytes) -> None:
+        self._connect = connect
+        self._head = b"*3\r\n$%d\r\n%b\r\n$" % (len(verb), verb)
+        self._connection: Any = None
+
+    def connect(self) -> None:
+        connection = self._connection
+        if connection is not None:
+            try:
+                if not connection.can_read(timeout=0):
+                    return
+            except Exception:  # it has ended, or says something that nobody has asked for
+                pass
+            self.disconnect()
+        self._connection = self._connect()
+
+    def send(self, batch: Sequence[Item]) -> tuple[int, Exception | None]:
+        connection, head, refused = self._connection, self._head, None
+        packed, sent = [], 0
+        for channel, payload in batch:
+            name = channel.encode()
+            packed.append(b"%b%d\r\n%b\r\n$%d\r\n%b\r\n" % (head, len(name), name, len(payload), payload))
+        try:
+            connection.send_packed_command([b"".join(packed)], check_health=False)
+            for _ in packed:
+                answer = connection.read_response(disconnect_on_error=False)
+                sent += 1
+                assert isinstance(answer, int), answer
+        except Exception as error:  # of the client's package
+            refused = error
+            self.disconnect()  # whatever it still answers is not for what comes next
+        return sent, refused
+
+    def disconnect(self) -> None:
+        """End the connection."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.disconnect()
+
+    def abandon(self) -> None:
+        """In a forked child: it is the parent's."""
+        disown([descriptor_of(self._connection)])
+        self._connection = None

@@ -1,0 +1,236 @@
+"""The half of a Redis bus that listens: one connection, and one thread or greenlet that reads it.
+
+``redis-py``'s own PubSub is not used: its ``listen()`` gives up for good after some seconds of outage, and its
+``get_message()`` costs as much again as reading the message.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from ...runtime import FAILURES, Rank, Reactor, disown, make_lock
+from .bus import OnMessage, Outage, wait_before
+from .redis_urls import descriptor_of
+
+logger = logging.getLogger("wsgi_sio.bus")
+
+# What a subscription is for: the kind of its messages, and a name, as Redis writes both.
+Name = tuple[bytes, bytes]
+CHANNEL, PATTERN, SHARD = b"message", b"pmessage", b"smessage"
+_SUBSCRIBE = {CHANNEL: "SUBSCRIBE", PATTERN: "PSUBSCRIBE", SHARD: "SSUBSCRIBE"}
+_UNSUBSCRIBE = {CHANNEL: "UNSUBSCRIBE", PATTERN: "PUNSUBSCRIBE", SHARD: "SUNSUBSCRIBE"}
+_CONFIRMED = {b"subscribe": CHANNEL, b"psubscribe": PATTERN, b"ssubscribe": SHARD}
+
+# For how long one look at the connection lasts; with TLS it is the reader who has to write as well, so it looks more
+# often (seconds).
+_LOOK, _SHORT_LOOK = 1.0, 0.1
+# After how many seconds of silence the server is asked whether it lives, and after how many it is taken for dead.
+# Looks are counted, not seconds, lest it be blamed for a time in which this process stood still.
+_ASK, _DEAD = 2.0, 6.0
+# How many names go into one command.
+_NAMES = 500
+
+
+class RedisSubscription:
+    """See :class:`Subscription`."""
+
+    def __init__(self, reader: RedisReader, names: frozenset[Name], on_message: OnMessage, reactor: Reactor) -> None:
+        self.names = names
+        self.on_message = on_message
+        self.missing = set(names)  # guarded by the reader
+        self.ready = reactor.event()
+        self._reader = reader
+        self._reactor = reactor
+
+    def wait_subscribed(self, timeout: float) -> bool:
+        return self._reactor.wait(self.ready, timeout)
+
+    def close(self) -> None:
+        self._reader.remove(self)
+
+
+class RedisReader:
+    """See the module's text.
+
+    :param connect: gives a new connection that has answered; blocks for a bounded time.
+    :param writes_aside: whether others may write while the reader reads (not with TLS).
+    """
+
+    def __init__(self, reactor: Reactor, connect: Callable[[], Any], outage: Outage, writes_aside: bool) -> None:
+        self._reactor = reactor
+        self._connect = connect
+        self._outage = outage
+        self._writes_aside = writes_aside
+        self._wake = reactor.event()
+        self._lock = make_lock(Rank.ADAPTER)  # guards the rest
+        self._table: dict[Name, tuple[RedisSubscription, ...]] = {}  # its values are replaced, never changed
+        self._commands: deque[tuple[Any, tuple[Any, ...]]] = deque()
+        self._writing = False
+        self._connection: Any = None
+        self._running = False
+        self._junk_seen = False
+        self.closed = False
+
+    # -- subscriptions, from any thread -------------------------------------------------------------------------
+
+    def add(self, names: frozenset[Name], on_message: OnMessage) -> RedisSubscription:
+        """Hear ``names``."""
+        subscription = RedisSubscription(self, names, on_message, self._reactor)
+        with self._lock:
+            if self.closed:
+                return subscription
+            for name in names:
+                self._table[name] = (*self._table.get(name, ()), subscription)
+            # All of them, even those that others have: the confirmation is what makes it ready.
+            self._command_locked(_SUBSCRIBE, names)
+            start, self._running = not self._running, True
+        if start:
+            self._reactor.spawn(self._run)
+        else:
+            self._write_aside()
+        return subscription
+
+    def remove(self, subscription: RedisSubscription) -> None:
+        """Hear the names of ``subscription`` for it no more."""
+        with self._lock:
+            gone = []
+            for name in subscription.names:
+                left = tuple(one for one in self._table.get(name, ()) if one is not subscription)
+                if left:
+                    self._table[name] = left
+                elif self._table.pop(name, None) is not None:
+                    gone.append(name)
+            self._command_locked(_UNSUBSCRIBE, gone)
+        self._write_aside()
+
+    def _command_locked(self, verbs: dict[bytes, str], names: Any) -> None:
+        if self._connection is None:
+            return  # the next one gets them all
+        for kind, verb in verbs.items():
+            mine = [name for each, name in names if each == kind]
+            for start in range(0, len(mine), _NAMES):
+                self._commands.append((self._connection, (verb, *mine[start : start + _NAMES])))
+
+    def close(self) -> None:
+        """Hear nothing more, and end the connection."""
+        with self._lock:
+            self.closed = True
+            self._table = {}
+            if self._connection is not None:
+                self._commands.append((self._connection, ("QUIT",)))  # the server ends it, which wakes the reader
+        self._wake.set()
+        self._write_aside()
+
+    def abandon(self) -> None:
+        """In a forked child: the connection is the parent's, and if its reader is here (a greenlet), it ends."""
+        self.closed = True
+        self._lock = make_lock(Rank.ADAPTER)
+        self._table = {}
+        self._commands.clear()
+        disown([descriptor_of(self._connection)])
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
+    def _write_aside(self) -> None:
+        if self._writes_aside and self._commands:
+            self._reactor.submit(self._write)
+
+    def _write(self) -> None:
+        """Send the commands that wait, one thread at a time."""
+        with self._lock:
+            if self._writing:
+                return
+            self._writing = True
+        while True:
+            with self._lock:
+                if not self._commands:
+                    self._writing = False
+                    return
+                connection, command = self._commands.popleft()
+            try:
+                connection.send_packed_command(connection.pack_command(*command), check_health=False)
+            except FAILURES as error:
+                logger.debug("a command to Redis failed, which its reader will notice: %r", error)
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        """The thread or greenlet: connect, read, and begin again, until it is closed."""
+        failures = 0
+        while not self.closed:
+            connection = None
+            try:
+                connection = self._connect()
+                with self._lock:
+                    self._connection = connection
+                    self._commands.clear()
+                    for subscription in self._subscriptions_locked():
+                        subscription.missing = set(subscription.names)
+                        subscription.ready.clear()
+                    self._command_locked(_SUBSCRIBE, list(self._table))
+                self._write()
+                self._outage.works("listening")
+                failures = 0
+                self._read(connection)
+            except FAILURES as error:
+                if not self.closed:
+                    failures += 1
+                    self._outage.failed("listening", error)
+            finally:
+                with self._lock:
+                    self._connection = None
+                if connection is not None:
+                    connection.disconnect()
+            if not self.closed:
+                self._wake.wait(wait_before(failures))
+
+    def _subscriptions_locked(self) -> set[RedisSubscription]:
+        return {subscription for subscriptions in self._table.values() for subscription in subscriptions}
+
+    def _read(self, connection: Any) -> None:
+        look = _LOOK if self._writes_aside else _SHORT_LOOK
+        quiet = 0.0
+        while not self.closed:
+            if connection.can_read(timeout=look):
+                quiet = 0.0
+                self._take(connection.read_response(disable_decoding=True))
+            else:
+                quiet += look
+                if quiet >= _DEAD:
+                    raise TimeoutError(f"it has not answered for {_DEAD:g} s")
+                if _ASK <= quiet < _ASK + look:
+                    with self._lock:
+                        self._commands.append((connection, ("PING",)))
+                    self._write()
+            if not self._writes_aside and self._commands:
+                self._write()
+
+    def _take(self, response: Any) -> None:
+        if not isinstance(response, list) or len(response) < 3:
+            return  # the answer to a PING
+        kind = response[0]
+        subscriptions = self._table.get((kind, response[1]))
+        if kind in _CONFIRMED:
+            self._confirm((_CONFIRMED[kind], response[1]))
+        elif subscriptions is not None:
+            channel = response[-2].decode("utf-8", "replace")
+            for subscription in subscriptions:
+                try:
+                    subscription.on_message(channel, response[-1])
+                except FAILURES as error:
+                    level, self._junk_seen = logging.DEBUG if self._junk_seen else logging.ERROR, True
+                    logger.log(level, "a listener to a bus failed (told once)", exc_info=error)
+
+    def _confirm(self, name: Name) -> None:
+        ready = []
+        with self._lock:
+            for subscription in self._table.get(name, ()):
+                subscription.missing.discard(name)
+                if not subscription.missing:
+                    ready.append(partial(subscription.ready.set))
+        for act in ready:
+            act()
