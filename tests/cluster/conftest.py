@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
+import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
 from tests.support.bus import Bus, CountingAdapter, HeartbeatAdapter, OverBus
-from tests.support.inprocess import Background, Client, InProcess, eventually
+from tests.support.inprocess import DEADLINE, Background, Client, InProcess, eventually
+from tests.support.redis import RedisServer, running_redis
 from wsgi_sio import Server, Socket
-from wsgi_sio.adapters import WorkersAdapter
+from wsgi_sio.adapters import Adapter, WorkersAdapter, redis_streams_adapter, sharded_redis_adapter
+from wsgi_sio.socketio.packet import EVENT, Packet
 
 KINDS = {"counting": CountingAdapter, "heartbeat": HeartbeatAdapter}
+# On a real Redis: what makes the adapters of a server, of its URL and options.
+DRIVERS: dict[str, Callable[..., Callable[[Any], Adapter]]] = {
+    "sharded": sharded_redis_adapter,
+    "static": partial(sharded_redis_adapter, subscription_mode="static"),
+    "streams": redis_streams_adapter,
+    "recovering": redis_streams_adapter,
+}
 # The servers are siblings, as the processes of one server are: there is no bus.
 WORKERS = "workers"
+
+
+class Forgetful(Client):
+    """Gets events without their offsets, which others do not have."""
+
+    def receive(self, timeout: float = DEADLINE) -> Packet:
+        packet = super().receive(timeout)
+        if packet.type == EVENT and isinstance(packet.data[-1], str) and re.fullmatch(r"\d+-\d+", packet.data[-1]):
+            packet.data.pop()
+        return packet
 
 
 class Cluster:
@@ -25,8 +47,10 @@ class Cluster:
     :ivar sockets: the clients' sockets, on their servers.
     """
 
-    def __init__(self, kind: str, count: int = 3, **options: Any) -> None:
+    def __init__(self, kind: str, count: int = 3, redis: RedisServer | None = None, **options: Any) -> None:
         self.kind = kind
+        self._redis = redis
+        self._prefix = secrets.token_hex(4)
         self._bus = Bus()
         self._options = options
         self.servers: list[Server] = []
@@ -41,6 +65,10 @@ class Cluster:
         """One more, with its client."""
         if self.kind == WORKERS:
             io = sibling(**self._options)
+        elif self.kind in DRIVERS:
+            assert self._redis is not None
+            adapter = DRIVERS[self.kind](self._redis.url, channel_prefix=self._prefix, **self._options)
+            io = Server(adapter=adapter, connection_state_recovery=self.kind == "recovering")
         else:
             io = Server(adapter=lambda namespace: KINDS[self.kind](namespace, self._bus, **self._options))
         self.servers.append(io)
@@ -52,19 +80,22 @@ class Cluster:
 
     def join(self, number: int, nsp: str = "/", client: Client | None = None) -> tuple[Client, Socket]:
         """A client of a server that has joined a namespace, and its socket."""
-        client = client or self._processes[number].client()
+        if client is None:
+            client = self._processes[number].client()
+            if self.kind == "recovering":
+                client.__class__ = Forgetful
         return client, self.servers[number].of(nsp).sockets[client.connect(nsp)]
 
     def adapter(self, number: int, nsp: str = "/") -> Any:
         adapter = self.servers[number].of(nsp).adapter
-        assert isinstance(adapter, WorkersAdapter if self.kind == WORKERS else OverBus)
+        assert self.kind in DRIVERS or isinstance(adapter, WorkersAdapter if self.kind == WORKERS else OverBus)
         return adapter
 
     @property
     def bus(self) -> Bus:
-        """The bus; a test about one is none about siblings."""
-        if self.kind == WORKERS:
-            pytest.skip("siblings have no bus")
+        """The bus that misbehaves when told to; a test about it is none about siblings, or a real one."""
+        if self.kind == WORKERS or self.kind in DRIVERS:
+            pytest.skip("there is no such bus")
         return self._bus
 
     def know_each_other(self, nsp: str = "/") -> None:
@@ -139,13 +170,23 @@ def runtime_directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 MakeCluster = Callable[..., Cluster]
 
 
+@pytest.fixture(scope="session")
+def one_redis() -> Iterator[RedisServer]:
+    """A real Redis for all clusters, of which none hears another."""
+    with running_redis() as server:
+        yield server
+
+
 @pytest.fixture
-def make_cluster() -> Iterator[MakeCluster]:
+def make_cluster(request: pytest.FixtureRequest) -> Iterator[MakeCluster]:
     """``make_cluster(kind, count, **options)``."""
     made: list[Cluster] = []
 
     def make(kind: str = "heartbeat", count: int = 3, **options: Any) -> Cluster:
-        made.append(Cluster(kind, count, **options))
+        redis = request.getfixturevalue("one_redis") if kind in DRIVERS else None
+        if kind in ("streams", "recovering"):
+            options = {"stream_name": secrets.token_hex(4), **options}
+        made.append(Cluster(kind, count, redis, **options))
         return made[-1]
 
     yield make
@@ -153,7 +194,7 @@ def make_cluster() -> Iterator[MakeCluster]:
         cluster.close()
 
 
-@pytest.fixture(params=[*sorted(KINDS), WORKERS])
+@pytest.fixture(params=[*sorted(KINDS), WORKERS, *DRIVERS])
 def cluster(request: pytest.FixtureRequest, make_cluster: MakeCluster) -> Cluster:
     """Three servers, with any kind of adapter."""
     return make_cluster(request.param)

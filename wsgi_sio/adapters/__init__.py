@@ -4,6 +4,8 @@ The place to import them from; they live in ``socketio`` (one process) and ``clu
 """
 
 from ..cluster.adapter import ClusterAdapter
+from ..cluster.drivers.node_sharded import ShardedRedisAdapter, sharded_redis_adapter
+from ..cluster.drivers.node_streams import RecoveringStreamsAdapter, RedisStreamsAdapter, redis_streams_adapter
 from ..cluster.heartbeat import ClusterAdapterWithHeartbeat
 from ..cluster.recovering_workers import RecoveringWorkersAdapter
 from ..cluster.workers import WorkersAdapter
@@ -18,9 +20,14 @@ __all__ = [
     "ClusterAdapter",
     "ClusterAdapterWithHeartbeat",
     "MemoryAdapter",
+    "RecoveringStreamsAdapter",
     "RecoveringWorkersAdapter",
+    "RedisStreamsAdapter",
     "Room",
     "SavedSession",
     "SessionAwareAdapter",
+    "ShardedRedisAdapter",
     "WorkersAdapter",
+    "redis_streams_adapter",
+    "sharded_redis_adapter",
 ]

@@ -17,7 +17,7 @@ from ...runtime import Rank, Timer, make_lock
 from ...socketio.acks import gather
 from ...socketio.adapter import SavedSession
 from .. import messages
-from ..bus.redis_streams import id_at, position_of
+from ..bus.redis_streams import RedisStreams, id_at, position_of
 from ..messages import Message
 from ..nodes import Audience, ClusterNode
 from ..requests import Question
@@ -137,7 +137,9 @@ class SessionKeeper:
         digests = list(trail.digests)
         if value:
             trail.digests.append(digest(value))
-        self._adapter.bus.post(*write(self._key(pid), value, seconds, [*digests, *list(trail.digests)[-1:]]), done=lost)
+        bus = self._adapter.bus
+        if bus is not None:
+            bus.post(*write(self._key(pid), value, seconds, [*digests, *list(trail.digests)[-1:]]), done=lost)
 
     def _lost(self, socket: Socket, answer: Any) -> None:
         """The answer to a saving: if another server has the session, its client is there."""
@@ -212,12 +214,13 @@ class SessionKeeper:
             stored = None if raw is None else unpack_session(raw, pid)
         if stored is None:
             return None
-        start = max(stored.since if floor is None else floor, stored.since or 0) if floor or stored.since else floor
-        if start is None and stored.since == 0:
-            start = 0
-        if start is None or not (adapter.has_all_since(start) or self._reaches(start)):
+        since = stored.since if stored.since is not None else floor
+        if since is None:  # Node has saved it, and its client has got no event yet
             return None
-        trail = Trail(stored.since if stored.since is not None else start, start, had=stored.had)
+        start = since if floor is None else max(floor, since)
+        if not adapter.has_all_since(start) and not self._reaches(bus, start):
+            return None
+        trail = Trail(since, start, had=stored.had)
         live = Stored(stored.sid, pid, stored.rooms, stored.data, adapter.uid, trail.since, stored.had)
         content = pack_session(live)
         (claimed,) = bus.call(claim(key, content, self._duration + self._renewal, raw))
@@ -227,9 +230,9 @@ class SessionKeeper:
         trail.digests.append(digest(content))
         return SavedSession(stored.sid, pid, stored.rooms, stored.data, trail)
 
-    def _reaches(self, start: int) -> bool:
+    def _reaches(self, bus: RedisStreams, start: int) -> bool:
         """Whether the stream has all that came after ``start``: that entry itself is there, or an earlier one."""
-        bus, stream, here = self._adapter.bus, self._adapter.stream, id_at(start).encode()
+        stream, here = self._adapter.stream, id_at(start).encode()
         itself, first = bus.call((b"XRANGE", stream, here, here), (b"XRANGE", stream, b"-", b"+", b"COUNT", b"1"))
         if itself or (first and position_of(first[0][0].decode()) <= start):
             return True
