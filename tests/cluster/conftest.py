@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from functools import partial
+from itertools import count
 from typing import Any
 
 import pytest
@@ -16,19 +15,46 @@ from tests.support.bus import Bus, CountingAdapter, HeartbeatAdapter, OverBus
 from tests.support.inprocess import DEADLINE, Background, Client, InProcess, eventually
 from tests.support.redis import RedisServer, running_redis
 from wsgi_sio import Server, Socket
-from wsgi_sio.adapters import Adapter, WorkersAdapter, redis_streams_adapter, sharded_redis_adapter
+from wsgi_sio.adapters import (
+    RecoveringStreamsAdapter,
+    RedisAdapter,
+    RedisStreamsAdapter,
+    ShardedRedisAdapter,
+    WorkersAdapter,
+    redis_adapter,
+    redis_streams_adapter,
+    sharded_redis_adapter,
+)
 from wsgi_sio.socketio.packet import EVENT, Packet
 
 KINDS = {"counting": CountingAdapter, "heartbeat": HeartbeatAdapter}
-# On a real Redis: what makes the adapters of a server, of its URL and options.
-DRIVERS: dict[str, Callable[..., Callable[[Any], Adapter]]] = {
-    "sharded": sharded_redis_adapter,
-    "static": partial(sharded_redis_adapter, subscription_mode="static"),
-    "streams": redis_streams_adapter,
-    "recovering": redis_streams_adapter,
-}
 # The servers are siblings, as the processes of one server are: there is no bus.
 WORKERS = "workers"
+# Drivers for a real Redis: the adapter, and what makes its factory of a URL, a key for the channels, and options.
+REAL: dict[str, tuple[type, Callable[..., Any]]] = {
+    "redis": (RedisAdapter, redis_adapter),
+    "sharded": (
+        ShardedRedisAdapter,
+        lambda url, key, **options: sharded_redis_adapter(url, channel_prefix=key, **options),
+    ),
+    "static": (
+        ShardedRedisAdapter,
+        lambda url, key, **options: sharded_redis_adapter(
+            url, channel_prefix=key, subscription_mode="static", **options
+        ),
+    ),
+    "streams": (RedisStreamsAdapter, lambda url, key, **options: streams(url, key, **options)),
+    "recovering": (RecoveringStreamsAdapter, lambda url, key, **options: streams(url, key, **options)),
+}
+
+_numbers = count()
+
+
+def streams(url: str, key: str, **options: Any) -> Any:
+    """Servers that share nothing with others on that Redis."""
+    return redis_streams_adapter(
+        url, channel_prefix=key, stream_name=key, session_key_prefix=f"{key}:session:", **options
+    )
 
 
 class Forgetful(Client):
@@ -44,13 +70,14 @@ class Forgetful(Client):
 class Cluster:
     """Servers on one bus, or siblings, each with one client in ``/``.
 
+    :ivar key: how the names of its channels begin, on a real bus.
     :ivar sockets: the clients' sockets, on their servers.
     """
 
     def __init__(self, kind: str, count: int = 3, redis: RedisServer | None = None, **options: Any) -> None:
         self.kind = kind
-        self._redis = redis
-        self._prefix = secrets.token_hex(4)
+        self.redis = redis
+        self.key = f"tests-{next(_numbers)}"
         self._bus = Bus()
         self._options = options
         self.servers: list[Server] = []
@@ -65,9 +92,9 @@ class Cluster:
         """One more, with its client."""
         if self.kind == WORKERS:
             io = sibling(**self._options)
-        elif self.kind in DRIVERS:
-            assert self._redis is not None
-            adapter = DRIVERS[self.kind](self._redis.url, channel_prefix=self._prefix, **self._options)
+        elif self.kind in REAL:
+            assert self.redis is not None
+            adapter = REAL[self.kind][1](self.redis.url, key=self.key, **self._options)
             io = Server(adapter=adapter, connection_state_recovery=self.kind == "recovering")
         else:
             io = Server(adapter=lambda namespace: KINDS[self.kind](namespace, self._bus, **self._options))
@@ -88,14 +115,15 @@ class Cluster:
 
     def adapter(self, number: int, nsp: str = "/") -> Any:
         adapter = self.servers[number].of(nsp).adapter
-        assert self.kind in DRIVERS or isinstance(adapter, WorkersAdapter if self.kind == WORKERS else OverBus)
+        kind = WorkersAdapter if self.kind == WORKERS else REAL.get(self.kind, (OverBus,))[0]
+        assert isinstance(adapter, kind)
         return adapter
 
     @property
     def bus(self) -> Bus:
-        """The bus that misbehaves when told to; a test about it is none about siblings, or a real one."""
-        if self.kind == WORKERS or self.kind in DRIVERS:
-            pytest.skip("there is no such bus")
+        """The bus; a test about one is none about siblings, nor about a real bus."""
+        if self.kind not in KINDS:
+            pytest.skip("there is no bus that misbehaves when told to")
         return self._bus
 
     def know_each_other(self, nsp: str = "/") -> None:
@@ -171,8 +199,8 @@ MakeCluster = Callable[..., Cluster]
 
 
 @pytest.fixture(scope="session")
-def one_redis() -> Iterator[RedisServer]:
-    """A real Redis for all clusters, of which none hears another."""
+def shared_redis() -> Iterator[RedisServer]:
+    """A redis-server for all tests that let it be."""
     with running_redis() as server:
         yield server
 
@@ -183,10 +211,9 @@ def make_cluster(request: pytest.FixtureRequest) -> Iterator[MakeCluster]:
     made: list[Cluster] = []
 
     def make(kind: str = "heartbeat", count: int = 3, **options: Any) -> Cluster:
-        redis = request.getfixturevalue("one_redis") if kind in DRIVERS else None
-        if kind in ("streams", "recovering"):
-            options = {"stream_name": secrets.token_hex(4), **options}
-        made.append(Cluster(kind, count, redis, **options))
+        if kind in REAL:
+            options.setdefault("redis", request.getfixturevalue("shared_redis"))
+        made.append(Cluster(kind, count, **options))
         return made[-1]
 
     yield make
@@ -194,7 +221,7 @@ def make_cluster(request: pytest.FixtureRequest) -> Iterator[MakeCluster]:
         cluster.close()
 
 
-@pytest.fixture(params=[*sorted(KINDS), WORKERS, *DRIVERS])
+@pytest.fixture(params=[*sorted(KINDS), WORKERS, *REAL])
 def cluster(request: pytest.FixtureRequest, make_cluster: MakeCluster) -> Cluster:
     """Three servers, with any kind of adapter."""
     return make_cluster(request.param)

@@ -2,63 +2,37 @@
 
 from __future__ import annotations
 
-import json
-import queue
-import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.cluster.conftest import KINDS, Cluster, MakeCluster
 from tests.support.bus import HeartbeatAdapter
 from tests.support.inprocess import Background, eventually
-from tests.support.node import JS
+from tests.support.node_peer import NodePeer
 from wsgi_sio.cluster.messages import Message
 from wsgi_sio.socketio.remote import RemoteSocket
 
 
-class NodeServer:
+class NodeServer(NodePeer):
     """A process of ``tests/js/cluster_peer.js`` on a cluster's bus."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._channel = cluster.adapter(0).channel
         self._bus = cluster.bus
-        self._results: queue.Queue[Any] = queue.Queue()
-        self._lock = threading.Lock()
-        self._process = subprocess.Popen(
-            ["node", "cluster_peer.js"], cwd=JS, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        threading.Thread(target=self._read, daemon=True).start()
-        self.sid = self._results.get(timeout=20)
+        super().__init__("cluster_peer.js")
         cluster.bus.subscribe(self._channel, "node", self)  # type: ignore[arg-type]  # it has the put() of an inbox
 
     def put(self, data: bytes, delay: float) -> None:
-        assert self._process.stdin is not None
-        with self._lock:
-            self._process.stdin.write(data + b"\n")
-            self._process.stdin.flush()
+        self.send(data)
 
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            message = json.loads(line)
-            if "result" in message:
-                self._results.put(message["result"])
-            else:
-                self._bus.send(self._channel, line.strip())
-
-    def do(self, command: str, *args: Any) -> Any:
-        """Run a command of the script; its result."""
-        self.put(json.dumps({"do": command, "args": args}).encode(), 0.0)
-        return self._results.get(timeout=10)
+    def take(self, line: bytes) -> None:
+        self._bus.send(self._channel, line)
 
     def kill(self) -> None:
         self._bus.unsubscribe(self._channel, "node")
-        self._process.kill()
-        self._process.wait()
+        super().kill()
 
 
 class OpenAdapter(HeartbeatAdapter):

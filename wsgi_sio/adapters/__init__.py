@@ -4,6 +4,7 @@ The place to import them from; they live in ``socketio`` (one process) and ``clu
 """
 
 from ..cluster.adapter import ClusterAdapter
+from ..cluster.drivers.node_redis import RedisAdapter, redis_adapter
 from ..cluster.drivers.node_sharded import ShardedRedisAdapter, sharded_redis_adapter
 from ..cluster.drivers.node_streams import RecoveringStreamsAdapter, RedisStreamsAdapter, redis_streams_adapter
 from ..cluster.heartbeat import ClusterAdapterWithHeartbeat
@@ -22,12 +23,14 @@ __all__ = [
     "MemoryAdapter",
     "RecoveringStreamsAdapter",
     "RecoveringWorkersAdapter",
+    "RedisAdapter",
     "RedisStreamsAdapter",
     "Room",
     "SavedSession",
     "SessionAwareAdapter",
     "ShardedRedisAdapter",
     "WorkersAdapter",
+    "redis_adapter",
     "redis_streams_adapter",
     "sharded_redis_adapter",
 ]

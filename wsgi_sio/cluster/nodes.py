@@ -138,10 +138,10 @@ class NodeAdapter(MemoryAdapter):
             if message["uid"] != node.uid and message["nsp"] == self._namespace.name:
                 self._receive(node, message)
         except Exception as error:
-            self.tell_junk(error)
+            self.report_junk(error)
 
-    def tell_junk(self, error: Exception) -> None:
-        """What has come makes no sense, for this reason."""
+    def report_junk(self, error: Exception) -> None:
+        """What has come makes no sense and has been dropped: tell it, once."""
         level, self._junk_seen = logging.DEBUG if self._junk_seen else logging.WARNING, True
         logger.log(level, "%r does not understand another server (told once)", self._namespace, exc_info=error)
 

@@ -131,7 +131,8 @@ class AckRequest(Request):
         acks.await_servers(self._roll.missing)
 
     def complete(self) -> bool:
-        return self._roll.missing == 0 and not any(self._owed.values())
+        # Their sum, since some servers do not say whose answers they send.
+        return self._roll.missing == 0 and not sum(self._owed.values())
 
     def count_locked(self, uid: str, clients: int) -> Act | None:
         """``uid`` has asked so many clients."""
@@ -181,6 +182,9 @@ class Requests(Generic[AnyRequest]):
 
     def __len__(self) -> int:
         return len(self._open)
+
+    def __contains__(self, request_id: object) -> bool:
+        return request_id in self._open
 
     def add(self, request: AnyRequest, timeout: float) -> str:
         """Keep a request for up to ``timeout`` seconds; its id, which nobody may learn before this returns."""

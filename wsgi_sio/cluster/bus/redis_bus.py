@@ -73,8 +73,8 @@ class RedisBus(Bus):
         if self._sharded and patterns:
             raise ValueError("sharded channels have no patterns")
         kind = SHARD if self._sharded else CHANNEL
-        names = [(kind, channel.encode()) for channel in channels]
-        names += [(PATTERN, pattern.encode()) for pattern in patterns]
+        names = [(kind, channel.encode("utf-8", "surrogatepass")) for channel in channels]
+        names += [(PATTERN, pattern.encode("utf-8", "surrogatepass")) for pattern in patterns]
         return self._reader.add(frozenset(names), on_message)
 
     def count(self, channel: str) -> int | None:
@@ -133,10 +133,11 @@ class _Publisher:
         connection = self._connection
         if connection is not None:
             try:
-                if not connection.can_read(timeout=0):
-                    return
-            except Exception:  # it has ended, or says something that nobody has asked for
-                pass
+                ended = connection.can_read(timeout=0)  # or says something that nobody has asked for
+            except Exception:  # of the client's package
+                ended = True
+            if not ended:
+                return
             self.disconnect()
         self._connection = self._connect()
 
@@ -144,7 +145,7 @@ class _Publisher:
         connection, head, refused = self._connection, self._head, None
         packed, sent = [], 0
         for channel, payload in batch:
-            name = channel.encode()
+            name = channel.encode("utf-8", "surrogatepass")
             packed.append(b"%b%d\r\n%b\r\n$%d\r\n%b\r\n" % (head, len(name), name, len(payload), payload))
         try:
             connection.send_packed_command([b"".join(packed)], check_health=False)

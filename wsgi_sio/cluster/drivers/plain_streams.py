@@ -115,7 +115,7 @@ class RedisStreamsAdapter(ClusterAdapter):
         try:
             message = message_of(fields)
         except ValueError as error:
-            self.tell_junk(error)
+            self.report_junk(error)
         else:
             self.take_entry(node, message, entry_id, position)
 

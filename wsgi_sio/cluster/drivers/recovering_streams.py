@@ -384,7 +384,7 @@ class RecoveringStreamsAdapter(RedisStreamsAdapter):
             try:
                 event = self.event_in(message_of(fields))
             except Exception as error:  # junk, of whatever kind
-                self.tell_junk(error)
+                self.report_junk(error)
                 continue
             if event is not None and _is_for(event[1], rooms):
                 found.append(self._offsets.add(event[0], entry_id))
