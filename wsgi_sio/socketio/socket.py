@@ -365,8 +365,7 @@ class Socket(Targets, Sends, Listens, ListensToAny):
     def throw_out(self) -> None:
         """End it from this side: what it has sent and is still waiting is dropped."""
         self._muted = True
-        if self.pid:
-            self.nsp.adapter.say_farewell(self)
+        self.nsp.adapter.say_farewell(self)
         if self.lost("server namespace disconnect"):
             self.conn.thrown_out(self)  # first, since the client may connect again as soon as it knows
             self.conn.send_packet(Packet(DISCONNECT, self.nsp.name))

@@ -12,6 +12,7 @@ import pytest
 from tests.cluster.conftest import Cluster, MakeCluster
 from tests.support.inprocess import Background, eventually
 from tests.support.node_peer import NodePeer
+from tests.support.redis import RedisServer
 from wsgi_sio.socketio.remote import RemoteSocket
 
 
@@ -39,6 +40,16 @@ class Mixed:
 
         eventually(enough, f"{count} events in Node")
         return found
+
+
+def wait_for_node(redis: RedisServer, streams: int) -> None:
+    """Wait until a server of Node reads so many streams."""
+
+    def reading() -> bool:
+        clients = redis.do("CLIENT", "LIST").splitlines()
+        return sum("lib-name=node-redis" in client and "cmd=xread" in client for client in clients) >= streams
+
+    eventually(reading, "that Node reads")
 
 
 # Our adapter and its options, Node's and its options.
@@ -72,6 +83,9 @@ def mixed(request: pytest.FixtureRequest, make_cluster: MakeCluster, node_module
     try:
         eventually(lambda: mixed.ours.sockets.adapter.server_count() == 3, "that we know all")
         eventually(lambda: mixed.node.do("count") == 3, "that Node does")
+        if adapter == "streams":  # what comes before Node reads is lost to it
+            assert cluster.redis is not None
+            wait_for_node(cluster.redis, theirs.get("streamCount", 1))
         yield mixed
     finally:
         mixed.node.kill()

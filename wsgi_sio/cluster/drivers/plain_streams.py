@@ -113,11 +113,9 @@ class RedisStreamsAdapter(ClusterAdapter):
         if node is None or node.closed or fields.get(b"uid") == node.uid.encode():
             return  # what is of this server has been done at once
         try:
-            message = message_of(fields)
-        except ValueError as error:
+            self.take_entry(node, message_of(fields), entry_id, position)
+        except Exception as error:  # junk, of whatever kind
             self.report_junk(error)
-        else:
-            self.take_entry(node, message, entry_id, position)
 
     def take_entry(self, node: ClusterNode, message: Message, entry_id: str, position: int) -> None:
         """Take what another server has appended to the stream."""
