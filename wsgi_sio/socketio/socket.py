@@ -136,9 +136,8 @@ class Socket(Targets, Sends, Listens, ListensToAny):
         :raises Disconnected: the client has left.
         """
         check_event(event)
-        server = self.nsp.server
+        server, ack_id = self.nsp.server, self.nsp.next_ack_id()
         waiter = BlockingAck(server.reactor)
-        ack_id = self.nsp.next_ack_id()
         batch = server.encode(Packet(EVENT, self.nsp.name, [event, *args], ack_id))
         self.expect_ack(ack_id, waiter)
         self.conn.session.expect_answer(1)
