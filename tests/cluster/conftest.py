@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -11,19 +12,59 @@ from typing import Any
 import pytest
 
 from tests.support.bus import Bus, CountingAdapter, HeartbeatAdapter, OverBus
-from tests.support.inprocess import Background, Client, InProcess, eventually
+from tests.support.inprocess import DEADLINE, Background, Client, InProcess, eventually
 from tests.support.redis import RedisServer, running_redis
 from wsgi_sio import Server, Socket
-from wsgi_sio.adapters import RedisAdapter, WorkersAdapter, redis_adapter
+from wsgi_sio.adapters import (
+    RecoveringStreamsAdapter,
+    RedisAdapter,
+    RedisStreamsAdapter,
+    ShardedRedisAdapter,
+    WorkersAdapter,
+    redis_adapter,
+    redis_streams_adapter,
+    sharded_redis_adapter,
+)
+from wsgi_sio.socketio.packet import EVENT, Packet
 
 KINDS = {"counting": CountingAdapter, "heartbeat": HeartbeatAdapter}
 # The servers are siblings, as the processes of one server are: there is no bus.
 WORKERS = "workers"
 # Drivers for a real Redis: the adapter, and what makes its factory of a URL, a key for the channels, and options.
-REAL: dict[str, tuple[type, Callable[..., Any]]] = {"redis": (RedisAdapter, redis_adapter)}
-
+REAL: dict[str, tuple[type, Callable[..., Any]]] = {
+    "redis": (RedisAdapter, redis_adapter),
+    "sharded": (
+        ShardedRedisAdapter,
+        lambda url, key, **options: sharded_redis_adapter(url, channel_prefix=key, **options),
+    ),
+    "static": (
+        ShardedRedisAdapter,
+        lambda url, key, **options: sharded_redis_adapter(
+            url, channel_prefix=key, subscription_mode="static", **options
+        ),
+    ),
+    "streams": (RedisStreamsAdapter, lambda url, key, **options: streams(url, key, **options)),
+    "recovering": (RecoveringStreamsAdapter, lambda url, key, **options: streams(url, key, **options)),
+}
 
 _numbers = count()
+
+
+def streams(url: str, key: str, **options: Any) -> Any:
+    """Servers that share nothing with others on that Redis."""
+    return redis_streams_adapter(
+        url, channel_prefix=key, stream_name=key, session_key_prefix=f"{key}:session:", **options
+    )
+
+
+class Forgetful(Client):
+    """Gets events without their offsets, which others do not have."""
+
+    def receive(self, timeout: float = DEADLINE) -> Packet:
+        packet = super().receive(timeout)
+        if packet.type == EVENT and isinstance(packet.data[-1], str) and re.fullmatch(r"\d+-\d+", packet.data[-1]):
+            packet.data.pop()
+        return packet
 
 
 class Cluster:
@@ -53,7 +94,8 @@ class Cluster:
             io = sibling(**self._options)
         elif self.kind in REAL:
             assert self.redis is not None
-            io = Server(adapter=REAL[self.kind][1](self.redis.url, key=self.key, **self._options))
+            adapter = REAL[self.kind][1](self.redis.url, key=self.key, **self._options)
+            io = Server(adapter=adapter, connection_state_recovery=self.kind == "recovering")
         else:
             io = Server(adapter=lambda namespace: KINDS[self.kind](namespace, self._bus, **self._options))
         self.servers.append(io)
@@ -65,7 +107,10 @@ class Cluster:
 
     def join(self, number: int, nsp: str = "/", client: Client | None = None) -> tuple[Client, Socket]:
         """A client of a server that has joined a namespace, and its socket."""
-        client = client or self._processes[number].client()
+        if client is None:
+            client = self._processes[number].client()
+            if self.kind == "recovering":
+                client.__class__ = Forgetful
         return client, self.servers[number].of(nsp).sockets[client.connect(nsp)]
 
     def adapter(self, number: int, nsp: str = "/") -> Any:

@@ -6,6 +6,8 @@ The place to import them from; they live in ``socketio`` (one process) and ``clu
 from ..cluster.adapter import ClusterAdapter
 from ..cluster.drivers.bridge import bridged
 from ..cluster.drivers.node_redis import RedisAdapter, redis_adapter
+from ..cluster.drivers.node_sharded import ShardedRedisAdapter, sharded_redis_adapter
+from ..cluster.drivers.node_streams import RecoveringStreamsAdapter, RedisStreamsAdapter, redis_streams_adapter
 from ..cluster.heartbeat import ClusterAdapterWithHeartbeat
 from ..cluster.recovering_workers import RecoveringWorkersAdapter
 from ..cluster.workers import WorkersAdapter
@@ -20,12 +22,17 @@ __all__ = [
     "ClusterAdapter",
     "ClusterAdapterWithHeartbeat",
     "MemoryAdapter",
+    "RecoveringStreamsAdapter",
     "RecoveringWorkersAdapter",
     "RedisAdapter",
+    "RedisStreamsAdapter",
     "Room",
     "SavedSession",
     "SessionAwareAdapter",
+    "ShardedRedisAdapter",
     "WorkersAdapter",
     "bridged",
     "redis_adapter",
+    "redis_streams_adapter",
+    "sharded_redis_adapter",
 ]

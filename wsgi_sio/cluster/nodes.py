@@ -111,10 +111,17 @@ class NodeAdapter(MemoryAdapter):
         :raises ValueError: it is a broadcast of more than ``max_attachments``.
         """
         encoded = messages.encode(message, dumps_of(self._namespace.server.json))
-        if message["type"] == messages.BROADCAST and not encoded.startswith(b"{"):  # it holds bytes
-            # No client of any server could be sent what this server's cannot.
-            self._namespace.server.encode(messages.decode_packet(message["data"]["packet"], message["nsp"]))
+        if not encoded.startswith(b"{"):
+            self.check_attachments(message)
         return encoded
+
+    def check_attachments(self, message: Message) -> None:
+        """See that an event with bytes can be sent to clients: none of any server could be sent what this one's cannot.
+
+        :raises ValueError: it is a broadcast of more than ``max_attachments``.
+        """
+        if message["type"] == messages.BROADCAST:
+            self._namespace.server.encode(messages.decode_packet(message["data"]["packet"], message["nsp"]))
 
     @property
     def uid(self) -> str:

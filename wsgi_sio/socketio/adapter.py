@@ -216,6 +216,18 @@ class Adapter(ABC):
 
     # -- connection state recovery: an adapter that offers none remembers nothing ---------------------------------
 
+    def begin_session(self, socket: Socket) -> None:
+        """A socket that is not let in yet has got its private id, and is no continuation of another."""
+
+    def keep_session(self, socket: Socket) -> None:
+        """A socket's client is about to learn its private id; what is kept elsewhere may be kept from now on."""
+
+    def drop_session(self, socket: Socket) -> None:
+        """A client that has known its private id has left for good: keep nothing of it."""
+
+    def say_farewell(self, socket: Socket) -> None:
+        """A socket is about to be thrown out: send it what has been emitted to it before, if anything is on its way."""
+
     def persist_session(self, session: SavedSession) -> None:
         """Keep the session of a client whose connection was lost."""
 

@@ -83,7 +83,7 @@ class Recovery:
         """Have a new socket admitted: if its previous connection is not quite over, behind the handlers of that one; if
         another process has its session, when that has come."""
         auth = socket.handshake.auth
-        pid, offset = auth.get("pid"), auth.get("offset")
+        pid, offset = auth.get("pid"), auth.get("offset", "")
         if not isinstance(pid, str):
             socket.begin()
         elif not self.follow(pid, socket.begin, partial(_end_half_open, socket)):
@@ -122,13 +122,14 @@ class Recovery:
         if not socket.conn.recoverable:
             return None
         adapter, auth = self._namespace.adapter, socket.handshake.auth
-        pid, offset = auth.get("pid"), auth.get("offset")
+        pid, offset = auth.get("pid"), auth.get("offset", "")  # a client that has got no event yet has no offset
         if (
             not isinstance(pid, str)
             or not isinstance(offset, str)
             or not (saved := adapter.restore_session(pid, offset))
         ):
             socket.pid = secrets.token_urlsafe(15)
+            adapter.begin_session(socket)
             return None
         socket.id, socket.pid, socket.data, socket.trail = saved.sid, saved.pid, saved.data, saved.trail
         socket.recovered = True
@@ -140,12 +141,15 @@ class Recovery:
         if socket.pid:
             with self._lock:
                 self._live[socket.pid] = socket
+            self._namespace.adapter.keep_session(socket)
 
     def left(self, socket: Socket, rooms: set[Room], reason: str, was_connected: bool) -> None:
         """A socket has left, and was in ``rooms``: keep what can be given back to its client, if that knows the pid."""
         if reason in RECOVERABLE and socket.pid and (was_connected or socket.recovered):
             session = SavedSession(socket.id, socket.pid, frozenset(rooms), socket.data, socket.trail)
             self._namespace.adapter.persist_session(session)
+        elif socket.pid:
+            self._namespace.adapter.drop_session(socket)
         with self._lock:
             if self._live.get(socket.pid) is socket:
                 del self._live[socket.pid]

@@ -41,6 +41,7 @@ class EventLog:
 
     :param max_stored: bytes that are kept at most.
     :ivar name: no other log has it, nor another life of this one: no offset of theirs is one here.
+    :ivar forgotten: the number at its origin of the latest entry that has been dropped.
     """
 
     def __init__(self, max_stored: int) -> None:
@@ -49,6 +50,7 @@ class EventLog:
         self._entries: deque[Entry] = deque()
         self._size = 0
         self._first = 0  # the number of the oldest entry
+        self.forgotten = 0
         self._prefix = f"{self.name}."
 
     def tag(self, tag: str) -> None:
@@ -91,8 +93,10 @@ class EventLog:
             self._drop_oldest()
 
     def _drop_oldest(self) -> None:
-        self._size -= self._entries.popleft().size
+        oldest = self._entries.popleft()
+        self._size -= oldest.size
         self._first += 1
+        self.forgotten = oldest.seq
 
     def after(self, offset: str) -> Iterator[Entry] | None:
         """What followed ``offset``; None when not all of that is known any more, or the offset is not of this log."""
@@ -110,6 +114,17 @@ class EventLog:
     def reaches(self, number: int) -> bool:
         """Whether all is known from the entry of that number on."""
         return self._first <= number <= self._first + len(self._entries)
+
+    def first_after(self, seq: int) -> int:
+        """The number of the first entry above ``seq``, where the entries' own numbers ascend."""
+        low, high = 0, len(self._entries)
+        while low < high:
+            middle = (low + high) // 2
+            if self._entries[middle].seq <= seq:
+                low = middle + 1
+            else:
+                high = middle
+        return self._first + low
 
     def since(self, number: int) -> Iterator[Entry]:
         """What is known from the entry of that number on."""

@@ -136,9 +136,8 @@ class Socket(Targets, Sends, Listens, ListensToAny):
         :raises Disconnected: the client has left.
         """
         check_event(event)
-        server = self.nsp.server
+        server, ack_id = self.nsp.server, self.nsp.next_ack_id()
         waiter = BlockingAck(server.reactor)
-        ack_id = self.nsp.next_ack_id()
         batch = server.encode(Packet(EVENT, self.nsp.name, [event, *args], ack_id))
         self.expect_ack(ack_id, waiter)
         self.conn.session.expect_answer(1)
@@ -365,6 +364,7 @@ class Socket(Targets, Sends, Listens, ListensToAny):
     def throw_out(self) -> None:
         """End it from this side: what it has sent and is still waiting is dropped."""
         self._muted = True
+        self.nsp.adapter.say_farewell(self)
         if self.lost("server namespace disconnect"):
             self.conn.thrown_out(self)  # first, since the client may connect again as soon as it knows
             self.conn.send_packet(Packet(DISCONNECT, self.nsp.name))

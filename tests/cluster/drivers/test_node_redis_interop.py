@@ -1,4 +1,4 @@
-"""One Redis, a server of Node (@socket.io/redis-adapter) and two of ours: everything, from either side to either."""
+"""One Redis, a server of Node with each of its adapters, two of ours: everything, from either side to either."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from tests.cluster.conftest import Cluster, MakeCluster
 from tests.support.inprocess import Background, eventually
 from tests.support.node_peer import NodePeer
+from tests.support.redis import RedisServer
 from wsgi_sio.socketio.remote import RemoteSocket
 
 
@@ -21,10 +22,9 @@ class Mixed:
     :ivar node: Node's, with a client in the room "nodes".
     """
 
-    def __init__(self, cluster: Cluster, **options: Any) -> None:
+    def __init__(self, cluster: Cluster, adapter: str, **options: Any) -> None:
         assert cluster.redis is not None
-        options = {"key": cluster.key, **options}
-        self.node = NodePeer("redis_peer.js", "classic", cluster.redis.url, json.dumps(options))
+        self.node = NodePeer("redis_peer.js", adapter, cluster.redis.url, json.dumps(options))
         self.cluster = cluster
         self.ours, self.other = cluster.servers
         self.client, self.second = cluster.clients
@@ -42,13 +42,50 @@ class Mixed:
         return found
 
 
-@pytest.fixture(params=[False, True], ids=["shared answers", "specific answers"])
+def wait_for_readers(redis: RedisServer, streams: int) -> None:
+    """Wait until servers read so many streams, so that one of Node's is among them."""
+
+    def reading() -> bool:
+        clients = redis.do("CLIENT", "LIST").splitlines()
+        return sum("cmd=xread" in client for client in clients) >= streams
+
+    eventually(reading, "that Node reads")
+
+
+# Our adapter and its options, Node's and its options.
+KINDS: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
+    "classic": ("redis", {}, "classic", {}),
+    "classic, specific answers": (
+        "redis",
+        {"publish_on_specific_response_channel": True},
+        "classic",
+        {"publishOnSpecificResponseChannel": True},
+    ),
+    "sharded": ("sharded", {}, "sharded", {}),
+    "sharded, static": ("static", {}, "sharded", {"subscriptionMode": "static"}),
+    "sharded, private": (
+        "sharded",
+        {"subscription_mode": "dynamic-private"},
+        "sharded",
+        {"subscriptionMode": "dynamic-private"},
+    ),
+    "streams": ("streams", {}, "streams", {}),
+    "four streams": ("streams", {"stream_count": 4}, "streams", {"streamCount": 4}),
+}
+
+
+@pytest.fixture(params=KINDS)
 def mixed(request: pytest.FixtureRequest, make_cluster: MakeCluster, node_modules: Path) -> Iterator[Mixed]:
-    cluster = make_cluster("redis", 2, publish_on_specific_response_channel=request.param)
-    mixed = Mixed(cluster, publishOnSpecificResponseChannel=request.param)
+    kind, ours, adapter, theirs = KINDS[request.param]
+    cluster = make_cluster(kind, 2, **ours)
+    names = {"classic": ["key"], "sharded": ["channelPrefix"], "streams": ["channelPrefix", "streamName"]}[adapter]
+    mixed = Mixed(cluster, adapter, **{name: cluster.key for name in names}, **theirs)
     try:
         eventually(lambda: mixed.ours.sockets.adapter.server_count() == 3, "that we know all")
         eventually(lambda: mixed.node.do("count") == 3, "that Node does")
+        if adapter == "streams":  # what comes before Node reads is lost to it
+            assert cluster.redis is not None
+            wait_for_readers(cluster.redis, 2 + theirs.get("streamCount", 1))
         yield mixed
     finally:
         mixed.node.kill()

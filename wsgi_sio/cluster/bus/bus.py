@@ -173,8 +173,8 @@ class Outbox:
         self.closed = False
         self._idle = reactor.event()
 
-    def put(self, item: Item) -> None:
-        """Send it when its turn comes."""
+    def put(self, item: Item) -> bool:
+        """Send it when its turn comes; False: too much waits already, so it is lost."""
         size = len(item.payload) + len(item.channel)
         with self._lock:
             fits = not self.closed and self._size + size <= self._limit
@@ -193,6 +193,7 @@ class Outbox:
             self._outage.lost(1)
             if begins_to_overflow:
                 self._outage.failed("the outbox", f"{self._limit} bytes are waiting for it, which is all that may")
+        return fits
 
     def _take_locked(self) -> list[Item]:
         batch: list[Item] = []
