@@ -412,4 +412,4 @@ def test_while_redis_is_away_own_clients_get_everything_once_and_in_order(make_h
         rest.append(other.receive()[1])
     assert rest == sorted(set(rest)), "none twice, in order"
     visitor.client.expect_silence(0.3)
-    assert slowest < 0.1
+    assert slowest < 1.0, "nobody waits for Redis"
