@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import atexit
 import os
+import random
+import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
@@ -17,6 +19,9 @@ from ...runtime import Reactor, disown, tell_in_child
 from .bus import MAX_OUTBOX, Bus, Item, OnMessage, Outage, Outbox, SharedBus
 from .redis_reader import CHANNEL, PATTERN, SHARD, RedisReader, RedisSubscription
 from .redis_urls import RedisUrl, descriptor_of
+
+# For how long after an answer a connection is taken for alive without a look at it (seconds).
+_FRESH = 0.5
 
 
 def redis_bus(url: str, *, sharded: bool = False, max_outbox: int = MAX_OUTBOX) -> SharedBus:
@@ -41,10 +46,14 @@ class RedisBus(Bus):
         self.url = RedisUrl.parse(url) if isinstance(url, str) else url
         self._pid = os.getpid()
         self._sharded = sharded
-        self._client = self.url.client()
+        if sharded and self.url.variant == "cluster":
+            raise ValueError("sharded channels on a Redis Cluster are not supported: each is at a node of its own")
+        self._client: Any = (
+            None if self.url.variant == "cluster" else self.url.client()
+        )  # whose client connects at once
         self.outage = Outage(reactor, self.url.shown)
         connect = self._connect
-        self._reader = RedisReader(reactor, connect, self.outage, writes_aside=not self.url.tls)
+        self._reader = RedisReader(reactor, connect, self.outage, self.url.timeout_error, writes_aside=not self.url.tls)
         self._publisher = _Publisher(connect, b"SPUBLISH" if sharded else b"PUBLISH")
         self._outbox = Outbox(reactor, self._publisher, self.outage, max_outbox)
         self._closed = False
@@ -54,7 +63,7 @@ class RedisBus(Bus):
 
     def _connect(self) -> Any:
         """A connection of its own for whoever asks, which has answered."""
-        pool = self._client.connection_pool
+        pool = self._pool()
         connection = pool.connection_class(**pool.connection_kwargs)  # the pool's own would count, and be kept
         try:
             connection.connect()
@@ -64,6 +73,17 @@ class RedisBus(Bus):
             connection.disconnect()
             raise
         return connection
+
+    def _pool(self) -> Any:
+        """How connections are made; in a cluster to any of its masters, since each sends on what is published."""
+        client = self._client
+        if self.url.variant != "cluster":
+            return client.connection_pool
+        if client is None:
+            client = self._client = self.url.client()
+        elif self.outage.lasts:
+            client.nodes_manager.initialize()  # there may be other masters by now
+        return client.get_redis_connection(random.choice(client.get_primaries())).connection_pool
 
     def publish(self, channel: str, payload: bytes) -> None:
         self._outbox.put(Item(channel, payload))
@@ -78,13 +98,17 @@ class RedisBus(Bus):
         return self._reader.add(frozenset(names), on_message)
 
     def count(self, channel: str) -> int | None:
-        if self.outage.lasts or self._closed:
+        client = self._client
+        if self.outage.lasts or self._closed or client is None:
             return None
         try:
-            answer = self._client.execute_command("PUBSUB", "SHARDNUMSUB" if self._sharded else "NUMSUB", channel)
+            if self.url.variant == "cluster":  # each node knows its own listeners
+                nodes = client.get_primaries()
+                return sum(_number_in(client.get_redis_connection(node).execute_command("PUBSUB", "NUMSUB", channel))
+                           for node in nodes)  # fmt: skip
+            return _number_in(client.execute_command("PUBSUB", "SHARDNUMSUB" if self._sharded else "NUMSUB", channel))
         except Exception:  # the client's own errors, which only its package names; the reader tells of an outage
             return None
-        return _number_in(answer)
 
     def close(self) -> None:
         if self._closed or self._pid != os.getpid():
@@ -94,7 +118,8 @@ class RedisBus(Bus):
         self._outbox.close()
         self._reader.close()
         self._publisher.disconnect()
-        self._client.close()
+        if self._client is not None:
+            self._client.close()
 
     def after_fork(self) -> None:
         """See :class:`Forkable`: the child makes a bus of its own."""
@@ -104,12 +129,12 @@ class RedisBus(Bus):
         self._publisher.abandon()
 
 
-def _number_in(answer: Any) -> int | None:
+def _number_in(answer: Any) -> int:
     """The number in ``[channel, number]``, ``[(channel, number)]`` or ``{channel: number}``."""
     values = list(answer.values()) if isinstance(answer, dict) else answer
     while isinstance(values, (list, tuple)) and values:
         values = values[-1]
-    return values if isinstance(values, int) else None
+    return int(values)
 
 
 def _close_at_exit(found: Callable[[], RedisBus | None]) -> None:
@@ -128,10 +153,13 @@ class _Publisher:
         self._connect = connect
         self._head = b"*3\r\n$%d\r\n%b\r\n$" % (len(verb), verb)
         self._connection: Any = None
+        self._answered = 0.0
 
     def connect(self) -> None:
         connection = self._connection
         if connection is not None:
+            if time.monotonic() - self._answered < _FRESH:
+                return
             try:
                 ended = connection.can_read(timeout=0)  # or says something that nobody has asked for
             except Exception:  # of the client's package
@@ -140,6 +168,7 @@ class _Publisher:
                 return
             self.disconnect()
         self._connection = self._connect()
+        self._answered = time.monotonic()
 
     def send(self, batch: Sequence[Item]) -> tuple[int, Exception | None]:
         connection, head, refused = self._connection, self._head, None
@@ -153,6 +182,7 @@ class _Publisher:
                 answer = connection.read_response(disconnect_on_error=False)
                 sent += 1
                 assert isinstance(answer, int), answer
+            self._answered = time.monotonic()
         except Exception as error:  # of the client's package
             refused = error
             self.disconnect()  # whatever it still answers is not for what comes next

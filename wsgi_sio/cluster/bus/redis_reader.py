@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -14,7 +15,7 @@ from typing import Any
 
 from ...runtime import FAILURES, Rank, Reactor, disown, make_lock
 from .bus import OnMessage, Outage, wait_before
-from .redis_urls import descriptor_of
+from .redis_urls import descriptor_of, set_timeout
 
 logger = logging.getLogger("wsgi_sio.bus")
 
@@ -31,6 +32,8 @@ _LOOK, _SHORT_LOOK = 1.0, 0.1
 # After how many seconds of silence the server is asked whether it lives, and after how many it is taken for dead.
 # Looks are counted, not seconds, lest it be blamed for a time in which this process stood still.
 _ASK, _DEAD = 2.0, 6.0
+# How many messages a greenlet reads before others have their turn.
+_TURN = 50
 # How many names go into one command.
 _NAMES = 500
 
@@ -57,10 +60,20 @@ class RedisReader:
     """See the module's text.
 
     :param connect: gives a new connection that has answered; blocks for a bounded time.
+    :param timeout_error: what its connections raise when nothing has come.
     :param writes_aside: whether others may write while the reader reads (not with TLS).
     """
 
-    def __init__(self, reactor: Reactor, connect: Callable[[], Any], outage: Outage, writes_aside: bool) -> None:
+    def __init__(
+        self,
+        reactor: Reactor,
+        connect: Callable[[], Any],
+        outage: Outage,
+        timeout_error: type[Exception],
+        *,
+        writes_aside: bool,
+    ) -> None:
+        self._timeout_error = timeout_error
         self._reactor = reactor
         self._connect = connect
         self._outage = outage
@@ -193,13 +206,19 @@ class RedisReader:
 
     def _read(self, connection: Any) -> None:
         look = _LOOK if self._writes_aside else _SHORT_LOOK
-        quiet = 0.0
+        set_timeout(connection, look)
+        quiet, taken = 0.0, 0
         while not self.closed:
-            if connection.can_read(timeout=look):
-                quiet = 0.0
-                self._take(connection.read_response(disable_decoding=True))
+            try:
+                response = connection.read_response(disable_decoding=True, disconnect_on_error=False)
+            except self._timeout_error:  # half a message is kept until the rest comes
+                quiet, taken = quiet + look, 0
             else:
-                quiet += look
+                quiet, taken = 0.0, taken + 1
+                self._take(response)
+                if not taken % _TURN:
+                    time.sleep(0)  # a greenlet that always finds something to read keeps the others from running
+            if quiet:
                 if quiet >= _DEAD:
                     raise TimeoutError(f"it has not answered for {_DEAD:g} s")
                 if _ASK <= quiet < _ASK + look:

@@ -85,16 +85,24 @@ class RedisUrl:
         if self.variant == "cluster":
             return self._cluster(library, settled)
         if self.variant == "sentinel":
-            client = self._sentinel(library, settled)
-        else:
-            url = self.url
-            if self.package == "redis" or not url.startswith("unix"):
-                url = url[:1].lower() + url[1:]
-            if url.startswith("unix"):
-                settled.pop("socket_keepalive")
-            client = client_class.from_url(url, **settled)  # the URL's options stand above these, so once more:
-        client.connection_pool.connection_kwargs.update(settled)
-        return client
+            return self._sentinel(library, settled)
+        url = self._without(settled)
+        if url.startswith("unix"):
+            settled.pop("socket_keepalive")
+        return client_class.from_url(url, **settled)
+
+    @property
+    def timeout_error(self) -> type[Exception]:
+        """What the client's connections raise when nothing has come."""
+        library, _ = self._library()
+        error: type[Exception] = library.exceptions.TimeoutError
+        return error
+
+    def _without(self, settled: dict[str, Any]) -> str:
+        """The URL without options that are settled, above which they would stand; its scheme in small letters."""
+        parts = urlsplit(self.url)
+        options = [option for option in parts.query.split("&") if option.partition("=")[0] not in settled]
+        return f"{parts.scheme}://{parts.netloc}{parts.path}{'?' if options else ''}{'&'.join(options)}"
 
     def _library(self) -> tuple[Any, Any]:
         try:
@@ -137,7 +145,7 @@ class RedisUrl:
         parts = urlsplit(self.url)
         path = [part for part in parts.path.split("/") if part]
         service = path[-1] if path and not path[-1].isdigit() else "mymaster"
-        options = {**self._credentials(), **dict(parse_qsl(parts.query))}
+        options = {**self._credentials(), **_options_in(parts.query, settled)}
         if path and path[0].isdigit():
             options["db"] = int(path[0])
         own = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
@@ -158,7 +166,18 @@ class RedisUrl:
         client_class = cluster.ValkeyCluster if self.package == "valkey" else cluster.RedisCluster
         if self.tls:
             settled["ssl"] = True
-        return client_class(startup_nodes=nodes, **self._credentials(), **dict(parse_qsl(parts.query)), **settled)
+        return client_class(startup_nodes=nodes, **self._credentials(), **_options_in(parts.query, settled), **settled)
+
+
+def _options_in(query: str, settled: dict[str, Any]) -> dict[str, Any]:
+    """The options behind the ``?``, without those that are settled."""
+    return {name: value for name, value in parse_qsl(query) if name not in settled}
+
+
+def set_timeout(connection: Any, seconds: float) -> None:
+    """How long one of their connections waits for something to read.  There is no public way: can_read() sets it for
+    each message anew, and sets it back, which costs as much as to read it."""
+    connection._sock.settimeout(seconds)
 
 
 def descriptor_of(connection: Any) -> int:
