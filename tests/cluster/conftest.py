@@ -30,6 +30,15 @@ from wsgi_sio.socketio.packet import EVENT, Packet
 KINDS = {"counting": CountingAdapter, "heartbeat": HeartbeatAdapter}
 # The servers are siblings, as the processes of one server are: there is no bus.
 WORKERS = "workers"
+
+
+def streams(url: str, key: str, **options: Any) -> Any:
+    """Servers that share nothing with others on that Redis."""
+    return redis_streams_adapter(
+        url, channel_prefix=key, stream_name=key, session_key_prefix=f"{key}:session:", **options
+    )
+
+
 # Drivers for a real Redis: the adapter, and what makes its factory of a URL, a key for the channels, and options.
 REAL: dict[str, tuple[type, Callable[..., Any]]] = {
     "redis": (RedisAdapter, redis_adapter),
@@ -43,18 +52,11 @@ REAL: dict[str, tuple[type, Callable[..., Any]]] = {
             url, channel_prefix=key, subscription_mode="static", **options
         ),
     ),
-    "streams": (RedisStreamsAdapter, lambda url, key, **options: streams(url, key, **options)),
-    "recovering": (RecoveringStreamsAdapter, lambda url, key, **options: streams(url, key, **options)),
+    "streams": (RedisStreamsAdapter, streams),
+    "recovering": (RecoveringStreamsAdapter, streams),
 }
 
 _numbers = count()
-
-
-def streams(url: str, key: str, **options: Any) -> Any:
-    """Servers that share nothing with others on that Redis."""
-    return redis_streams_adapter(
-        url, channel_prefix=key, stream_name=key, session_key_prefix=f"{key}:session:", **options
-    )
 
 
 class Forgetful(Client):

@@ -79,7 +79,7 @@ def mixed(request: pytest.FixtureRequest, make_cluster: MakeCluster, node_module
     kind, ours, adapter, theirs = KINDS[request.param]
     cluster = make_cluster(kind, 2, **ours)
     names = {"classic": ["key"], "sharded": ["channelPrefix"], "streams": ["channelPrefix", "streamName"]}[adapter]
-    mixed = Mixed(cluster, adapter, **{name: cluster.key for name in names}, **theirs)
+    mixed = Mixed(cluster, adapter, **dict.fromkeys(names, cluster.key), **theirs)
     try:
         eventually(lambda: mixed.ours.sockets.adapter.server_count() == 3, "that we know all")
         eventually(lambda: mixed.node.do("count") == 3, "that Node does")

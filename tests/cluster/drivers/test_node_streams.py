@@ -15,7 +15,7 @@ from tests.support.inprocess import InProcess, eventually
 from tests.support.redis import RedisServer, running_redis
 from wsgi_sio import Server
 from wsgi_sio.adapters import RecoveringStreamsAdapter, redis_streams_adapter, sharded_redis_adapter
-from wsgi_sio.cluster.bus.redis_streams import id_at, position_of
+from wsgi_sio.cluster.bus.stream_reader import id_at, position_of
 from wsgi_sio.cluster.drivers import node_sharded, stream_entries
 from wsgi_sio.cluster.drivers.stream_sessions import Stored, pack_session, unpack_session
 from wsgi_sio.cluster.messages import decode
@@ -412,4 +412,4 @@ def test_while_redis_is_away_own_clients_get_everything_once_and_in_order(make_h
         rest.append(other.receive()[1])
     assert rest == sorted(set(rest)), "none twice, in order"
     visitor.client.expect_silence(0.3)
-    assert slowest < 0.1
+    assert slowest < 1.0, "nobody waits for Redis"

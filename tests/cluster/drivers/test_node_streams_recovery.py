@@ -24,6 +24,7 @@ class Wire:
 
     def __init__(self, port: int) -> None:
         self._ws = simple_websocket.Client(f"ws://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket")
+        self._ws._handle_events()  # what has come with the 101 it leaves lying until more comes
         assert self._ws.receive(DEADLINE).startswith("0")
 
     def send(self, *messages: Any) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 from ...socketio.adapter import BroadcastOptions, Room
+from .stream_sessions import Trail
 
 
 @dataclass(slots=True, eq=False)
@@ -33,11 +34,6 @@ class OwnEvent:
     number: int = 0
     early: bool = False
     turn: int = 0
-
-    def is_for(self, rooms: set[Room]) -> bool:
-        """Whether whoever is in ``rooms`` gets it."""
-        options = self.options
-        return (not options.rooms or not options.rooms.isdisjoint(rooms)) and options.except_.isdisjoint(rooms)
 
 
 class OwnEvents:
@@ -102,7 +98,7 @@ class OwnEvents:
 
     def owed(self, rooms: set[Room]) -> list[OwnEvent]:
         """Those that are for whoever is in ``rooms``, and have not been sent."""
-        return [event for event in self._open if not event.early and event.is_for(rooms)]
+        return [event for event in self._open if not event.early and is_for(event.options, rooms)]
 
     # -- those who leave a room before what was emitted to it has been read -------------------------------------
 
@@ -122,3 +118,18 @@ class OwnEvents:
         """Forget the leavers when nothing is for them any more."""
         if not self._open and self._leavers:
             self._leavers = {}
+
+
+def wants(trail: Any, position: int, own: OwnEvent | None) -> bool:
+    """Whether a socket has not had the entry at ``position``, which may be an event of this server's."""
+    early = own is not None and own.early
+    if not isinstance(trail, Trail):
+        return not early
+    if early and own is not None and trail.number < own.turn:
+        return False
+    return position > trail.floor and position not in trail.had
+
+
+def is_for(options: BroadcastOptions, rooms: Set[Room]) -> bool:
+    """Whether whoever is in ``rooms`` gets an event with ``options``."""
+    return not (options.rooms and options.rooms.isdisjoint(rooms)) and options.except_.isdisjoint(rooms)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from ...socketio.jsoncodec import dumps_of
 from ..adapter import ClusterAdapter
 from ..bus import SharedBus, Subscription
-from ..bus.redis_streams import RedisStreams, StreamReader, Unanswered
+from ..bus.redis_streams import RedisStreams, Unanswered
+from ..bus.stream_reader import StreamReader
 from ..messages import Message
 from ..nodes import ClusterNode
 from .stream_entries import Fields, entry_of, is_ephemeral, message_of, pack_data, pack_message

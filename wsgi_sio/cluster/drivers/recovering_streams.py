@@ -21,11 +21,12 @@ from ...socketio.offsets import Batch, Offsets
 from ...socketio.packet import EVENT, Packet
 from .. import messages
 from ..bus import SharedBus
-from ..bus.redis_streams import Fields, RedisStreams, Unanswered, id_at
+from ..bus.redis_streams import RedisStreams, Unanswered
+from ..bus.stream_reader import Fields, id_at
 from ..messages import Message
 from ..nodes import Audience, ClusterNode
 from ..requests import Question
-from .own_events import OwnEvent, OwnEvents
+from .own_events import OwnEvent, OwnEvents, is_for, wants
 from .plain_streams import RedisStreamsAdapter
 from .session_keeper import SessionKeeper
 from .stream_entries import entry_of, message_of, pack_data
@@ -298,7 +299,7 @@ class RecoveringStreamsAdapter(RedisStreamsAdapter):
             known = {socket.id for socket in found}
             sockets = self._namespace.sockets
             found += [sockets[sid] for sid in self._own.leavers(left) if sid in sockets and sid not in known]
-        return [socket for socket in found if not socket.gone and _wants(socket.trail, position, own)]
+        return [socket for socket in found if not socket.gone and wants(socket.trail, position, own)]
 
     def _send_all(self, recipients: list[Socket], sends: list[Callable[[], None]], data: list[Any]) -> None:
         for send in sends:  # all, before any listener may wait, or raise, while the others' clients get nothing
@@ -386,20 +387,6 @@ class RecoveringStreamsAdapter(RedisStreamsAdapter):
             except Exception as error:  # junk, of whatever kind
                 self.report_junk(error)
                 continue
-            if event is not None and _is_for(event[1], rooms):
+            if event is not None and is_for(event[1], rooms):
                 found.append(self._offsets.add(event[0], entry_id))
         return found
-
-
-def _wants(trail: Any, position: int, own: OwnEvent | None) -> bool:
-    """Whether a socket has not had the entry at ``position``, which may be an event of this server's."""
-    early = own is not None and own.early
-    if not isinstance(trail, Trail):
-        return not early
-    if early and own is not None and trail.number < own.turn:
-        return False
-    return position > trail.floor and position not in trail.had
-
-
-def _is_for(options: BroadcastOptions, rooms: frozenset[Room]) -> bool:
-    return not (options.rooms and options.rooms.isdisjoint(rooms)) and options.except_.isdisjoint(rooms)

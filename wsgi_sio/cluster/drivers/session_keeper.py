@@ -17,7 +17,8 @@ from ...runtime import Rank, Timer, make_lock
 from ...socketio.acks import gather
 from ...socketio.adapter import SavedSession
 from .. import messages
-from ..bus.redis_streams import RedisStreams, id_at, position_of
+from ..bus.redis_streams import RedisStreams
+from ..bus.stream_reader import id_at, position_of
 from ..messages import Message
 from ..nodes import Audience, ClusterNode
 from ..requests import Question

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ...socketio.adapter import Room
-from ..bus.redis_streams import id_at, position_of
+from ..bus.stream_reader import id_at, position_of
 from ..messages import encode_rooms
 
 # Sets a key (or, for nothing, deletes it), unless it has a value that is none of those by these digests.

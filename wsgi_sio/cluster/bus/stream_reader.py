@@ -1,0 +1,186 @@
+"""StreamReader: the one thread or greenlet of a process that reads a stream of Redis; where entries stand in it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from ...runtime import FAILURES, Rank, Reactor, disown, make_lock
+from .bus import Outage, wait_before
+from .redis_urls import descriptor_of
+
+logger = logging.getLogger("wsgi_sio.bus")
+
+# The fields of an entry.
+Fields = Mapping[bytes, bytes]
+# Called with the id of an entry, its position and its fields, by the stream's one reader: it must not block.
+OnEntry = Callable[[str, int, Fields], None]
+
+# How long a read waits for entries (milliseconds), which is also how long the end of a reader may take.
+_BLOCK = 1000
+# Redis compares numbers of 64 bits, two for each id.
+_HALF: Final = 64
+_MASK: Final = (1 << _HALF) - 1
+
+
+def position_of(entry_id: str) -> int:
+    """Where an id (``milliseconds-number``) stands in its stream: greater ones are later.
+
+    :raises ValueError: it is none.
+    """
+    milliseconds, dash, number = entry_id.partition("-")
+    if not (dash and milliseconds.isascii() and number.isascii() and milliseconds.isdigit() and number.isdigit()):
+        raise ValueError("not the id of an entry")
+    if len(milliseconds) > 20 or len(number) > 20:
+        raise ValueError("not the id of an entry")
+    return int(milliseconds) << _HALF | int(number) & _MASK
+
+
+def id_at(position: int) -> str:
+    """The mirror image."""
+    return f"{position >> _HALF}-{position & _MASK}"
+
+
+def pack(*parts: bytes) -> bytes:
+    """A command as Redis reads it."""
+    return b"*%d\r\n%b" % (len(parts), b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts]))
+
+
+class StreamReader:
+    """The one reader of a stream in this process.
+
+    :param stream: its key.
+    :param topic: the field that tells whom an entry is for.
+    :param count: how many entries are read at most at a time.
+    :ivar position: up to which all entries have been given to their listeners.
+    :ivar placed: set once it is known where the stream ended when this process first looked.
+    """
+
+    def __init__(
+        self, reactor: Reactor, connect: Callable[[], Any], outage: Outage, stream: bytes, topic: bytes, count: int
+    ) -> None:
+        self.stream = stream
+        self.position = 0
+        self.placed = reactor.event()
+        self._connect = connect
+        self._outage = outage
+        self._topic = topic
+        self._count = b"%d" % count
+        self._listeners: dict[bytes, OnEntry] = {}
+        self._lock = make_lock(Rank.ADAPTER)
+        self._wake = reactor.event()
+        self._connection: Any = None
+        self._junk_seen = False
+        self.closed = False
+        reactor.spawn(self._run)
+
+    def listen(self, topic: bytes, on_entry: OnEntry) -> None:
+        """Give the entries for ``topic`` to ``on_entry``."""
+        self._listeners[topic] = on_entry
+
+    def forget(self, topic: bytes, on_entry: OnEntry) -> None:
+        """The mirror image."""
+        if self._listeners.get(topic) == on_entry:
+            del self._listeners[topic]
+
+    def close(self) -> None:
+        """Read no more, in a moment."""
+        self.closed = True
+        self._wake.set()
+
+    def abandon(self) -> None:
+        """In a forked child: the connection is the parent's."""
+        self.closed = True
+        self._listeners = {}
+        self._lock = make_lock(Rank.ADAPTER)
+        disown([descriptor_of(self._connection)])
+
+    def find_place(self, connection: Any) -> None:
+        """Find out where the stream ends, if that is not known yet.
+
+        :raises Exception: it cannot be told.
+        """
+        if self.placed.is_set():
+            return
+        last = self._last(connection)
+        with self._lock:
+            if not self.placed.is_set():
+                self.position = last
+                self.placed.set()
+
+    def _last(self, connection: Any) -> int:
+        found = ask(connection, b"XREVRANGE", self.stream, b"+", b"-", b"COUNT", b"1")
+        return position_of(found[0][0].decode()) if found else 0
+
+    def _run(self) -> None:
+        """The thread or greenlet: connect, read, and begin again, until it is closed."""
+        failures, part = 0, f"reading {self.stream.decode(errors='replace')}"
+        while not self.closed:
+            connection = None
+            try:
+                self._connection = connection = self._connect()
+                self.find_place(connection)
+                self._look_back(connection)
+                self._outage.works(part)
+                failures = 0
+                while not self.closed:
+                    self._read(connection)
+            except FAILURES as error:
+                if not self.closed:
+                    failures += 1
+                    self._outage.failed(part, error)
+            finally:
+                self._connection = None
+                if connection is not None:
+                    connection.disconnect()
+            if not self.closed:
+                self._wake.wait(wait_before(failures))
+
+    def _look_back(self, connection: Any) -> None:
+        """The stream may be another one since the last connection: shorter, or trimmed beyond where we were."""
+        last = self._last(connection)
+        if last < self.position:
+            logger.warning(
+                "the stream %s has been emptied, or another server answers: it is read from its beginning",
+                self.stream.decode(errors="replace"),
+            )
+            self.position = 0
+        elif last > self.position > 0:
+            first = ask(connection, b"XRANGE", self.stream, b"-", b"+", b"COUNT", b"1")
+            if first and position_of(first[0][0].decode()) > self.position:
+                logger.error(
+                    "the stream %s has been trimmed while it was not read: events may be missing",
+                    self.stream.decode(errors="replace"),
+                )
+
+    def _read(self, connection: Any) -> None:
+        after = id_at(self.position).encode()
+        parts = (b"XREAD", b"COUNT", self._count, b"BLOCK", b"%d" % _BLOCK, b"STREAMS", self.stream, after)
+        answer = ask(connection, *parts)
+        for _, entries in answer or ():
+            for entry_id, values in entries:
+                if self.closed:
+                    return
+                self._take(entry_id.decode(), values)
+
+    def _take(self, entry_id: str, values: Any) -> None:
+        position = position_of(entry_id)
+        try:
+            fields = dict(zip(values[::2], values[1::2], strict=True)) if values else {}  # None: deleted meanwhile
+            listener = self._listeners.get(fields.get(self._topic, b""))
+            if listener is not None:
+                listener(entry_id, position, fields)
+        except FAILURES as error:
+            level, self._junk_seen = logging.DEBUG if self._junk_seen else logging.ERROR, True
+            logger.log(level, "a listener to a stream failed (told once)", exc_info=error)
+        self.position = position
+
+
+def ask(connection: Any, *parts: bytes) -> Any:
+    """Send a command on a connection of the caller's own, and wait for the answer.
+
+    :raises Exception: Redis refuses it, or cannot be reached.
+    """
+    connection.send_packed_command([pack(*parts)], check_health=False)
+    return connection.read_response()
