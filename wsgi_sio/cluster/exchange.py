@@ -151,9 +151,11 @@ class Exchange:
 
         What they emit from then on comes here, if it is for a namespace that they have been told of.
         """
-        reactor = self._server.reactor
         links = () if self.siblings is None else self.siblings.links()
-        if not links or not reactor.may_wait():
+        if not links:  # before the reactor is asked for, which is made by that
+            return
+        reactor = self._server.reactor
+        if not reactor.may_wait():
             return
         question, silent, heard = str(next(self._numbers)).encode(), set(links), reactor.event()
         self._echoes[question] = silent, heard
