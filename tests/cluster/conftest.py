@@ -223,7 +223,13 @@ def make_cluster(request: pytest.FixtureRequest) -> Iterator[MakeCluster]:
         cluster.close()
 
 
-@pytest.fixture(params=[*sorted(KINDS), WORKERS, *REAL])
+# The others have tests of their own for every day.
+EVERY_DAY = [*sorted(KINDS), WORKERS, "redis"]
+
+
+@pytest.fixture(
+    params=[*EVERY_DAY, *(pytest.param(kind, marks=pytest.mark.slow) for kind in REAL if kind not in EVERY_DAY)]
+)
 def cluster(request: pytest.FixtureRequest, make_cluster: MakeCluster) -> Cluster:
     """Three servers, with any kind of adapter."""
     return make_cluster(request.param)

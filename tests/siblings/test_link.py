@@ -386,7 +386,7 @@ def test_a_handler_may_close_the_link(make_link: MakeLink) -> None:
     soon(lambda: owner.ends == [False], "the end")
     assert [frame.number for frame in owner.frames] == [1]
     raw.close()
-    soon(lambda: open_descriptors() == before, "the descriptors")
+    soon(lambda: open_descriptors() <= before, "the descriptors")
 
 
 def test_close_races_with_everything(make_link: MakeLink) -> None:
@@ -424,7 +424,7 @@ def test_close_races_with_everything(make_link: MakeLink) -> None:
         at_once(7, play, PATIENCE)
         assert owner.ends == [False]
         raw.close()
-    soon(lambda: open_descriptors() == before, "the descriptors")
+    soon(lambda: open_descriptors() <= before, "the descriptors")
 
 
 def test_a_link_that_never_started_can_be_closed(make_link: MakeLink) -> None:
@@ -464,7 +464,7 @@ def test_lies_break_the_link_and_leak_nothing(make_link: MakeLink, how: str) -> 
     for descriptor in ends:
         os.close(descriptor)
     raw.close()
-    soon(lambda: open_descriptors() == before, "the descriptors")
+    soon(lambda: open_descriptors() <= before, "the descriptors")
 
 
 def test_frames_before_the_lie_count(make_link: MakeLink) -> None:
@@ -497,6 +497,6 @@ def test_ten_thousand_descriptors_later_all_is_as_before(make_link: MakeLink) ->
     soon(lambda: len(owner.frames) == 5_000, "all frames")
     os.close(reading)
     os.close(writing)
-    soon(lambda: open_descriptors() == before, "the descriptors")
+    soon(lambda: open_descriptors() <= before, "the descriptors")
     assert WORLD == "gevent" or native_threads() <= threads + 1
     assert link.open and not owner.reports

@@ -208,7 +208,7 @@ def test_a_child_closes_what_was_waiting_to_be_sent(make_member: MakeMember, sta
     os.close(reading)
 
 
-def test_ten_thousand_connections_handed_over(make_member: MakeMember, start: Start) -> None:
+def test_a_thousand_connections_handed_over(make_member: MakeMember, start: Start) -> None:
     member = make_member()
     process = start().joined()
     soon(lambda: member.knows() == {process.tag}, "the news")
@@ -221,7 +221,7 @@ def test_ten_thousand_connections_handed_over(make_member: MakeMember, start: St
             assert descriptor is not None
             os.close(descriptor)
         member.got.clear()
-    soon(lambda: open_descriptors() == before, "the descriptors")
+    soon(lambda: open_descriptors() <= before, "the descriptors")
     assert process.ask("descriptors") <= there + 1
 
 
