@@ -8,7 +8,7 @@ import { createInterface } from "node:readline";
 
 const { chromium } = createRequire(new URL("../browser/", import.meta.url))("playwright-core");
 const [executablePath, screenshots] = process.argv.slice(2);
-const WAIT = 10_000; // ms for anything to appear
+const WAIT = 30_000; // ms for anything to appear
 const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
   "--disable-component-update", "--disable-sync"];
 const LEFT = /WebSocket is closed before the connection is established/; // a client that is refused, or leaves, in its upgrade
