@@ -22,7 +22,7 @@ from tests.support.servers import ROOT, RunningServer, free_port, start_server
 
 HERE = Path(__file__).resolve().parent
 EXAMPLES = ROOT / "examples"
-SECONDS = 60  # for one script in the browser
+SECONDS = 100  # for a script, of which each wait may take 30
 
 
 class Browser:

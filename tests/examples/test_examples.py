@@ -79,7 +79,7 @@ def test_the_migrations_of_the_polls_are_complete(tmp_path: Path) -> None:
 def manage(folder: Path, command: str, env: Mapping[str, str], *options: str) -> None:
     """Run a command of the project's."""
     program = [sys.executable, str(folder / "manage.py"), command, *options]
-    done = subprocess.run(program, cwd=ROOT, env=environment(env), capture_output=True, text=True, timeout=110)
+    done = subprocess.run(program, cwd=ROOT, env=environment(env), capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
