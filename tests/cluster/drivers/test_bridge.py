@@ -17,9 +17,9 @@ from tests.support.old_peer import OldPeer
 from tests.support.redis import RedisServer, running_redis
 from tests.support.require import require
 from wsgi_sio import Emitter, Server, Socket
-from wsgi_sio.adapters import MemoryAdapter
+from wsgi_sio.adapters import Adapter, MemoryAdapter
 from wsgi_sio.cluster.bus.redis_bus import RedisBus
-from wsgi_sio.cluster.drivers.bridge import Bridge, bridged
+from wsgi_sio.cluster.drivers.bridge import Bridge, BridgedAdapter, bridged
 from wsgi_sio.cluster.namesakes import looks_like_an_id
 from wsgi_sio.runtime import create_reactor
 
@@ -372,3 +372,9 @@ def test_ids_are_known_by_their_form(make_ours: MakeOurs) -> None:
     assert looks_like_an_id(make_ours().socket.id) and looks_like_an_id("hK3-_bQkR2vT6xY8zA0c")
     for room in ("room", 7, "a room with 20 chars", "ü" * 20, None, b"a" * 20):
         assert not looks_like_an_id(room)
+
+
+def test_whatever_a_namespace_asks_of_its_adapter_reaches_the_one_behind_the_bridge() -> None:
+    """What an Adapter does by itself, mostly nothing, never stands in for what the other one does."""
+    asked = {name for name, value in vars(Adapter).items() if callable(value) and not name.startswith("_")}
+    assert asked <= set(vars(BridgedAdapter))

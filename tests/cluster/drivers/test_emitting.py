@@ -11,8 +11,9 @@ import msgpack
 import pytest
 
 from wsgi_sio import LocalProtocolError
-from wsgi_sio.cluster.drivers.emitting import Classic, Command, FlaskSocketIO, Streams, pack
+from wsgi_sio.cluster.drivers.emitting import Classic, Command, FlaskSocketIO, Streams
 from wsgi_sio.cluster.drivers.flask_socketio import Membership, decode
+from wsgi_sio.cluster.drivers.msgpack_values import pack
 from wsgi_sio.socketio.adapter import EVERYBODY, BroadcastOptions
 from wsgi_sio.socketio.jsoncodec import dumps_of
 

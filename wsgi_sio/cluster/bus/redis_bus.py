@@ -15,10 +15,11 @@ from functools import partial
 from typing import Any
 from weakref import ref
 
-from ...runtime import Reactor, disown, tell_in_child
-from .bus import MAX_OUTBOX, Bus, Item, OnMessage, Outage, Outbox, SharedBus
+from ...runtime import Reactor, tell_in_child
+from .bus import MAX_OUTBOX, Bus, Item, OnMessage, Outage, Outbox, Sender, SharedBus
 from .redis_reader import CHANNEL, PATTERN, SHARD, RedisReader, RedisSubscription
-from .redis_urls import RedisUrl, descriptor_of
+from .redis_urls import RedisUrl
+from .redis_wire import OwnConnection, pack
 
 # For how long after an answer a connection is taken for alive without a look at it (seconds).
 _FRESH = 0.5
@@ -31,6 +32,10 @@ def redis_bus(url: str, *, sharded: bool = False, max_outbox: int = MAX_OUTBOX) 
     """
     parsed = RedisUrl.parse(url)
     return SharedBus(lambda reactor: RedisBus(reactor, parsed, sharded=sharded, max_outbox=max_outbox))
+
+
+class Publisher(OwnConnection, Sender):
+    """The connection that an outbox is sent on."""
 
 
 class RedisBus(Bus):
@@ -54,12 +59,16 @@ class RedisBus(Bus):
         self.outage = Outage(reactor, self.url.shown)
         connect = self._connect
         self._reader = RedisReader(reactor, connect, self.outage, self.url.timeout_error, writes_aside=not self.url.tls)
-        self._publisher = _Publisher(connect, b"SPUBLISH" if sharded else b"PUBLISH")
+        self._publisher = self._make_publisher()
         self._outbox = Outbox(reactor, self._publisher, self.outage, max_outbox)
         self._closed = False
         tell_in_child(self)
         self._at_exit = partial(_close_at_exit, ref(self))
         atexit.register(self._at_exit)
+
+    def _make_publisher(self) -> Publisher:
+        """What sends the outbox."""
+        return _Publisher(self._connect, b"SPUBLISH" if self._sharded else b"PUBLISH")
 
     def _connect(self) -> Any:
         """A connection of its own for whoever asks, which has answered."""
@@ -143,39 +152,21 @@ def _close_at_exit(found: Callable[[], RedisBus | None]) -> None:
         bus.close()
 
 
-class _Publisher:
-    """The connection that publishes; see :class:`Sender`.
+class _Publisher(Publisher):
+    """It publishes, and nothing else.
 
     :param verb: PUBLISH or SPUBLISH.
     """
 
-    def __init__(self, connect: Callable[[], Any], verb: bytes) -> None:
-        self._connect = connect
-        self._head = b"*3\r\n$%d\r\n%b\r\n$" % (len(verb), verb)
-        self._connection: Any = None
-        self._answered = 0.0
+    trusted = _FRESH
 
-    def connect(self) -> None:
-        connection = self._connection
-        if connection is not None:
-            if time.monotonic() - self._answered < _FRESH:
-                return
-            try:
-                ended = connection.can_read(timeout=0)  # or says something that nobody has asked for
-            except Exception:  # of the client's package
-                ended = True
-            if not ended:
-                return
-            self.disconnect()
-        self._connection = self._connect()
-        self._answered = time.monotonic()
+    def __init__(self, connect: Callable[[], Any], verb: bytes) -> None:
+        super().__init__(connect)
+        self._verb = verb
 
     def send(self, batch: Sequence[Item]) -> tuple[int, Exception | None]:
-        connection, head, refused = self._connection, self._head, None
-        packed, sent = [], 0
-        for channel, payload in batch:
-            name = channel.encode("utf-8", "surrogatepass")
-            packed.append(b"%b%d\r\n%b\r\n$%d\r\n%b\r\n" % (head, len(name), name, len(payload), payload))
+        connection, refused, sent = self._connection, None, 0
+        packed = [pack(self._verb, channel.encode("utf-8", "surrogatepass"), payload) for channel, payload in batch]
         try:
             connection.send_packed_command([b"".join(packed)], check_health=False)
             for _ in packed:
@@ -187,14 +178,3 @@ class _Publisher:
             refused = error
             self.disconnect()  # whatever it still answers is not for what comes next
         return sent, refused
-
-    def disconnect(self) -> None:
-        """End the connection."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.disconnect()
-
-    def abandon(self) -> None:
-        """In a forked child: it is the parent's."""
-        disown([descriptor_of(self._connection)])
-        self._connection = None

@@ -10,6 +10,7 @@ from typing import Any, Union
 
 from ...logtext import one_line
 from .redis_urls import RedisUrl
+from .redis_wire import is_quiet, pack
 
 Command = tuple[Union[str, bytes], ...]
 
@@ -73,7 +74,7 @@ class RedisCommands:
                 connection = self._idle.pop()
             except IndexError:  # another thread was faster
                 break
-            if _is_fresh(connection):
+            if is_quiet(connection):
                 return connection
             connection.disconnect()
         connection = None
@@ -144,14 +145,4 @@ class RedisCommands:
 
 
 def _pack(command: Command) -> bytes:
-    """As Redis reads it; the clients' own way takes several times as long."""
-    parts = [part.encode() if isinstance(part, str) else part for part in command]
-    return b"*%d\r\n%b" % (len(parts), b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts]))
-
-
-def _is_fresh(connection: Any) -> bool:
-    """Whether a connection that has not been used for a while is still there."""
-    try:
-        return not connection.can_read(timeout=0)
-    except Exception:  # of the client's package: it has ended
-        return False
+    return pack(*[part.encode() if isinstance(part, str) else part for part in command])

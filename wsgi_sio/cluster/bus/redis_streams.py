@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from ...runtime import FAILURES, Rank, Reactor, disown, make_lock
-from .bus import MAX_OUTBOX, Item, Outbox, SharedBus
-from .redis_bus import RedisBus
-from .redis_urls import RedisUrl, descriptor_of
-from .stream_reader import Fields, OnEntry, StreamReader, id_at, pack, position_of
+from ...runtime import FAILURES, Rank, Reactor, make_lock
+from .bus import MAX_OUTBOX, Item, SharedBus
+from .redis_bus import Publisher, RedisBus
+from .redis_urls import RedisUrl
+from .redis_wire import pack
+from .stream_reader import Fields, OnEntry, StreamReader, id_at, position_of
 
 logger = logging.getLogger("wsgi_sio.bus")
 
@@ -47,29 +48,18 @@ class Command(Item):
     done: Done | None = None
 
 
-class _Writer:
-    """The connection that writes; see :class:`~.bus.Sender`.
+class _Writer(Publisher):
+    """It sends commands of all kinds.
 
-    :param connect: gives a new connection.
-    :param prepare: called with it before anything is sent.
+    :param prepare: called with the connection before anything is sent.
     """
 
     def __init__(self, connect: Callable[[], Any], prepare: Callable[[Any], None]) -> None:
-        self._connect = connect
+        super().__init__(connect)
         self._prepare = prepare
-        self._connection: Any = None
 
     def connect(self) -> None:
-        connection = self._connection
-        if connection is not None:
-            try:
-                if not connection.can_read(timeout=0):
-                    self._prepare(connection)
-                    return
-            except Exception:  # it has ended
-                logger.debug("the connection that writes has ended", exc_info=True)
-            self.disconnect()
-        self._connection = self._connect()
+        super().connect()
         self._prepare(self._connection)
 
     def send(self, batch: Sequence[Item]) -> tuple[int, Exception | None]:
@@ -86,17 +76,6 @@ class _Writer:
                 _tell(item, Unanswered(error, sent=True))
             return arrived, error
         return arrived, None
-
-    def disconnect(self) -> None:
-        """End the connection."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.disconnect()
-
-    def abandon(self) -> None:
-        """In a forked child: it is the parent's."""
-        disown([descriptor_of(self._connection)])
-        self._connection = None
 
 
 def _packed(item: Item) -> bytes:
@@ -140,8 +119,9 @@ class RedisStreams(RedisBus):
         self._read_count = read_count
         self._readers: dict[bytes, StreamReader] = {}
         self._readers_lock = make_lock(Rank.ADAPTER)
-        self._publisher = _Writer(self._connect, self._find_places)  # type: ignore[assignment]
-        self._outbox = Outbox(reactor, self._publisher, self.outage, max_outbox)
+
+    def _make_publisher(self) -> Publisher:
+        return _Writer(self._connect, self._find_places)
 
     def _find_places(self, connection: Any) -> None:
         for reader in list(self._readers.values()):

@@ -9,6 +9,7 @@ from typing import Any, Final
 from ...runtime import FAILURES, Rank, Reactor, disown, make_lock
 from .bus import Outage, wait_before
 from .redis_urls import descriptor_of
+from .redis_wire import pack
 
 logger = logging.getLogger("wsgi_sio.bus")
 
@@ -40,11 +41,6 @@ def position_of(entry_id: str) -> int:
 def id_at(position: int) -> str:
     """The mirror image."""
     return f"{position >> _HALF}-{position & _MASK}"
-
-
-def pack(*parts: bytes) -> bytes:
-    """A command as Redis reads it."""
-    return b"*%d\r\n%b" % (len(parts), b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts]))
 
 
 class StreamReader:

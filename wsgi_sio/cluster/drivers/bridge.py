@@ -374,6 +374,18 @@ class BridgedAdapter(Adapter):
     def server_side_emit(self, data: list[Any], done: Done | None) -> None:
         self.inner.server_side_emit(data, done)
 
+    def begin_session(self, socket: Socket) -> None:
+        self.inner.begin_session(socket)
+
+    def keep_session(self, socket: Socket) -> None:
+        self.inner.keep_session(socket)
+
+    def drop_session(self, socket: Socket) -> None:
+        self.inner.drop_session(socket)
+
+    def say_farewell(self, socket: Socket) -> None:
+        self.inner.say_farewell(socket)
+
     def persist_session(self, session: SavedSession) -> None:
         self.inner.persist_session(session)
 

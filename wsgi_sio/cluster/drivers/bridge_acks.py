@@ -13,14 +13,16 @@ from .flask_socketio import Callback
 class AnswerOnce:
     """Sends the first acknowledgement to the old process that wants it: more would be unknown there."""
 
-    __slots__ = ("_callback", "_tell")
+    __slots__ = ("_callback", "_lock", "_tell")
 
     def __init__(self, tell: Callable[[Callback, list[Any]], None], callback: Callback) -> None:
         self._tell = tell
+        self._lock = make_lock(Rank.LEAF)  # guards the next one
         self._callback: Callback | None = callback
 
     def answer(self, args: list[Any]) -> None:
-        callback, self._callback = self._callback, None
+        with self._lock:
+            callback, self._callback = self._callback, None
         if callback is not None:
             self._tell(callback, args)
 

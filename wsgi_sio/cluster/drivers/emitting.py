@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from base64 import b64encode
-from collections.abc import Callable, Iterable
-from json import loads
+from collections.abc import Iterable
 from secrets import token_hex
 from typing import Any, Union
 
@@ -24,6 +23,7 @@ from .. import messages
 from ..messages import EMITTER, encode_rooms
 from . import flask_socketio
 from .flask_socketio import Membership, our_host
+from .msgpack_values import pack
 
 Command = tuple[Union[str, bytes], ...]
 Commands = list[Command]
@@ -86,7 +86,13 @@ class Classic(EmitterFormat):
         channel = f"{self._key}#{nsp}#"
         if len(rooms) == 1 and type(rooms[0]) in (str, int):  # others have other names in JavaScript
             channel += f"{rooms[0]}#"
-        return [("PUBLISH", channel, pack([EMITTER, {"type": EVENT, "data": data, "nsp": nsp}, opts], self._dumps))]
+        return [
+            (
+                "PUBLISH",
+                channel,
+                pack([EMITTER, {"type": EVENT, "data": data, "nsp": nsp}, opts], self._dumps, times=True),
+            )
+        ]
 
     def join(self, nsp: str, options: BroadcastOptions, rooms: Iterable[Room]) -> Commands:
         return self._request(nsp, {"type": _JOIN, "opts": _opts(options), "rooms": encode_rooms(rooms)})
@@ -142,7 +148,7 @@ class Streams(EmitterFormat):
         try:
             text = self._dumps(data)
         except BinaryFound:
-            text = b64encode(pack(data, self._dumps)).decode()
+            text = b64encode(pack(data, self._dumps, times=True)).decode()
         fields = ("uid", EMITTER, "nsp", nsp, "type", str(kind), "data", text)
         add = ("XADD", self._key, "MAXLEN", "~", str(MAX_STREAM), "*", *fields)
         return [add, ("PUBSUB", "NUMSUB", f"{self._key}#{nsp}#")]
@@ -208,23 +214,6 @@ def memberships(method: str, nsp: str, options: BroadcastOptions, rooms: Iterabl
     if method == "leave_room" and options.rooms == frozenset(rooms) and len(rooms) == 1:
         return [Membership("close_room", nsp, None, rooms[0])]
     return [Membership(method, nsp, sid, room) for sid in options.rooms for room in rooms]
-
-
-def pack(value: Any, dumps: Callable[[Any], str]) -> bytes:
-    """MessagePack as notepack.io 3 writes it: datetimes are timestamps, an integer beyond 64 bits is a float.
-
-    Needs the package msgpack.
-
-    :param dumps: writes, as JSON, what has no form there.
-    :raises TypeError: it cannot either.
-    """
-    import msgpack
-
-    def other(value: object) -> Any:
-        return float(value) if isinstance(value, int) else loads(dumps(value))
-
-    packed: bytes = msgpack.packb(value, default=other, datetime=True, unicode_errors="surrogatepass")
-    return packed
 
 
 def _flags(options: BroadcastOptions) -> dict[str, Any]:

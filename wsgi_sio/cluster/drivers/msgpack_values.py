@@ -16,10 +16,11 @@ _TIMES = (b"\xd6\xff", b"\xd7\xff", b"\xc7\x0c\xff", b"\xd7\x00")
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
-def pack(value: Any, dumps: Callable[[Any], str]) -> bytes:
+def pack(value: Any, dumps: Callable[[Any], str], *, times: bool = False) -> bytes:
     """Write ``value``.
 
     :param dumps: the server's JSON, by which values go that MessagePack does not know.
+    :param times: a datetime is a timestamp, instead of what ``dumps`` makes of it.
     :raises TypeError: nor does JSON.
     :raises ValueError: circular, or too deep nesting.
     """
@@ -30,7 +31,7 @@ def pack(value: Any, dumps: Callable[[Any], str]) -> bytes:
             return float(value)  # too large, and all that a number is in JavaScript
         return json.loads(dumps(value))
 
-    packed: bytes = msgpack.packb(value, default=other, unicode_errors="surrogatepass")
+    packed: bytes = msgpack.packb(value, default=other, datetime=times, unicode_errors="surrogatepass")
     return packed
 
 
