@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -277,8 +278,13 @@ def test_junk_is_dropped_and_told_once(cluster: Cluster, wire: Wire, caplog: pyt
     cluster.servers[0].emit("after all that")
     assert cluster.got() == [["after all that"]] * 2
     assert sorted(cluster.servers[0].server_side_emit_with_ack("x")) == [None]
-    told = [record for record in caplog.records if "told once" in record.message and record.name != "wsgi_sio.bus"]
-    assert len(told) == 2, told  # by each of the two
+
+    def told() -> int:
+        return sum("told once" in record.message and record.name != "wsgi_sio.bus" for record in caplog.records)
+
+    eventually(lambda: told() >= 2, "the warnings")  # the junk comes on a connection of its own, perhaps later
+    time.sleep(0.1)  # for one too many
+    assert told() == 2  # by each of the two
 
 
 def test_answers_on_channels_of_their_own(make_cluster: MakeCluster) -> None:
