@@ -108,9 +108,9 @@ class Hosts:
     def restart(self, name: str) -> None:
         """A host that has ended comes back, with workers that know of nothing."""
         self._stacks[name].close()
-        self.servers[name] = self._start(name)
+        self.servers[name] = self._start(name, again=True)
 
-    def _start(self, name: str) -> SeveralWorkers:
+    def _start(self, name: str, *, again: bool = False) -> SeveralWorkers:
         directory = self._folder / name
         directory.mkdir(exist_ok=True)
         command = gunicorn(
@@ -120,7 +120,7 @@ class Hosts:
             **self._recipe.options,
         )
         server = self._stacks[name].enter_context(command)
-        wait_for_siblings(server, self._ports[name], WORKERS)
+        wait_for_siblings(server, self._ports[name], WORKERS, busy=again)  # clients come back at once
         return server
 
     def _passes(self) -> bool:

@@ -127,10 +127,12 @@ def fetch_at(address: int | str, path: str = "/", body: bytes | None = None) -> 
         connection.close()
 
 
-def wait_for_siblings(server: SeveralWorkers, address: int | str, workers: int) -> None:
+def wait_for_siblings(server: SeveralWorkers, address: int | str, workers: int, *, busy: bool = False) -> None:
     """Return when all workers have joined, which each does with its first request.
 
     Until then who has not can be given no sessions.
+
+    :param busy: others have sessions there already; otherwise it is also waited for the end of those made here.
     """
 
     def come_and_go(_: int) -> None:
@@ -142,7 +144,7 @@ def wait_for_siblings(server: SeveralWorkers, address: int | str, workers: int) 
     def joined() -> bool:
         list(pool.map(come_and_go, range(8)))
         page = json.loads(fetch_at(address))
-        return bool(page["siblings"] == workers - 1 and page["sessions"] == 0)
+        return bool(page["siblings"] == workers - 1 and (busy or page["sessions"] == 0))
 
     with ThreadPoolExecutor(8) as pool:
         eventually(joined, bool, timeout=60)
