@@ -9,8 +9,10 @@ import pytest
 from benchmarks.client import KINDS, SCENARIOS, TRANSPORTS, Results, echo_ratios, report, run
 from benchmarks.install import Unavailable
 from tests.support.require import require
+from tests.support.world import one_world
 
 
+@one_world
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.title)
 def test_every_client_can_be_measured(kind: object) -> None:
@@ -21,6 +23,7 @@ def test_every_client_can_be_measured(kind: object) -> None:
     assert figures["us"] > 0 and figures["rate"] > 0
 
 
+@one_world
 @pytest.mark.slow
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("scenario", ["calls", "callbacks", "received"])
@@ -29,6 +32,7 @@ def test_every_scenario_of_cpu_time(scenario: str, transport: str) -> None:
         assert run(kind, scenario, transport, 0.2)["us"] > 0
 
 
+@one_world
 @pytest.mark.slow
 def test_idle_clients_can_share_their_threads() -> None:
     own = run(KINDS[0], "idle", "websocket", 0.0)

@@ -10,11 +10,13 @@ import pytest
 from benchmarks.install import Unavailable
 from benchmarks.rooms import Figures, growth, main, measure_members, measure_rooms
 from tests.support.require import require
+from tests.support.world import one_world
 
 SMALL, LARGE = 1000, 10000
 LIMIT = 3.0  # quadratic would be 10
 
 
+@one_world
 @pytest.mark.slow
 def test_the_tables_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--sizes", "10,30"]) == 0
@@ -23,6 +25,7 @@ def test_the_tables_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "connect | join | leave | thrown out | vanished" in output
 
 
+@one_world
 @pytest.mark.slow
 @pytest.mark.alone
 @pytest.mark.parametrize("measure", [measure_members, measure_rooms])

@@ -25,6 +25,7 @@ from benchmarks.report import report
 from benchmarks.scenarios import Sample, Scenario, Setting, run_round
 from benchmarks.servers import KINDS, Ready, ServerKind
 from tests.support.require import require
+from tests.support.world import one_world
 
 SETTING = Setting(seconds=0.2, warmup=0.1, cores=None)
 SMALL = (
@@ -36,6 +37,7 @@ SMALL = (
 OURS = [kind for kind in KINDS if kind.name.startswith("ours")]
 
 
+@one_world
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", OURS, ids=lambda kind: kind.name)
 def test_our_server_answers_everything_exactly_once(kind: ServerKind, tmp_path: Path) -> None:

@@ -6,11 +6,13 @@ import pytest
 
 from tests.support.node import start_node
 from tests.support.scenario import run_scenario
+from tests.support.world import one_world
 
 # The reference drops an event when the DISCONNECT packet reaches it in the same TCP segment; wsgi_sio must not.
 STRICTER_THAN_THE_REFERENCE = {"leaving: the client's last events come before its disconnection"}
 
 
+@one_world
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.usefixtures("node_modules")
@@ -20,6 +22,7 @@ def test_scenario_against_the_reference(mode: str) -> None:
         run_scenario(reference.next_line()["url"], mode, may_fail=STRICTER_THAN_THE_REFERENCE)
 
 
+@one_world
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.usefixtures("node_modules")

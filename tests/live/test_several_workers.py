@@ -31,8 +31,14 @@ EVERY_DAY = [(CLASSES[0], 3, ""), ("-k sync", 2, " --preload")]
 MATRIX = [
     pytest.param(f"{kind} -w {workers}{preload}", marks=() if (kind, workers, preload) in EVERY_DAY else slow)
     for kind in CLASSES
-    for workers in (2, 3, 4)
-    for preload in ("", " --preload")
+    for workers, preload in ((2, " --preload"), (3, ""), (4, ""), (4, " --preload"))
+]
+MODES = ("polling", "websocket", "upgrade")
+NEW, OLD = "scenario.js", "v2/scenario.js"
+# Each class has each mode, and each script; the first has all of both.
+SCENARIOS = [
+    *((script, CLASSES[0], mode) for script in (NEW, OLD) for mode in MODES),
+    *((OLD if mode == "websocket" else NEW, kind, mode) for kind in CLASSES[1:] for mode in MODES),
 ]
 
 
@@ -72,7 +78,7 @@ def test_clients_that_come_while_the_workers_start(kind: str) -> None:
 
 
 @slow
-@pytest.mark.parametrize("mode", ["polling", "websocket", "upgrade"])
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kind", CLASSES)
 def test_one_way_of_transport(kind: str, mode: str) -> None:
     with gunicorn(f"{kind} -w 3") as server:
@@ -131,9 +137,7 @@ def test_the_extensions(app: str) -> None:
 @slow
 @pytest.mark.timeout(240)
 @pytest.mark.usefixtures("node_modules")
-@pytest.mark.parametrize("mode", ["polling", "websocket", "upgrade"])
-@pytest.mark.parametrize("kind", CLASSES)
-@pytest.mark.parametrize("script", ["scenario.js", "v2/scenario.js"])
+@pytest.mark.parametrize(("script", "kind", "mode"), SCENARIOS)
 def test_javascript_clients(script: str, kind: str, mode: str) -> None:
     """Every feature, with the present client and the last one of Socket.IO v2, on two workers."""
     install(JS / "v2")

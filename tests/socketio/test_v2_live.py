@@ -11,6 +11,7 @@ from tests.support.node import JS, run_node, start_node
 from tests.support.npm import install
 from tests.support.scenario import assert_clean
 from tests.support.servers import SERVERS, start_server
+from tests.support.world import one_world
 
 POLLING_ONLY = {"waitress"}
 MATRIX = [
@@ -42,6 +43,7 @@ def test_every_feature(kind: str, mode: str) -> None:
     assert_clean(server)
 
 
+@one_world
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.usefixtures("node_modules")

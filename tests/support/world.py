@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Literal
 
+import pytest
+
 
 def _detect() -> Literal["threads", "gevent"]:
     if "gevent.monkey" in sys.modules and sys.modules["gevent.monkey"].is_module_patched("threading"):
@@ -13,3 +15,5 @@ def _detect() -> Literal["threads", "gevent"]:
 
 
 WORLD = _detect()
+# For what runs nothing of ours in the tests' own world, such as programs that make worlds of their own.
+one_world = pytest.mark.skipif(WORLD != "threads", reason="the same in both worlds")
