@@ -89,7 +89,8 @@ def test_one_way_of_transport(kind: str, mode: str) -> None:
         assert_clean(server)
 
 
-@pytest.mark.parametrize("kind", [CLASSES[0], *(pytest.param(kind, marks=slow) for kind in CLASSES[1:])])
+@slow
+@pytest.mark.parametrize("kind", CLASSES)
 def test_several_binds(kind: str) -> None:
     """A session that began at one address goes on at the other."""
     ports = free_ports(2)
@@ -125,7 +126,9 @@ def test_gevents_own_server_in_forked_processes() -> None:
         assert_shared(server, exchange(Plan((port,), clients=9)), 3)
 
 
-@pytest.mark.parametrize("app", ["tests.apps.many_flask:app", "tests.apps.many_django:application"])
+@pytest.mark.parametrize(
+    "app", ["tests.apps.many_flask:app", pytest.param("tests.apps.many_django:application", marks=slow)]
+)
 def test_the_extensions(app: str) -> None:
     """Flask's and Django's servers are no different."""
     with gunicorn(f"{WORKER} -w 3", app=app, env=TELL) as server:

@@ -68,7 +68,10 @@ def test_workers_share_the_clients(kind: str, workers: int) -> None:
         assert_clean(server)
 
 
-@pytest.mark.parametrize("options", ["", "--preload", "--config python:tests.apps.draining_conf"])
+@pytest.mark.parametrize(
+    "options",
+    ["", *(pytest.param(each, marks=slow) for each in ("--preload", "--config python:tests.apps.draining_conf"))],
+)
 def test_workers_join_without_a_request(base: Path, options: str) -> None:
     """As soon as they serve, so that the first who comes can be given to any of them; the hooks do no harm."""
     drain = json.dumps({"server": "tests.apps.many:io", "seconds": 0})
@@ -147,6 +150,7 @@ def assert_alone(server: SeveralWorkers) -> None:
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
 
 
+@slow
 @needs_root
 def test_no_directory_at_all(base: Path) -> None:
     """One place is read-only, all others are another user's: the workers are alone, which each says in one line."""
@@ -169,6 +173,7 @@ def test_no_directory_at_all(base: Path) -> None:
         shared.rmdir()
 
 
+@slow
 @needs_root
 def test_the_next_place_is_taken(base: Path) -> None:
     """A runtime directory that another user has spoilt: the workers meet elsewhere, and there is nothing to say."""
@@ -182,6 +187,7 @@ def test_the_next_place_is_taken(base: Path) -> None:
         assert not list(squatted.iterdir())
 
 
+@slow
 def test_the_files_are_removed_while_it_runs(base: Path) -> None:
     """Whoever tidies up in /tmp: those who know each other go on, without a word."""
     with gunicorn(f"{WORKER} -w 3", env={"RUNTIME_DIRECTORY": str(base)}) as server:
@@ -207,6 +213,7 @@ def test_siblings_can_be_switched_off(base: Path) -> None:
         assert_clean(server)
 
 
+@slow
 def test_a_name_joins_two_servers(base: Path) -> None:
     """Two gunicorns on different ports, told to be one: each gets requests of the other's sessions."""
     ports = free_ports(2)
