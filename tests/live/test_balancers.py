@@ -22,7 +22,11 @@ POLLING = "/socket.io/?EIO=4&transport=polling"
 TRANSPORTS = (["polling"], ["websocket"], ["polling", "websocket"])
 
 
-@pytest.fixture(scope="module", params=HERE, ids=lambda recipe: recipe.file)
+@pytest.fixture(
+    scope="module",
+    params=[HERE[0], *(pytest.param(each, marks=slow) for each in HERE[1:])],
+    ids=lambda recipe: recipe.file,
+)
 def hosts(request: pytest.FixtureRequest) -> Iterator[Hosts]:
     """Of these nobody dies."""
     with balanced(request.param) as running:
@@ -94,9 +98,8 @@ def test_a_line_of_haproxys_table_lasts_as_long_as_its_session() -> None:
         exchange(running.plan(12, 12.0, period=1.0, modes=("polling",)))
 
 
-@pytest.mark.parametrize(
-    "recipe", [pytest.param(recipe, marks=[] if recipe is HERE[1] else slow, id=recipe.file) for recipe in HERE]
-)
+@slow
+@pytest.mark.parametrize("recipe", HERE, ids=lambda recipe: recipe.file)
 def test_a_host_dies(recipe: Recipe) -> None:
     """Its clients, and nobody else's, reconnect, to the other one; without any that cannot."""
     with balanced(recipe) as running, crowd(running.plan(18, 4.0)) as members:

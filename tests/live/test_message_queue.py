@@ -47,7 +47,8 @@ def redis() -> Iterator[RedisServer]:
         yield server
 
 
-@pytest.mark.parametrize("more", ["", pytest.param("--preload", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("more", ["", "--preload"])
 def test_two_hosts_old_processes_and_celery(redis: RedisServer, more: str) -> None:
     require(find_spec("flask_socketio"), "Flask-SocketIO")
     env = {"REDIS": redis.url, "OLD_SERVERS": "1"}

@@ -14,7 +14,7 @@ from tests.support.world import WORLD
 
 POLLING_ONLY = {"waitress"}
 MATRIX = [
-    (kind, mode)
+    pytest.param(kind, mode, marks=() if kind == SERVERS[0] else pytest.mark.slow)
     for kind in SERVERS
     for mode in (("polling",) if kind in POLLING_ONLY else ("polling", "websocket", "upgrade"))
 ]
@@ -34,7 +34,7 @@ def test_a_client_recovers_twice_and_misses_nothing(kind: str, mode: str) -> Non
 
 
 @pytest.mark.usefixtures("node_modules")
-@pytest.mark.parametrize("mode", ["polling", "websocket"])
+@pytest.mark.parametrize("mode", ["polling", pytest.param("websocket", marks=pytest.mark.slow)])
 def test_a_client_that_comes_back_at_another_worker_misses_nothing(mode: str, tmp_path: Path) -> None:
     """Whichever worker gets its new connection: it loses it again and again, until all three have had it, if they will
     (a worker that never gets a request is none of the siblings)."""

@@ -25,6 +25,7 @@ def everybody_knows(processes: list[Process]) -> None:
         soon(lambda process=process: set(process.ask("knows")) == tags - {process.tag}, "all to know all")  # type: ignore[misc]
 
 
+@pytest.mark.slow
 def test_eight_that_start_together_all_see_each_other(start: Start) -> None:
     processes = [start() for _ in range(8)]
     for process in processes:
@@ -69,6 +70,7 @@ def test_exit_is_a_good_bye(start: Start, directory: str) -> None:
     assert os.listdir(directory) == [two.tag]
 
 
+@pytest.mark.slow
 def test_one_that_stands_still_holds_up_nobody(start: Start) -> None:
     """Who sends to it goes on; who joins is patient, within its bound; and all is there when it goes on."""
     frozen, other = start().joined(), start().joined()
