@@ -13,14 +13,17 @@ import pytest
 
 from tests.support.bus import Bus, CountingAdapter, HeartbeatAdapter, OverBus
 from tests.support.inprocess import DEADLINE, Background, Client, InProcess, eventually
+from tests.support.postgres import PostgresServer, running_postgres
 from tests.support.redis import RedisServer, running_redis
 from wsgi_sio import Server, Socket
 from wsgi_sio.adapters import (
+    PostgresAdapter,
     RecoveringStreamsAdapter,
     RedisAdapter,
     RedisStreamsAdapter,
     ShardedRedisAdapter,
     WorkersAdapter,
+    postgres_adapter,
     redis_adapter,
     redis_streams_adapter,
     sharded_redis_adapter,
@@ -39,7 +42,7 @@ def streams(url: str, key: str, **options: Any) -> Any:
     )
 
 
-# Drivers for a real Redis: the adapter, and what makes its factory of a URL, a key for the channels, and options.
+# Drivers for a real Redis, or Postgres: the adapter, and what makes its factory of a URL, a key for the channels, and options.
 REAL: dict[str, tuple[type, Callable[..., Any]]] = {
     "redis": (RedisAdapter, redis_adapter),
     "sharded": (
@@ -54,6 +57,10 @@ REAL: dict[str, tuple[type, Callable[..., Any]]] = {
     ),
     "streams": (RedisStreamsAdapter, streams),
     "recovering": (RecoveringStreamsAdapter, streams),
+    "postgres": (
+        PostgresAdapter,
+        lambda url, key, **options: postgres_adapter(url, channel_prefix=key, **options),
+    ),
 }
 
 _numbers = count()
@@ -72,11 +79,12 @@ class Forgetful(Client):
 class Cluster:
     """Servers on one bus, or siblings, each with one client in ``/``.
 
+    :param redis: the real bus, if it is one: Redis, or Postgres.
     :ivar key: how the names of its channels begin, on a real bus.
     :ivar sockets: the clients' sockets, on their servers.
     """
 
-    def __init__(self, kind: str, count: int = 3, redis: RedisServer | None = None, **options: Any) -> None:
+    def __init__(self, kind: str, count: int = 3, redis: Any = None, **options: Any) -> None:
         self.kind = kind
         self.redis = redis
         self.key = f"tests-{next(_numbers)}"
@@ -207,6 +215,13 @@ def shared_redis() -> Iterator[RedisServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def shared_postgres() -> Iterator[PostgresServer]:
+    """A Postgres for all tests that leave it as it was."""
+    with running_postgres() as server:
+        yield server
+
+
 @pytest.fixture
 def make_cluster(request: pytest.FixtureRequest) -> Iterator[MakeCluster]:
     """``make_cluster(kind, count, **options)``."""
@@ -214,7 +229,8 @@ def make_cluster(request: pytest.FixtureRequest) -> Iterator[MakeCluster]:
 
     def make(kind: str = "heartbeat", count: int = 3, **options: Any) -> Cluster:
         if kind in REAL:
-            options.setdefault("redis", request.getfixturevalue("shared_redis"))
+            server = "shared_postgres" if kind == "postgres" else "shared_redis"
+            options.setdefault("redis", request.getfixturevalue(server))
         made.append(Cluster(kind, count, **options))
         return made[-1]
 

@@ -62,6 +62,10 @@ class ClusterAdapterWithHeartbeat(ClusterAdapter):
         except Exception as error:
             logger.warning("%r could not say goodbye to other servers: %r", self._namespace, error)
 
+    def hears_others(self) -> bool:
+        """Whether other servers could be heard just now; while they cannot, none is taken for dead."""
+        return True
+
     def server_count(self) -> int:
         self.join_cluster()
         return 1 + len(self._seen)
@@ -109,6 +113,8 @@ class ClusterAdapterWithHeartbeat(ClusterAdapter):
         now = sleepless_clock()
         with self._peers_lock:
             judges, heard = self._heard.look(), self._heard.read()
+            if not self.hears_others():
+                self._seen = dict.fromkeys(self._seen, heard)
             dead = [uid for uid, seen in self._seen.items() if judges and heard - seen >= self._timeout]
             self._left = {uid: since for uid, since in self._left.items() if heard - since < self._timeout}
         for uid in dead:

@@ -1,0 +1,226 @@
+"""The half of a Postgres bus that listens: one connection, and one thread or greenlet that reads it.
+
+Rows that belong to what is heard are read on the same connection before anything later is given to anybody, so that all
+is in the order in which it was published.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ...runtime import FAILURES, Rank, Reactor, make_lock
+from .bus import OnMessage, Outage, wait_before
+from .postgres_urls import quoted
+
+if TYPE_CHECKING:
+    from .postgres_connection import PostgresConnection
+
+logger = logging.getLogger("wsgi_sio.bus")
+
+# For how long one look at the connection lasts, and after how many seconds of silence the server is asked whether it
+# lives.  Nothing else wakes the reader, so a new subscription takes up to a look.
+_LOOK, _ASK = 0.05, 2.0
+# How many messages a greenlet reads before others have their turn.
+_TURN = 50
+# How often a message is given to its listener when the connection ends over it.
+_TRIES = 2
+
+Heard = deque[tuple[str, bytes]]
+
+
+class PostgresSubscription:
+    """See :class:`Subscription`."""
+
+    def __init__(self, reader: PostgresReader, channels: frozenset[str], on_message: OnMessage) -> None:
+        self.channels = channels
+        self.on_message = on_message
+        self.missing = set(channels)  # guarded by the reader
+        self._reader = reader
+        self.ready = reader.reactor.event()
+
+    def wait_subscribed(self, timeout: float) -> bool:
+        return self._reader.reactor.wait(self.ready, timeout)
+
+    def close(self) -> None:
+        self._reader.remove(self)
+
+
+class PostgresReader:
+    """See the module's text.
+
+    :param connect: gives a new connection, whose notifications go where it is told; blocks for a bounded time.
+    """
+
+    def __init__(self, reactor: Reactor, connect: Callable[[Heard], PostgresConnection], outage: Outage) -> None:
+        self.reactor = reactor
+        self._connect = connect
+        self._outage = outage
+        self._wake = reactor.event()
+        self._lock = make_lock(Rank.ADAPTER)  # guards the next three
+        self._table: dict[str, tuple[PostgresSubscription, ...]] = {}  # its values are replaced, never changed
+        self._changed: set[str] = set()
+        self._running = False
+        self._heard: Heard = deque()  # what has come and not been given to anybody yet, over reconnections as well
+        self._left: list[PostgresSubscription] | None = None  # who is to be given the first of that
+        self._tries = 0
+        self._connection: PostgresConnection | None = None
+        self._junk_seen = False
+        self.closed = False
+
+    # -- subscriptions, from any thread -------------------------------------------------------------------------
+
+    def add(self, channels: frozenset[str], on_message: OnMessage) -> PostgresSubscription:
+        """Hear ``channels``."""
+        subscription = PostgresSubscription(self, channels, on_message)
+        with self._lock:
+            if self.closed:
+                return subscription
+            for channel in channels:
+                self._table[channel] = (*self._table.get(channel, ()), subscription)
+            self._changed |= channels
+            start, self._running = not self._running, True
+        if start:
+            self.reactor.spawn(self._run)
+        return subscription
+
+    def remove(self, subscription: PostgresSubscription) -> None:
+        """Hear the channels of ``subscription`` for it no more."""
+        with self._lock:
+            for channel in subscription.channels:
+                left = tuple(one for one in self._table.get(channel, ()) if one is not subscription)
+                if left:
+                    self._table[channel] = left
+                elif self._table.pop(channel, None) is not None:
+                    self._changed.add(channel)
+
+    def close(self) -> None:
+        """Hear nothing more, and end the connection in a moment."""
+        with self._lock:
+            self.closed = True
+            self._table = {}
+        self._wake.set()
+
+    def abandon(self) -> None:
+        """In a forked child: the connection is the parent's, and if its reader is here (a greenlet), it ends."""
+        self.closed = True
+        self._lock = make_lock(Rank.ADAPTER)
+        self._table = {}
+        self._heard.clear()
+        if self._connection is not None:
+            self._connection.abandon()
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def run(self, statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """What a statement finds; for listeners, while they are given a message.
+
+        :raises Refused: the server does not like it.
+        :raises ConnectionError: the connection has ended; the message is given to the listener again.
+        """
+        from .postgres_connection import Refused
+
+        connection = self._connection
+        if connection is None:
+            raise ConnectionError("there is no connection")
+        try:
+            return connection.run(statement, parameters)
+        except Refused:
+            raise
+        except Exception as error:
+            raise ConnectionError(str(error)) from error
+
+    def _run(self) -> None:
+        """The thread or greenlet: connect, read, and begin again, until it is closed."""
+        failures = 0
+        while not self.closed:
+            connection = None
+            try:
+                connection = self._connection = self._connect(self._heard)
+                self._listen_anew(connection)
+                self._deliver()
+                self._outage.works("listening")
+                failures = 0
+                self._read(connection)
+            except FAILURES as error:
+                if not self.closed:
+                    failures += 1
+                    self._outage.failed("listening", error)
+            finally:
+                self._connection = None
+                if connection is not None:
+                    connection.close()
+            if not self.closed:
+                self._wake.wait(wait_before(failures))
+
+    def _listen_anew(self, connection: PostgresConnection) -> None:
+        """On a new connection: all channels."""
+        with self._lock:
+            for subscriptions in self._table.values():
+                for subscription in subscriptions:
+                    subscription.missing = set(subscription.channels)
+                    subscription.ready.clear()
+            self._changed = set(self._table)
+        self._listen(connection)
+
+    def _listen(self, connection: PostgresConnection) -> None:
+        """Tell the server what has changed, and those who wait for it."""
+        with self._lock:
+            changed, self._changed = self._changed, set()
+            wanted = {channel for channel in changed if channel in self._table}
+            mine = {one for channel in wanted for one in self._table[channel]}
+        if not changed:
+            return
+        verbs = [f"{'LISTEN' if channel in wanted else 'UNLISTEN'} {quoted(channel)}" for channel in sorted(changed)]
+        connection.run("; ".join(verbs))
+        with self._lock:
+            for subscription in mine:
+                subscription.missing -= wanted
+            ready = [subscription.ready for subscription in mine if not subscription.missing]
+        for event in ready:
+            event.set()
+
+    def _read(self, connection: PostgresConnection) -> None:
+        quiet = 0.0
+        while not self.closed:
+            if self._changed:
+                self._listen(connection)
+            connection.look(_LOOK)
+            if self._heard:
+                quiet = 0.0
+                self._deliver()
+            else:
+                quiet += _LOOK
+            if quiet >= _ASK:
+                connection.run("SELECT 1")
+                quiet = 0.0
+
+    def _deliver(self) -> None:
+        """Give what has been heard to its listeners; what they have had is forgotten, whatever they made of it."""
+        taken, heard = 0, self._heard
+        while heard and not self.closed:
+            channel, payload = heard[0]
+            if self._left is None:
+                self._left = list(self._table.get(channel, ()))
+            while self._left:
+                self._give(self._left[0], channel, payload)
+                self._left.pop(0)
+                self._tries = 0
+            self._left = None
+            heard.popleft()
+            taken += 1
+            if not taken % _TURN:
+                time.sleep(0)  # a greenlet that always finds something to read keeps the others from running
+
+    def _give(self, subscription: PostgresSubscription, channel: str, payload: bytes) -> None:
+        try:
+            subscription.on_message(channel, payload)
+        except FAILURES as error:
+            self._tries += 1
+            if isinstance(error, ConnectionError) and self._tries < _TRIES:
+                raise
+            level, self._junk_seen = logging.DEBUG if self._junk_seen else logging.ERROR, True
+            logger.log(level, "a listener to a bus failed (told once)", exc_info=error)
