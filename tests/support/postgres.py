@@ -96,6 +96,13 @@ class PostgresServer:
             self._process.wait()
             self._process = None
 
+    def start_again(self) -> None:
+        """Have it as it was before :meth:`stop` or :meth:`freeze`."""
+        if self._process is None:
+            self.start()
+        else:
+            self.thaw()
+
     def freeze(self) -> None:
         """Have it, and all that serve a connection, stand still."""
         for pid in self._pids():
@@ -121,11 +128,6 @@ class PostgresServer:
         """End all connections of ours; how many there were."""
         condition = "application_name = 'wsgi_sio'"
         return len(self.do(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {condition}"))
-
-    def listeners(self) -> int:
-        """How many connections of ours there are, whose last statement was to listen."""
-        found = self.do("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%LISTEN \"%'")
-        return int(found[0][0])
 
     def close(self) -> None:
         if self._process is not None:

@@ -292,7 +292,7 @@ class _Publisher(Sender):
             return
         level = logging.DEBUG if statement in self._refused else logging.ERROR
         self._refused.add(statement)
-        logger.log(level, "%s: %s", what, one_line(str(refusal)))
+        logger.log(level, "%s: %s", what, one_line(str(refusal).partition("\n")[0]))
 
     # -- its end ------------------------------------------------------------------------------------------------
 

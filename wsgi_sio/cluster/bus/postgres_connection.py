@@ -21,8 +21,8 @@ from .postgres_urls import TIMEOUT
 # How long one look at a socket lasts where psycopg waits (seconds), of which so many make up the patience with a server.
 _LOOK = 0.1
 _LOOKS = int(TIMEOUT / _LOOK)
-# The classes of SQLSTATE that blame what has been asked, not the server: data, no such table or right, limits of one.
-_BLAMES = ("22", "23", "42")
+# The classes of SQLSTATE that blame what has been asked, not the server: data, no such schema, table or right.
+_BLAMES = ("0A", "22", "23", "3F", "42")
 
 
 class Refused(Exception):
