@@ -88,6 +88,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "asgiref": ("django",),
     "redis": ("cluster.bus.redis_urls",),
     "valkey": ("cluster.bus.redis_urls",),
+    "psycopg": ("cluster.bus.postgres_connection",),
     "msgpack": ("cluster.drivers", "cluster.messages", "socketio.packet_msgpack"),
     "urllib3": ("client.engineio.http",),
 }
@@ -282,7 +283,7 @@ def test_importing_the_package_starts_nothing_and_needs_no_gevent() -> None:
     """No thread at import, and neither gevent nor a web framework comes along."""
     code = (
         "import sys, threading, wsgi_sio, wsgi_sio.engineio, wsgi_sio.runtime; "
-        "print(threading.active_count(), sorted({'gevent', 'flask', 'django', 'redis'} & set(sys.modules)))"
+        "print(threading.active_count(), sorted({'gevent', 'flask', 'django', 'redis', 'psycopg'} & set(sys.modules)))"
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     assert run.stdout.split(maxsplit=1) == ["1", "[]\n"]

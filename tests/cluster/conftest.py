@@ -42,7 +42,8 @@ def streams(url: str, key: str, **options: Any) -> Any:
     )
 
 
-# Drivers for a real Redis, or Postgres: the adapter, and what makes its factory of a URL, a key for the channels, and options.
+# Drivers for a real Redis, or Postgres: the adapter, and what makes its factory of a URL, a key for the channels, and
+# options.
 REAL: dict[str, tuple[type, Callable[..., Any]]] = {
     "redis": (RedisAdapter, redis_adapter),
     "sharded": (

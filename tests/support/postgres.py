@@ -70,7 +70,9 @@ class PostgresServer:
         if self._owner:
             os.chown(self.folder, self._owner["user"], self._owner["group"])
         command = [program("initdb"), "-D", self._data, "-U", "tests", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
-        result = subprocess.run(command, check=False, cwd="/", capture_output=True, text=True, timeout=60, **self._owner)
+        result = subprocess.run(
+            command, check=False, cwd="/", capture_output=True, text=True, timeout=60, **self._owner
+        )
         assert result.returncode == 0, result.stderr
         self.start()
 

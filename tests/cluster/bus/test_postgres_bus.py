@@ -85,10 +85,10 @@ def test_messages_and_rows_come_in_order_once_and_as_they_were(bus: PostgresBus,
     other = make_bus()
     listeners = Rows(bus), Rows(other)
     for each, listener in zip((bus, other), listeners, strict=True):
-        assert each.subscribe(["c", 'Ü"\'; --'], [], listener).wait_subscribed(30)
+        assert each.subscribe(["c", "Ü\"'; --"], [], listener).wait_subscribed(30)
     sent: list[tuple[str, bytes]] = []
     for number in range(300):
-        sent += [("c", b"%d" % number), ("c", b"the same"), ("c", b"the same"), ('Ü"\'; --', "ü€😀\\".encode())]
+        sent += [("c", b"%d" % number), ("c", b"the same"), ("c", b"the same"), ("Ü\"'; --", "ü€😀\\".encode())]
         for channel, payload in sent[-4:]:
             bus.publish(channel, payload)
         if number % 30 == 0:

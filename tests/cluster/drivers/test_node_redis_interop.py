@@ -1,5 +1,4 @@
-"""One Redis or Postgres, a server of Node with each of its adapters, two of ours: everything, from either side to either.
-"""
+"""One Redis (or Postgres), a server of Node with each of its adapters, two of ours: everything, from side to side."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """PostgresBus: NOTIFY and LISTEN of Postgres, and a table for what does not fit into a notification.
 
-Two connections: one listens (postgres_reader.py), one publishes.  Many messages go out in one transaction, large ones in
-one each, a row and the notification that names it.
+Two connections: one listens (postgres_reader.py), one publishes.  Many messages go out in one transaction; large ones
+in one each, a row and the notification that names it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ...logtext import one_line
 from ...runtime import Rank, Reactor, make_lock, tell_in_child
 from .bus import MAX_OUTBOX, Bus, Item, OnMessage, Outage, Outbox, Sender, SharedBus
 from .postgres_reader import Heard, PostgresReader, PostgresSubscription
-from .postgres_urls import MAX_NAME, MAX_NOTIFICATION, check_table, check_url, shown
+from .postgres_urls import MAX_NAME, check_table, check_url, shown
 
 if TYPE_CHECKING:
     from .postgres_connection import PostgresConnection
@@ -42,8 +42,7 @@ FIND_ROW = "SELECT payload FROM {table} WHERE id = %s"
 CLEAN = "DELETE FROM {table} WHERE created_at < now() - %s * interval '1 second'"
 # As the package of Node's has its users make it.
 MAKE_TABLE = (
-    "CREATE TABLE IF NOT EXISTS {table}"
-    " (id bigserial UNIQUE, created_at timestamptz DEFAULT NOW(), payload bytea)"
+    "CREATE TABLE IF NOT EXISTS {table} (id bigserial UNIQUE, created_at timestamptz DEFAULT NOW(), payload bytea)"
 )
 
 
@@ -118,7 +117,7 @@ class PostgresBus(Bus):
         return PostgresConnection(self.url, heard)
 
     def publish(self, channel: str, payload: bytes) -> None:
-        """See :meth:`Bus.publish`; of UTF-8, up to :data:`MAX_NOTIFICATION` bytes of it."""
+        """See :meth:`Bus.publish`; it is UTF-8, of up to 7999 bytes."""
         self._outbox.put(Item(channel, payload))
 
     def publish_row(self, channel: str, payload: bytes, before: str, after: str) -> None:
@@ -136,7 +135,9 @@ class PostgresBus(Bus):
         found = self._reader.run(self._find_row, (number,))
         return bytes(found[0][0]) if found and found[0][0] is not None else None
 
-    def subscribe(self, channels: Iterable[str], patterns: Iterable[str], on_message: OnMessage) -> PostgresSubscription:
+    def subscribe(
+        self, channels: Iterable[str], patterns: Iterable[str], on_message: OnMessage
+    ) -> PostgresSubscription:
         """See :meth:`Bus.subscribe`.
 
         :raises ValueError: there are patterns, or a name is too long for a channel.
@@ -234,7 +235,9 @@ class _Publisher(Sender):
             connection.run(statement)
         except Refused as refusal:
             if connection.run("SELECT to_regclass(%s)", (self._table,)) == [(None,)]:  # else another was faster
-                self._tell(statement, f"what is large, or has bytes, has no table, nor may it be made ({statement})", refusal)
+                self._tell(
+                    statement, f"what is large, or has bytes, has no table, nor may it be made ({statement})", refusal
+                )
 
     def send(self, batch: Sequence[Item]) -> tuple[int, Exception | None]:
         done = 0

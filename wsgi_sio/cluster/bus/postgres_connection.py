@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 from ...runtime import disown, threads_are_greenlets
 from .postgres_urls import TIMEOUT
 
-# How long one look at a socket lasts where psycopg waits (seconds), of which so many make up the patience with a server.
+# How long one look at a socket lasts where psycopg waits (seconds); so many make up the patience with a server.
 _LOOK = 0.1
 _LOOKS = int(TIMEOUT / _LOOK)
 # The classes of SQLSTATE that blame what has been asked, not the server: data, no such schema, table or right.
@@ -32,8 +32,9 @@ class Refused(Exception):
 class _Patient(psycopg.Connection[tuple[Any, ...]]):
     """Its statements fail when the server says nothing for too long."""
 
-    def wait(self, gen: Any, interval: float = _LOOK, **options: Any) -> Any:
+    def wait(self, gen: Any, interval: float = _LOOK, timeout: float | None = None) -> Any:
         counted = _count_looks(gen)
+        options = {} if timeout is None else {"timeout": timeout}  # before 3.3 there is none
         if threads_are_greenlets():
             # select.poll is looked up when it is called, so it is gevent's by then
             return waiting.wait_poll(counted, self.pgconn.socket, interval, **options)
