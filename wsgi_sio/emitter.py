@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .cluster.bus.postgres_commands import PostgresCommands
+from .cluster.bus.postgres_urls import is_postgres
 from .cluster.bus.redis_commands import CommandsFailed, RedisCommands
-from .cluster.drivers.emitting import FORMATS, Classic, Commands, EmitterFormat, FlaskSocketIO, Streams
+from .cluster.drivers.emitting import FORMATS, Classic, Commands, EmitterFormat, FlaskSocketIO, Postgres, Streams
 from .exceptions import LocalProtocolError, NotPublished
 from .socketio.adapter import EVERYBODY, NOBODY, BroadcastOptions, Room
 from .socketio.broadcast import as_rooms
@@ -26,7 +28,7 @@ TIMEOUT = 2.0
 class _Connection:
     """What an emitter has in common with all that are made of it."""
 
-    def __init__(self, commands: RedisCommands, formats: tuple[EmitterFormat, ...]) -> None:
+    def __init__(self, commands: RedisCommands | PostgresCommands, formats: tuple[EmitterFormat, ...]) -> None:
         self._commands = commands
         self._formats = formats
         self._unheard = False
@@ -85,12 +87,15 @@ class Emitter:
     is open, and where one has to be made first as many as Redis is greeted with: to connect, log in, choose the
     database.
 
-    :param url: of Redis or Valkey, as for the servers' adapter.
+    With a Postgres nobody knows how many listen: 1 is returned then.
+
+    :param url: of Redis, Valkey or Postgres, as for the servers' adapter.
     :param key: as the servers have it: the prefix of their channels, or the stream's name; for ``flask-socketio`` the
         channel. None: what they have unless told otherwise (``socket.io``, ``flask-socketio``).
     :param format: ``classic``: servers of this package or Node's with the Redis adapter; ``streams``: with the streams
         adapter, where what is emitted also reaches clients that come back; ``flask-socketio``: servers of
-        Flask-SocketIO or python-socketio (5.14 or later).
+        Flask-SocketIO or python-socketio (5.14 or later).  With a Postgres there is only one.
+    :param table_name: with a Postgres, as the servers have it; it is not made.
     :param timeout: seconds.
     :param json: writes JSON, where it is written: an object with ``dumps``.
     :raises ValueError: there is no such format, or no bus for the URL's scheme.
@@ -106,10 +111,17 @@ class Emitter:
         *,
         key: str | None = None,
         format: str = "classic",
+        table_name: str = "socket_io_attachments",
         timeout: float = TIMEOUT,
         json: JSONCodec | None = None,
     ) -> None:
         seconds = check_option("timeout", timeout, float, SECONDS)
+        if is_postgres(url):
+            if format != "classic":
+                raise ValueError(f"with a Postgres there is no format {format!r}: leave it out")
+            commands = PostgresCommands(url, table_name, seconds)
+            self._become(_Connection(commands, (Postgres(key or "socket.io", json),)))
+            return
         self._become(_Connection(RedisCommands(url, seconds), (_format(format, key, json),)))
 
     @classmethod

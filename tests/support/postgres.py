@@ -127,9 +127,9 @@ class PostgresServer:
             return cursor.fetchall() if cursor.description else []
 
     def kill_connections(self) -> int:
-        """End all connections of ours; how many there were."""
+        """End all connections of ours, and wait until they have ended; how many there were."""
         condition = "application_name = 'wsgi_sio'"
-        return len(self.do(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {condition}"))
+        return len(self.do(f"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE {condition}"))
 
     def close(self) -> None:
         if self._process is not None:

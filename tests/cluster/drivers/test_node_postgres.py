@@ -15,7 +15,7 @@ from tests.cluster.drivers.test_node_redis_interop import Mixed
 from tests.support.inprocess import eventually
 from tests.support.postgres import PostgresServer
 from tests.support.world import WORLD
-from wsgi_sio import AckTimeout, Server
+from wsgi_sio import AckTimeout, Emitter, NotPublished, Server
 from wsgi_sio.adapters import postgres_adapter
 from wsgi_sio.cluster.drivers.node_postgres import read_header, write
 from wsgi_sio.socketio.jsoncodec import dumps_of
@@ -113,8 +113,9 @@ def test_junk_is_dropped_and_told_once(pair: Cluster, caplog: pytest.LogCaptureF
     rows = [json.dumps({"uid": "u", "type": 3, "attachmentId": str(number)}) for (number,) in [*found, (999_999,)]]
     for payload in ("", "no JSON", "[]", '{"uid":"u","type":99,"nsp":"/"}', '{"uid":7}', *rows):
         pair.redis.do("SELECT pg_notify(%s, %s)", channel, payload)
-    pair.servers[0].emit("after")
-    assert pair.got() == [["after"], ["after"]]
+    for number in range(2):  # either has read all that was there before, when it has this
+        pair.servers[number].emit("after")
+        assert pair.got(number) == [["after"], ["after"]]
     told = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(told) == 2, told  # one of each server
     assert all("does not understand another server" in record.message for record in told)
@@ -143,6 +144,46 @@ def test_a_table_that_is_missing_is_told_once_and_small_events_arrive(
     assert sum("CREATE TABLE" in line for line in lines) == 2 and sum("INSERT" in line for line in lines) == 0, lines
     assert sum("refuses a statement" in line for line in lines) == 1, lines
     assert len(refused) == 4 and all("nowhere" in str(error) for error in refused)
+
+
+def test_emitters(pair: Cluster) -> None:
+    assert pair.redis is not None
+    pair.sockets[1].join("room")
+    noted: list[Any] = []
+    pair.servers[1].on_server_side("note", noted.append)
+    with Emitter(pair.redis.url, key=pair.key) as emitter:
+        assert emitter.emit("all", 1) == 1
+        emitter.except_("room").emit("bytes", b"\x01")
+        emitter.to("room").emit("large", LARGE)
+        emitter.in_("room").sockets_join("other")
+        emitter.server_side_emit("note", 5)
+        eventually(lambda: "other" in pair.sockets[1].rooms and noted == [5], "the rest")
+        with pytest.raises(NotPublished) as caught:
+            emitter.of("x" * 100).emit("nobody can hear that")
+        assert not caught.value.perhaps
+        pair.redis.kill_connections()
+        assert emitter.emit("after") == 1
+    eventually(lambda: all_answer(pair), "that the servers hear each other")
+    # As Node's emitter writes it, without the namespace.
+    message = {
+        "type": 3,
+        "data": {"packet": {"type": 2, "data": ["node's"], "nsp": "/"}, "opts": OPTS},
+        "uid": "emitter",
+    }
+    pair.redis.do("SELECT pg_notify(%s, %s)", f"{pair.key}#/", json.dumps(message))
+    for client, event in zip(pair.clients, (["bytes", b"\x01"], ["large", LARGE]), strict=True):
+        events = []
+        while (data := client.receive().data) != ["node's"]:
+            events.append(data)
+        assert [data for data in events if data != ["after"]] == [["all", 1], event]  # they may not have listened then
+
+
+def test_an_emitter_whose_postgres_is_away() -> None:
+    with pytest.raises(NotPublished, match=r"postgresql://127.0.0.1:1/") as caught:
+        Emitter("postgresql://me:secret@127.0.0.1:1/db").emit("x")
+    assert not caught.value.perhaps and "secret" not in str(caught.value)
+    with pytest.raises(ValueError, match="format"):
+        Emitter("postgresql://127.0.0.1:1", format="streams")
 
 
 @pytest.fixture

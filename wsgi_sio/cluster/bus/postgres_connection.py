@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 from collections import deque
 from collections.abc import Generator, Sequence
+from math import ceil
 from typing import Any
 
 import psycopg
@@ -18,9 +19,8 @@ from psycopg.conninfo import conninfo_to_dict
 from ...runtime import disown, threads_are_greenlets
 from .postgres_urls import TIMEOUT
 
-# How long one look at a socket lasts where psycopg waits (seconds); so many make up the patience with a server.
+# How long one look at a socket lasts where psycopg waits (seconds); a number of them is the patience with a server.
 _LOOK = 0.1
-_LOOKS = int(TIMEOUT / _LOOK)
 # The classes of SQLSTATE that blame what has been asked, not the server: data, no such schema, table or right.
 _BLAMES = ("0A", "22", "23", "3F", "42")
 
@@ -30,10 +30,15 @@ class Refused(Exception):
 
 
 class _Patient(psycopg.Connection[tuple[Any, ...]]):
-    """Its statements fail when the server says nothing for too long."""
+    """Its statements fail when the server says nothing for too long.
+
+    :ivar patience: how long that is (seconds).
+    """
+
+    patience = TIMEOUT
 
     def wait(self, gen: Any, interval: float = _LOOK, timeout: float | None = None) -> Any:
-        counted = _count_looks(gen)
+        counted = _count_looks(gen, self.patience)
         options = {} if timeout is None else {"timeout": timeout}  # before 3.3 there is none
         if threads_are_greenlets():
             # select.poll is looked up when it is called, so it is gevent's by then
@@ -41,7 +46,7 @@ class _Patient(psycopg.Connection[tuple[Any, ...]]):
         return super().wait(counted, interval, **options)
 
 
-def _count_looks(gen: Any) -> Generator[Any, Any, Any]:
+def _count_looks(gen: Any, patience: float) -> Generator[Any, Any, Any]:
     """``gen``, ended when it has waited in vain so often.
 
     Looks are counted, not seconds, lest the server be blamed for a time in which this process stood still.
@@ -51,8 +56,8 @@ def _count_looks(gen: Any) -> Generator[Any, Any, Any]:
         while True:
             ready = yield wanted
             vain = 0 if ready else vain + 1
-            if vain > _LOOKS:
-                raise TimeoutError(f"it has not answered for {TIMEOUT:g} s")
+            if vain * _LOOK > patience:
+                raise TimeoutError(f"it has not answered for {patience:g} s")
             wanted = gen.send(ready)
     except StopIteration as end:
         return end.value
@@ -63,13 +68,14 @@ class PostgresConnection:
 
     :param url: as libpq has it.
     :param heard: where the notifications go that come: the channel, what is written in it.
+    :param timeout: how long the server may take for an answer; rounded up to whole seconds, to take a connection.
     :raises Exception: the server cannot be reached, or does not want it.
     """
 
-    def __init__(self, url: str, heard: deque[tuple[str, bytes]] | None = None) -> None:
+    def __init__(self, url: str, heard: deque[tuple[str, bytes]] | None = None, timeout: float = TIMEOUT) -> None:
         given = conninfo_to_dict(url)
         options: dict[str, Any] = {
-            "connect_timeout": int(TIMEOUT),
+            "connect_timeout": max(2, ceil(timeout)),  # libpq's least
             "fallback_application_name": "wsgi_sio",
             **given,
             "client_encoding": "UTF8",
@@ -78,6 +84,7 @@ class PostgresConnection:
             options.update(_addresses(options))
         # No prepared statements, which a pooler in between need not have.
         self._connection = _Patient.connect(autocommit=True, prepare_threshold=None, **options)
+        self._connection.patience = timeout
         if heard is not None:
             keep = heard.append
             self._connection.pgconn.notify_handler = lambda notify: keep((notify.relname.decode(), notify.extra))

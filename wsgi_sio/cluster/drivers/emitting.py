@@ -2,6 +2,8 @@
 
 ``classic``  what @socket.io/redis-emitter 5.1 publishes, for servers with the classic adapter.
 ``streams``  what @socket.io/redis-streams-emitter 0.1 adds to the stream, for those with the streams adapter.
+``postgres``  what servers with the Postgres adapter publish; @socket.io/postgres-emitter 0.1 leaves the namespace out,
+    which Node's do not understand.
 ``flask-socketio``  what a write-only manager of python-socketio publishes, for Flask-SocketIO's servers.
 
 The second command, if there is one, asks how many listen; else the answer to the first tells.
@@ -20,10 +22,12 @@ from ...socketio.adapter import BroadcastOptions, Room
 from ...socketio.jsoncodec import BINARY_TYPES, BinaryFound, JSONCodec, dumps_of
 from ...socketio.packet import EVENT
 from .. import messages
+from ..bus.postgres_urls import MAX_NOTIFICATION
 from ..messages import EMITTER, encode_rooms
 from . import flask_socketio
 from .flask_socketio import Membership, our_host
 from .msgpack_values import pack
+from .node_postgres import write
 
 Command = tuple[Union[str, bytes], ...]
 Commands = list[Command]
@@ -152,6 +156,16 @@ class Streams(EmitterFormat):
         fields = ("uid", EMITTER, "nsp", nsp, "type", str(kind), "data", text)
         add = ("XADD", self._key, "MAXLEN", "~", str(MAX_STREAM), "*", *fields)
         return [add, ("PUBSUB", "NUMSUB", f"{self._key}#{nsp}#")]
+
+
+class Postgres(Streams):
+    """See the module's text; its commands are those of :class:`PostgresCommands`."""
+
+    def _add(self, nsp: str, kind: int, data: dict[str, Any]) -> Commands:
+        message = {"uid": EMITTER, "nsp": nsp, "type": kind, "data": data}
+        payload, around = write(message, self._dumps, MAX_NOTIFICATION)
+        channel = f"{self._key}#{nsp}"
+        return [(channel, payload.decode()) if around is None else (channel, payload, *around)]
 
 
 class FlaskSocketIO(EmitterFormat):

@@ -177,6 +177,7 @@ class PostgresAdapter(ClusterAdapterWithHeartbeat):
                 message = unpack(row)
                 if not isinstance(message, dict):
                     raise ValueError("not a message of the cluster")
+            message.setdefault("nsp", self._namespace.name)  # Node's emitter leaves it out
         except ConnectionError:
             raise  # it will come again
         except Exception as error:  # junk, of whatever kind
