@@ -88,6 +88,8 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "asgiref": ("django",),
     "redis": ("cluster.bus.redis_urls",),
     "valkey": ("cluster.bus.redis_urls",),
+    "kombu": ("cluster.bus.kombu_urls",),
+    "amqp": ("cluster.bus.kombu_wire",),
     "msgpack": ("cluster.drivers", "cluster.messages", "socketio.packet_msgpack"),
     "urllib3": ("client.engineio.http",),
 }

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .cluster.bus.redis_commands import CommandsFailed, RedisCommands
-from .cluster.drivers.emitting import FORMATS, Classic, Commands, EmitterFormat, FlaskSocketIO, Streams
+from .cluster.bus.commands import Commands as Bus
+from .cluster.bus.commands import CommandsFailed
+from .cluster.bus.urls import commands_at, family_of
+from .cluster.drivers.emitting import FORMATS, Classic, Commands, EmitterFormat, FlaskSocketIO, Kombu, Streams
 from .exceptions import LocalProtocolError, NotPublished
 from .socketio.adapter import EVERYBODY, NOBODY, BroadcastOptions, Room
 from .socketio.broadcast import as_rooms
@@ -26,7 +28,7 @@ TIMEOUT = 2.0
 class _Connection:
     """What an emitter has in common with all that are made of it."""
 
-    def __init__(self, commands: RedisCommands, formats: tuple[EmitterFormat, ...]) -> None:
+    def __init__(self, commands: Bus, formats: tuple[EmitterFormat, ...]) -> None:
         self._commands = commands
         self._formats = formats
         self._unheard = False
@@ -62,8 +64,9 @@ class _Connection:
 
 
 def _listeners(answer: Any) -> int:
-    """What PUBLISH answers, or PUBSUB NUMSUB: a list of names, each followed by a number; 1 where that is forbidden."""
-    if isinstance(answer, Exception):
+    """What PUBLISH answers, or PUBSUB NUMSUB: a list of names, each followed by a number; 1 where that is forbidden, or
+    cannot be said."""
+    if answer is None or isinstance(answer, Exception):
         return 1
     if isinstance(answer, dict):
         answer = list(answer.values())
@@ -74,23 +77,24 @@ def _listeners(answer: Any) -> int:
 
 @dataclass(frozen=True, slots=True, init=False)
 class Emitter:
-    """Emits to the clients of servers that share a Redis: no server itself, no threads, no acknowledgements.
+    """Emits to the clients of servers that share a Redis or a RabbitMQ: no server, no threads, no acknowledgements.
 
     It connects with the first emit, and may be made at import, used by several threads or greenlets, and by the
     children of a fork. Like a broadcast it is immutable: ``emitter.of("/admin").to("room").emit("event", 1)``.
 
     Whatever is done is done when the method returns: it has been published, once, and the number of servers that listen
-    is returned (of a Redis Cluster: of those at one node). 0 is nobody: the first time a warning says so. Nothing is
-    ever sent a second time. Each step of the network takes ``timeout`` at most; there is one where a connection
-    is open, and where one has to be made first as many as Redis is greeted with: to connect, log in, choose the
-    database.
+    is returned (of a Redis Cluster: of those at one node; of Flask-SocketIO's at RabbitMQ, who cannot be counted: 1 if
+    there is any). 0 is nobody: the first time a warning says so. Nothing is ever sent a second time. Each step of the
+    network takes ``timeout`` at most; there is one where a connection is open, and where one has to be made first as
+    many as the server is greeted with: to connect, log in, choose the database.
 
-    :param url: of Redis or Valkey, as for the servers' adapter.
+    :param url: of Redis, Valkey or RabbitMQ, as for the servers' adapter.
     :param key: as the servers have it: the prefix of their channels, or the stream's name; for ``flask-socketio`` the
         channel. None: what they have unless told otherwise (``socket.io``, ``flask-socketio``).
     :param format: ``classic``: servers of this package or Node's with the Redis adapter; ``streams``: with the streams
-        adapter, where what is emitted also reaches clients that come back; ``flask-socketio``: servers of
-        Flask-SocketIO or python-socketio (5.14 or later).
+        adapter, where what is emitted also reaches clients that come back; ``kombu``: servers of this package at
+        RabbitMQ; ``flask-socketio``: servers of Flask-SocketIO or python-socketio (5.14 or later). None: ``classic``,
+        or at RabbitMQ ``kombu``.
     :param timeout: seconds.
     :param json: writes JSON, where it is written: an object with ``dumps``.
     :raises ValueError: there is no such format, or no bus for the URL's scheme.
@@ -105,12 +109,18 @@ class Emitter:
         url: str,
         *,
         key: str | None = None,
-        format: str = "classic",
+        format: str | None = None,
         timeout: float = TIMEOUT,
         json: JSONCodec | None = None,
     ) -> None:
         seconds = check_option("timeout", timeout, float, SECONDS)
-        self._become(_Connection(RedisCommands(url, seconds), (_format(format, key, json),)))
+        amqp = family_of(url) == "amqp"
+        name = format or ("kombu" if amqp else "classic")
+        if name in (("classic", "streams") if amqp else ("kombu",)):
+            raise ValueError(f"the format {name!r} is none for {'RabbitMQ' if amqp else 'Redis'}")
+        made = _format(name, key, json)
+        commands = commands_at(url, seconds, [made.channel] if isinstance(made, FlaskSocketIO) else [])
+        self._become(_Connection(commands, (made,)))
 
     @classmethod
     def for_mixed(cls, url: str, key: str, channel: str, json: JSONCodec | None = None) -> Emitter:
@@ -120,8 +130,9 @@ class Emitter:
         :param channel: of the latter.
         """
         made = cls.__new__(cls)
-        formats = (Classic(key, json), FlaskSocketIO(channel, json, strict=False))
-        made._become(_Connection(RedisCommands(url, TIMEOUT), formats))
+        ours = Kombu(key, json) if family_of(url) == "amqp" else Classic(key, json)
+        formats = (ours, FlaskSocketIO(channel, json, strict=False))
+        made._become(_Connection(commands_at(url, TIMEOUT, [channel]), formats))
         return made
 
     def _become(self, connection: _Connection, nsp: str = "/", options: BroadcastOptions = EVERYBODY) -> None:
@@ -230,6 +241,8 @@ def _format(name: str, key: str | None, json: JSONCodec | None) -> EmitterFormat
         return Classic(key or "socket.io", json)
     if name == "streams":
         return Streams(key or "socket.io", json)
+    if name == "kombu":
+        return Kombu(key or "socket.io", json)
     if name == "flask-socketio":
         return FlaskSocketIO(key or "flask-socketio", json)
     raise ValueError(f"format must be one of {', '.join(map(repr, FORMATS))}, not {name!r}")

@@ -5,6 +5,7 @@ The place to import them from; they live in ``socketio`` (one process) and ``clu
 
 from ..cluster.adapter import ClusterAdapter
 from ..cluster.drivers.bridge import bridged
+from ..cluster.drivers.kombu import KombuAdapter, kombu_adapter
 from ..cluster.drivers.node_redis import RedisAdapter, redis_adapter
 from ..cluster.drivers.node_sharded import ShardedRedisAdapter, sharded_redis_adapter
 from ..cluster.drivers.node_streams import RecoveringStreamsAdapter, RedisStreamsAdapter, redis_streams_adapter
@@ -21,6 +22,7 @@ __all__ = [
     "BroadcastOptions",
     "ClusterAdapter",
     "ClusterAdapterWithHeartbeat",
+    "KombuAdapter",
     "MemoryAdapter",
     "RecoveringStreamsAdapter",
     "RecoveringWorkersAdapter",
@@ -32,6 +34,7 @@ __all__ = [
     "ShardedRedisAdapter",
     "WorkersAdapter",
     "bridged",
+    "kombu_adapter",
     "redis_adapter",
     "redis_streams_adapter",
     "sharded_redis_adapter",
