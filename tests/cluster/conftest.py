@@ -13,14 +13,17 @@ import pytest
 
 from tests.support.bus import Bus, CountingAdapter, HeartbeatAdapter, OverBus
 from tests.support.inprocess import DEADLINE, Background, Client, InProcess, eventually
+from tests.support.rabbitmq import RabbitMQ, running_rabbitmq
 from tests.support.redis import RedisServer, running_redis
 from wsgi_sio import Server, Socket
 from wsgi_sio.adapters import (
+    KombuAdapter,
     RecoveringStreamsAdapter,
     RedisAdapter,
     RedisStreamsAdapter,
     ShardedRedisAdapter,
     WorkersAdapter,
+    kombu_adapter,
     redis_adapter,
     redis_streams_adapter,
     sharded_redis_adapter,
@@ -39,7 +42,7 @@ def streams(url: str, key: str, **options: Any) -> Any:
     )
 
 
-# Drivers for a real Redis: the adapter, and what makes its factory of a URL, a key for the channels, and options.
+# Drivers for a real server: the adapter, and what makes its factory of a URL, a key for the channels, and options.
 REAL: dict[str, tuple[type, Callable[..., Any]]] = {
     "redis": (RedisAdapter, redis_adapter),
     "sharded": (
@@ -54,6 +57,7 @@ REAL: dict[str, tuple[type, Callable[..., Any]]] = {
     ),
     "streams": (RedisStreamsAdapter, streams),
     "recovering": (RecoveringStreamsAdapter, streams),
+    "kombu": (KombuAdapter, kombu_adapter),
 }
 
 _numbers = count()
@@ -76,7 +80,7 @@ class Cluster:
     :ivar sockets: the clients' sockets, on their servers.
     """
 
-    def __init__(self, kind: str, count: int = 3, redis: RedisServer | None = None, **options: Any) -> None:
+    def __init__(self, kind: str, count: int = 3, redis: RedisServer | RabbitMQ | None = None, **options: Any) -> None:
         self.kind = kind
         self.redis = redis
         self.key = f"tests-{next(_numbers)}"
@@ -207,6 +211,13 @@ def shared_redis() -> Iterator[RedisServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def shared_rabbitmq() -> Iterator[RabbitMQ]:
+    """A RabbitMQ, likewise."""
+    with running_rabbitmq() as broker:
+        yield broker
+
+
 @pytest.fixture
 def make_cluster(request: pytest.FixtureRequest) -> Iterator[MakeCluster]:
     """``make_cluster(kind, count, **options)``."""
@@ -214,7 +225,8 @@ def make_cluster(request: pytest.FixtureRequest) -> Iterator[MakeCluster]:
 
     def make(kind: str = "heartbeat", count: int = 3, **options: Any) -> Cluster:
         if kind in REAL:
-            options.setdefault("redis", request.getfixturevalue("shared_redis"))
+            shared = "shared_rabbitmq" if kind == "kombu" else "shared_redis"
+            options.setdefault("redis", request.getfixturevalue(shared))
         made.append(Cluster(kind, count, **options))
         return made[-1]
 
@@ -223,12 +235,17 @@ def make_cluster(request: pytest.FixtureRequest) -> Iterator[MakeCluster]:
         cluster.close()
 
 
+# All of RabbitMQ's are in one file: it takes its time to start.
+ELSEWHERE = ["kombu"]
 # The others have tests of their own for every day.
 EVERY_DAY = [*sorted(KINDS), WORKERS, "redis"]
 
 
 @pytest.fixture(
-    params=[*EVERY_DAY, *(pytest.param(kind, marks=pytest.mark.slow) for kind in REAL if kind not in EVERY_DAY)]
+    params=[
+        *EVERY_DAY,
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in REAL if kind not in EVERY_DAY + ELSEWHERE),
+    ]
 )
 def cluster(request: pytest.FixtureRequest, make_cluster: MakeCluster) -> Cluster:
     """Three servers, with any kind of adapter."""

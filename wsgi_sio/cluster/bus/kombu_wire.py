@@ -87,9 +87,10 @@ def close(connection: Any) -> None:
 
 def abandon(connection: Any) -> None:
     """In a forked child: the connection is the parent's."""
-    sock = None if connection is None or connection.transport is None else connection.sock
-    if sock is not None:
-        disown([sock.fileno()])
+    try:
+        disown([connection.sock.fileno()])
+    except Exception:  # of py-amqp, or there is none: it has been closed
+        return
 
 
 class Link:
