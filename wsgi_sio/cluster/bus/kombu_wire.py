@@ -78,6 +78,8 @@ def declare_counter(channel: Any, name: str) -> None:
 
 def close(connection: Any) -> None:
     """Say goodbye, or let go if that is of no use any more; blocks for a moment at most."""
+    if not connection.connected:
+        return  # py-amqp would connect it again, only to look at its socket
     try:
         connection.sock.settimeout(_GOODBYE)
         connection.close()
@@ -87,10 +89,8 @@ def close(connection: Any) -> None:
 
 def abandon(connection: Any) -> None:
     """In a forked child: the connection is the parent's."""
-    try:
+    if connection is not None and connection.connected:  # else py-amqp would connect it again
         disown([connection.sock.fileno()])
-    except Exception:  # of py-amqp, or there is none: it has been closed
-        return
 
 
 class Link:
