@@ -89,6 +89,8 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "redis": ("cluster.bus.redis_urls",),
     "valkey": ("cluster.bus.redis_urls",),
     "psycopg": ("cluster.bus.postgres_connection",),
+    "kombu": ("cluster.bus.kombu_urls",),
+    "amqp": ("cluster.bus.kombu_wire",),
     "msgpack": ("cluster.drivers", "cluster.messages", "socketio.packet_msgpack"),
     "urllib3": ("client.engineio.http",),
 }

@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .cluster.bus.commands import Commands as Bus
+from .cluster.bus.commands import CommandsFailed
 from .cluster.bus.postgres_commands import PostgresCommands
 from .cluster.bus.postgres_urls import is_postgres
-from .cluster.bus.redis_commands import CommandsFailed, RedisCommands
-from .cluster.drivers.emitting import FORMATS, Classic, Commands, EmitterFormat, FlaskSocketIO, Postgres, Streams
+from .cluster.bus.urls import commands_at, family_of
+from .cluster.drivers.emitting import FORMATS, Classic, Commands, EmitterFormat, FlaskSocketIO, Kombu, Postgres, Streams
 from .exceptions import LocalProtocolError, NotPublished
 from .socketio.adapter import EVERYBODY, NOBODY, BroadcastOptions, Room
 from .socketio.broadcast import as_rooms
@@ -28,7 +30,7 @@ TIMEOUT = 2.0
 class _Connection:
     """What an emitter has in common with all that are made of it."""
 
-    def __init__(self, commands: RedisCommands | PostgresCommands, formats: tuple[EmitterFormat, ...]) -> None:
+    def __init__(self, commands: Bus, formats: tuple[EmitterFormat, ...]) -> None:
         self._commands = commands
         self._formats = formats
         self._unheard = False
@@ -64,8 +66,9 @@ class _Connection:
 
 
 def _listeners(answer: Any) -> int:
-    """What PUBLISH answers, or PUBSUB NUMSUB: a list of names, each followed by a number; 1 where that is forbidden."""
-    if isinstance(answer, Exception):
+    """What PUBLISH answers, or PUBSUB NUMSUB: a list of names, each followed by a number; 1 where that is forbidden, or
+    cannot be said."""
+    if answer is None or isinstance(answer, Exception):
         return 1
     if isinstance(answer, dict):
         answer = list(answer.values())
@@ -76,25 +79,26 @@ def _listeners(answer: Any) -> int:
 
 @dataclass(frozen=True, slots=True, init=False)
 class Emitter:
-    """Emits to the clients of servers that share a Redis: no server itself, no threads, no acknowledgements.
+    """Emits to the clients of servers that share a Redis or a RabbitMQ: no server, no threads, no acknowledgements.
 
     It connects with the first emit, and may be made at import, used by several threads or greenlets, and by the
     children of a fork. Like a broadcast it is immutable: ``emitter.of("/admin").to("room").emit("event", 1)``.
 
     Whatever is done is done when the method returns: it has been published, once, and the number of servers that listen
-    is returned (of a Redis Cluster: of those at one node). 0 is nobody: the first time a warning says so. Nothing is
-    ever sent a second time. Each step of the network takes ``timeout`` at most; there is one where a connection
-    is open, and where one has to be made first as many as Redis is greeted with: to connect, log in, choose the
-    database.
+    is returned (of a Redis Cluster: of those at one node; of Flask-SocketIO's at RabbitMQ, who cannot be counted: 1 if
+    there is any). 0 is nobody: the first time a warning says so. Nothing is ever sent a second time. Each step of the
+    network takes ``timeout`` at most; there is one where a connection is open, and where one has to be made first as
+    many as the server is greeted with: to connect, log in, choose the database.
 
     With a Postgres nobody knows how many listen: 1 is returned then.
 
-    :param url: of Redis, Valkey or Postgres, as for the servers' adapter.
+    :param url: of Redis, Valkey, RabbitMQ or Postgres, as for the servers' adapter.
     :param key: as the servers have it: the prefix of their channels, or the stream's name; for ``flask-socketio`` the
         channel. None: what they have unless told otherwise (``socket.io``, ``flask-socketio``).
     :param format: ``classic``: servers of this package or Node's with the Redis adapter; ``streams``: with the streams
-        adapter, where what is emitted also reaches clients that come back; ``flask-socketio``: servers of
-        Flask-SocketIO or python-socketio (5.14 or later).  With a Postgres there is only one.
+        adapter, where what is emitted also reaches clients that come back; ``kombu``: servers of this package at
+        RabbitMQ; ``flask-socketio``: servers of Flask-SocketIO or python-socketio (5.14 or later). None: ``classic``,
+        or at RabbitMQ ``kombu``. With a Postgres there is only one, and None for it.
     :param table_name: with a Postgres, as the servers have it; it is not made.
     :param timeout: seconds.
     :param json: writes JSON, where it is written: an object with ``dumps``.
@@ -110,19 +114,25 @@ class Emitter:
         url: str,
         *,
         key: str | None = None,
-        format: str = "classic",
+        format: str | None = None,
         table_name: str = "socket_io_attachments",
         timeout: float = TIMEOUT,
         json: JSONCodec | None = None,
     ) -> None:
         seconds = check_option("timeout", timeout, float, SECONDS)
         if is_postgres(url):
-            if format != "classic":
+            if format is not None:
                 raise ValueError(f"with a Postgres there is no format {format!r}: leave it out")
-            commands = PostgresCommands(url, table_name, seconds)
-            self._become(_Connection(commands, (Postgres(key or "socket.io", json),)))
+            postgres = PostgresCommands(url, table_name, seconds)
+            self._become(_Connection(postgres, (Postgres(key or "socket.io", json),)))
             return
-        self._become(_Connection(RedisCommands(url, seconds), (_format(format, key, json),)))
+        amqp = family_of(url) == "amqp"
+        name = format or ("kombu" if amqp else "classic")
+        if name in (("classic", "streams") if amqp else ("kombu",)):
+            raise ValueError(f"the format {name!r} is none for {'RabbitMQ' if amqp else 'Redis'}")
+        made = _format(name, key, json)
+        commands = commands_at(url, seconds, [made.channel] if isinstance(made, FlaskSocketIO) else [])
+        self._become(_Connection(commands, (made,)))
 
     @classmethod
     def for_mixed(cls, url: str, key: str, channel: str, json: JSONCodec | None = None) -> Emitter:
@@ -132,8 +142,9 @@ class Emitter:
         :param channel: of the latter.
         """
         made = cls.__new__(cls)
-        formats = (Classic(key, json), FlaskSocketIO(channel, json, strict=False))
-        made._become(_Connection(RedisCommands(url, TIMEOUT), formats))
+        ours = Kombu(key, json) if family_of(url) == "amqp" else Classic(key, json)
+        formats = (ours, FlaskSocketIO(channel, json, strict=False))
+        made._become(_Connection(commands_at(url, TIMEOUT, [channel]), formats))
         return made
 
     def _become(self, connection: _Connection, nsp: str = "/", options: BroadcastOptions = EVERYBODY) -> None:
@@ -242,6 +253,8 @@ def _format(name: str, key: str | None, json: JSONCodec | None) -> EmitterFormat
         return Classic(key or "socket.io", json)
     if name == "streams":
         return Streams(key or "socket.io", json)
+    if name == "kombu":
+        return Kombu(key or "socket.io", json)
     if name == "flask-socketio":
         return FlaskSocketIO(key or "flask-socketio", json)
     raise ValueError(f"format must be one of {', '.join(map(repr, FORMATS))}, not {name!r}")

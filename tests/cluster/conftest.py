@@ -14,15 +14,18 @@ import pytest
 from tests.support.bus import Bus, CountingAdapter, HeartbeatAdapter, OverBus
 from tests.support.inprocess import DEADLINE, Background, Client, InProcess, eventually
 from tests.support.postgres import PostgresServer, running_postgres
+from tests.support.rabbitmq import RabbitMQ, running_rabbitmq
 from tests.support.redis import RedisServer, running_redis
 from wsgi_sio import Server, Socket
 from wsgi_sio.adapters import (
+    KombuAdapter,
     PostgresAdapter,
     RecoveringStreamsAdapter,
     RedisAdapter,
     RedisStreamsAdapter,
     ShardedRedisAdapter,
     WorkersAdapter,
+    kombu_adapter,
     postgres_adapter,
     redis_adapter,
     redis_streams_adapter,
@@ -42,8 +45,7 @@ def streams(url: str, key: str, **options: Any) -> Any:
     )
 
 
-# Drivers for a real Redis, or Postgres: the adapter, and what makes its factory of a URL, a key for the channels, and
-# options.
+# Drivers for a real server: the adapter, and what makes its factory of a URL, a key for the channels, and options.
 REAL: dict[str, tuple[type, Callable[..., Any]]] = {
     "redis": (RedisAdapter, redis_adapter),
     "sharded": (
@@ -62,6 +64,7 @@ REAL: dict[str, tuple[type, Callable[..., Any]]] = {
         PostgresAdapter,
         lambda url, key, **options: postgres_adapter(url, channel_prefix=key, **options),
     ),
+    "kombu": (KombuAdapter, kombu_adapter),
 }
 
 _numbers = count()
@@ -85,7 +88,9 @@ class Cluster:
     :ivar sockets: the clients' sockets, on their servers.
     """
 
-    def __init__(self, kind: str, count: int = 3, redis: Any = None, **options: Any) -> None:
+    def __init__(
+        self, kind: str, count: int = 3, redis: RedisServer | PostgresServer | RabbitMQ | None = None, **options: Any
+    ) -> None:
         self.kind = kind
         self.redis = redis
         self.key = f"tests-{next(_numbers)}"
@@ -223,6 +228,13 @@ def shared_postgres() -> Iterator[PostgresServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def shared_rabbitmq() -> Iterator[RabbitMQ]:
+    """A RabbitMQ, likewise."""
+    with running_rabbitmq() as broker:
+        yield broker
+
+
 @pytest.fixture
 def make_cluster(request: pytest.FixtureRequest) -> Iterator[MakeCluster]:
     """``make_cluster(kind, count, **options)``."""
@@ -230,8 +242,8 @@ def make_cluster(request: pytest.FixtureRequest) -> Iterator[MakeCluster]:
 
     def make(kind: str = "heartbeat", count: int = 3, **options: Any) -> Cluster:
         if kind in REAL:
-            server = "shared_postgres" if kind == "postgres" else "shared_redis"
-            options.setdefault("redis", request.getfixturevalue(server))
+            shared = {"postgres": "shared_postgres", "kombu": "shared_rabbitmq"}.get(kind, "shared_redis")
+            options.setdefault("redis", request.getfixturevalue(shared))
         made.append(Cluster(kind, count, **options))
         return made[-1]
 
@@ -240,12 +252,17 @@ def make_cluster(request: pytest.FixtureRequest) -> Iterator[MakeCluster]:
         cluster.close()
 
 
+# All of RabbitMQ's are in one file: it takes its time to start.
+ELSEWHERE = ["kombu"]
 # The others have tests of their own for every day.
 EVERY_DAY = [*sorted(KINDS), WORKERS, "redis"]
 
 
 @pytest.fixture(
-    params=[*EVERY_DAY, *(pytest.param(kind, marks=pytest.mark.slow) for kind in REAL if kind not in EVERY_DAY)]
+    params=[
+        *EVERY_DAY,
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in REAL if kind not in EVERY_DAY + ELSEWHERE),
+    ]
 )
 def cluster(request: pytest.FixtureRequest, make_cluster: MakeCluster) -> Cluster:
     """Three servers, with any kind of adapter."""

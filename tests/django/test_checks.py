@@ -32,7 +32,7 @@ def ours(messages: list[CheckMessage]) -> list[tuple[str, str]]:
         ({"allow_request": "polls.nowhere.allow"}, "E003", "WSGI_SIO['allow_request'] names what is not there"),
         ({"allow_request": "polls.models.nothing"}, "E003", "WSGI_SIO['allow_request'] names what is not there"),
         ({"json": "not a path"}, "E003", "WSGI_SIO['json'] names what is not there"),
-        ({"adapter": "amqp://queue"}, "E003", "no bus for the scheme 'amqp'; there are redis, "),
+        ({"adapter": "zmq://queue"}, "E003", "no bus for the scheme 'zmq'; there are redis, "),
         ({"ping_timeout": -1}, "E004", "ping_timeout must be greater than 0, not -1"),
         ({"transports": ["pigeon"]}, "E004", "transports must be some of"),
         ({"client_files": "nowhere"}, "E004", "no Socket.IO browser client in nowhere"),

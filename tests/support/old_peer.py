@@ -1,4 +1,4 @@
-"""A process with the old packages on a Redis: ``python -m tests.support.old_peer KIND URL CHANNEL``.
+"""A process with the old packages on a Redis or RabbitMQ: ``python -m tests.support.old_peer KIND URL CHANNEL``.
 
 KIND is ``socketio`` or ``flask`` (a server, with one client of its own) or ``write-only`` or ``flask-write-only`` (no
 server).  Commands come on stdin, a JSON line each, ``{"do": name, "args": [...], "kwargs": {...}}``, and are answered
@@ -78,7 +78,7 @@ class _Old:
         self.sid = ""
         self._sender: Any
         if kind == "write-only":
-            self._sender = socketio.RedisManager(url, channel=channel, write_only=True)
+            self._sender = _manager(url)(url, channel=channel, write_only=True)
             return
         if kind == "flask-write-only":
             from flask_socketio import SocketIO
@@ -94,7 +94,7 @@ class _Old:
             extension = SocketIO(app, message_queue=url, channel=channel, async_mode="threading")
             self._sender, self._server = extension, extension.server
         else:
-            manager = socketio.RedisManager(url, channel=channel)
+            manager = _manager(url)(url, channel=channel)
             self._sender = self._server = socketio.Server(client_manager=manager, async_mode="threading")
             app = socketio.WSGIApp(self._server)
         self._server.on("connect", lambda *args: None)
@@ -147,7 +147,7 @@ class _Old:
 
     def _change(self, method: str, sid: str, room: Any, namespace: str) -> None:
         sender = self._with_methods()
-        order = (sid, namespace, room) if type(sender).__name__ == "RedisManager" else (sid, room, namespace)
+        order = (sid, namespace, room) if type(sender).__name__.endswith("Manager") else (sid, room, namespace)
         getattr(sender, method)(*order)
 
     def close_room(self, room: Any, namespace: str = "/") -> None:
@@ -161,6 +161,12 @@ class _Old:
 
     def next(self) -> list[Any]:
         return self._events.pop(0)
+
+
+def _manager(url: str) -> Any:
+    import socketio
+
+    return socketio.KombuManager if url.startswith("amqp") else socketio.RedisManager
 
 
 def main(kind: str, url: str, channel: str) -> None:

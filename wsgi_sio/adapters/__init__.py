@@ -5,6 +5,7 @@ The place to import them from; they live in ``socketio`` (one process) and ``clu
 
 from ..cluster.adapter import ClusterAdapter
 from ..cluster.drivers.bridge import bridged
+from ..cluster.drivers.kombu import KombuAdapter, kombu_adapter
 from ..cluster.drivers.node_postgres import PostgresAdapter, postgres_adapter
 from ..cluster.drivers.node_redis import RedisAdapter, redis_adapter
 from ..cluster.drivers.node_sharded import ShardedRedisAdapter, sharded_redis_adapter
@@ -22,6 +23,7 @@ __all__ = [
     "BroadcastOptions",
     "ClusterAdapter",
     "ClusterAdapterWithHeartbeat",
+    "KombuAdapter",
     "MemoryAdapter",
     "PostgresAdapter",
     "RecoveringStreamsAdapter",
@@ -34,6 +36,7 @@ __all__ = [
     "ShardedRedisAdapter",
     "WorkersAdapter",
     "bridged",
+    "kombu_adapter",
     "postgres_adapter",
     "redis_adapter",
     "redis_streams_adapter",

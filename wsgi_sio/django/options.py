@@ -7,7 +7,8 @@ import pkgutil
 from collections.abc import Mapping
 from typing import Any, get_type_hints
 
-from ..adapters import redis_adapter
+from ..adapters import kombu_adapter, redis_adapter
+from ..cluster.bus.urls import family_of
 from ..engineio import EngineConfig
 from ..server import Server
 
@@ -27,7 +28,9 @@ def load_options(setting: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _load(name: str, value: str) -> Any:
-    return redis_adapter(value) if name == "adapter" and "://" in value else pkgutil.resolve_name(value)
+    if name != "adapter" or "://" not in value:
+        return pkgutil.resolve_name(value)
+    return redis_adapter(value) if family_of(value) == "redis" else kombu_adapter(value)
 
 
 def known_options() -> dict[str, Any]:

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..cluster.bus.redis_bus import redis_bus
-from ..cluster.bus.redis_urls import SCHEMES, RedisUrl
+from ..cluster.bus.urls import SCHEMES, bus_at, family_of, require_client
 from ..cluster.drivers.bridge import bridged
+from ..cluster.drivers.kombu import KombuAdapter
 from ..cluster.drivers.node_redis import RedisAdapter
 from ..emitter import Emitter
 
@@ -28,7 +28,7 @@ _CHANNEL, _MANAGER_CHANNEL, _KEY = "flask-socketio", "socketio", "socket.io"
 
 @dataclass(frozen=True)
 class MessageQueue:
-    """A Redis or Valkey that several processes share.
+    """A Redis, Valkey or RabbitMQ that several processes share.
 
     :ivar channel: of old processes.
     :ivar old_servers: whether some of these have clients, which are to get what is emitted here.
@@ -53,14 +53,14 @@ class MessageQueue:
             url, channel = _of_manager(manager)
         if not url:
             if old_servers:
-                raise ValueError("old_servers=True needs message_queue=, the Redis that these servers share")
+                raise ValueError("old_servers=True needs message_queue=, the Redis (or RabbitMQ) they share")
             return None
         if not isinstance(url, str):
             raise TypeError(f"message_queue must be a URL, not {url!r}")
         if options.get("adapter") is not None:
             raise ValueError("message_queue= and adapter= say the same: leave one of them out")
         try:
-            RedisUrl.parse(url).require_client()
+            require_client(url)
         except ValueError as error:
             raise ValueError(f"message_queue: {error}; the workers of one host are one server without any") from None
         return cls(url, channel or _CHANNEL, old_servers)
@@ -72,9 +72,15 @@ class MessageQueue:
 
     def adapter(self) -> Callable[[Namespace], Adapter]:
         """What makes the adapters of a server."""
-        bus, key = redis_bus(self.url), self.key
+        bus, key = bus_at(self.url, [self.channel]), self.key
+
+        def make(namespace: Namespace) -> Adapter:
+            if family_of(self.url) == "amqp":
+                return KombuAdapter(namespace, bus, key)
+            return RedisAdapter(namespace, bus, key=key)
+
         return bridged(
-            lambda namespace: RedisAdapter(namespace, bus, key=key),
+            make,
             bus,  # one connection for both
             channel=self.channel,
             old_servers=self.old_servers,
@@ -88,18 +94,26 @@ class MessageQueue:
 
 
 def _of_manager(manager: object) -> tuple[str, str | None]:
-    """The URL and channel of a RedisManager of python-socketio, which need not be installed for that."""
+    """The URL and channel of a RedisManager or KombuManager of python-socketio, which need not be installed."""
     names = {cls.__name__ for cls in type(manager).__mro__}
-    url = getattr(manager, "redis_url", None)
-    if "RedisManager" not in names or not isinstance(url, str):
+    kombu = "KombuManager" in names
+    url = getattr(manager, "url" if kombu else "redis_url", None)
+    if not names & {"RedisManager", "KombuManager"} or not isinstance(url, str):
         raise ValueError(
             f"client_manager: what {type(manager).__name__} is about cannot be had here; leave it out (the workers of"
-            " one host need none), or give message_queue= the URL of a Redis or Valkey:"
+            " one host need none), or give message_queue= the URL of a Redis, Valkey or RabbitMQ:"
             f" {', '.join(f'{scheme}://' for scheme in SCHEMES)}"
         )
-    if getattr(manager, "redis_options", None):
+    if kombu and family_of(url) != "amqp":
         raise ValueError(
-            "client_manager: redis_options cannot be passed on; give message_queue= the URL with these options behind"
+            "client_manager: a KombuManager with a URL of Redis talks as no others do there; have a RedisManager,"
+            " or message_queue= with that URL, in all processes"
+        )
+    options = ["redis_options", "connection_options", "exchange_options", "queue_options", "producer_options"]
+    given = [name for name in options if getattr(manager, name, None)]
+    if given:
+        raise ValueError(
+            f"client_manager: {given[0]} cannot be passed on; give message_queue= the URL with these options behind"
             " a '?' (redis://host:6379/0?health_check_interval=10), and channel= if the manager has one"
         )
     return url, getattr(manager, "channel", None)

@@ -28,6 +28,10 @@ _ADAPTER = (
     "leave it out for the workers of one host; several hosts: adapter=redis_adapter(url) of wsgi_sio.adapters, with"
     " bridged() around it while old processes emit; write_only=True: wsgi_sio.Emitter(url)"
 )
+_KOMBU = (
+    "leave it out for the workers of one host; several hosts with RabbitMQ: adapter=kombu_adapter(url) of"
+    " wsgi_sio.adapters, with bridged() around it while old processes emit; write_only=True: wsgi_sio.Emitter(url)"
+)
 _NO_ADAPTER = "leave it out for the workers of one host; for several: redis_adapter() and Emitter(), by Redis or Valkey"
 _PRIVATE_MANAGER = "still there to read; better: socketio.io.of(namespace).in_(room).fetch_sockets(), socket.rooms"
 _PRIVATE_ENGINE = "its options are still there to read; better: the options given to SocketIO, socketio.io.engine"
@@ -77,7 +81,7 @@ ADVICE: dict[str, str] = {
     "socketio.Manager": "none is needed",
     "socketio.PubSubManager": _ADAPTER,
     "socketio.RedisManager": _ADAPTER,
-    "socketio.KombuManager": _NO_ADAPTER,
+    "socketio.KombuManager": _KOMBU,
     "socketio.KafkaManager": _NO_ADAPTER,
     "socketio.ZmqManager": _NO_ADAPTER,
     "socketio.MsgPackPacket": "parser=wsgi_sio.socketio.packet_msgpack",
@@ -116,10 +120,10 @@ ADVICE: dict[str, str] = {
 _LOGGERS = "set the level of logging.getLogger('wsgi_sio')"
 _FLASK = {
     "async_mode": "leave it out: threads serve, or greenlets where gevent has patched the standard library",
-    "message_queue": "leave it out for the workers of one host; else it stays, for Redis and Valkey (redis://, valkey://...);"
+    "message_queue": "leave it out for the workers of one host; else it stays, for Redis, Valkey, RabbitMQ (redis://, amqp://...);"
     " with old servers beside, also old_servers=True",
-    "client_manager": "leave it out for the workers of one host; else message_queue= with its URL (Redis, Valkey); a"
-    " RedisManager is taken as it is",
+    "client_manager": "leave it out for the workers of one host; else message_queue= with its URL (Redis, Valkey,"
+    " RabbitMQ); a RedisManager or KombuManager is taken as it is",
     "monitor_clients": "leave it out: clients that have gone are always noticed",
     "async_handlers": "leave it out: a client's events are handled in order, those of different clients side by side",
 }

@@ -11,7 +11,7 @@ import msgpack
 import pytest
 
 from wsgi_sio import LocalProtocolError
-from wsgi_sio.cluster.drivers.emitting import Classic, Command, FlaskSocketIO, Streams
+from wsgi_sio.cluster.drivers.emitting import Classic, Command, FlaskSocketIO, Kombu, Streams
 from wsgi_sio.cluster.drivers.flask_socketio import Membership, decode
 from wsgi_sio.cluster.drivers.msgpack_values import pack
 from wsgi_sio.socketio.adapter import EVERYBODY, BroadcastOptions
@@ -67,6 +67,22 @@ def test_events_as_nodes_emitter_has_them(
     nsp: str, options: BroadcastOptions, data: list[Any], channel: str, golden: str
 ) -> None:
     assert CLASSIC.emit(nsp, options, data) == [("PUBLISH", channel, bytes.fromhex(golden))]
+
+
+def test_events_for_rabbitmq() -> None:
+    """A message of the cluster: JSON, or MessagePack where there are bytes."""
+    listeners = ("PUBSUB", "NUMSUB", "socket.io#/n#")
+    assert Kombu("socket.io").emit("/n", to("r"), ["e", 1]) == [
+        (
+            "PUBLISH",
+            "socket.io#/n#",
+            b'{"type":3,"data":{"packet":{"type":2,"data":["e",1],"nsp":"/n"},"opts":{"rooms":["r"],"except":[],"flags":{}}},'
+            b'"uid":"emitter","nsp":"/n"}',
+        ),
+        listeners,
+    ]
+    (_, _, payload), counted = Kombu("socket.io").emit("/n", EVERYBODY, ["e", b"1"])
+    assert counted == listeners and msgpack.unpackb(payload)["data"]["packet"]["data"] == ["e", b"1"]
 
 
 def test_several_rooms_use_the_channel_of_the_namespace() -> None:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...logtext import one_line
+from .commands import Command, CommandsFailed
 from .postgres_bus import NOTIFY_ROW
 from .postgres_urls import check_table, check_url, shown
-from .redis_commands import Command, CommandsFailed
 
 if TYPE_CHECKING:
     from .postgres_connection import PostgresConnection

@@ -6,28 +6,15 @@ import os
 from collections import deque
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, Union
+from typing import Any
 
 from ...logtext import one_line
+from .commands import Command, Commands, CommandsFailed
 from .redis_urls import RedisUrl
 from .redis_wire import is_quiet, pack
 
-Command = tuple[Union[str, bytes], ...]
 
-
-class CommandsFailed(Exception):
-    """They have no answer.
-
-    :ivar perhaps: whether they may have been carried out all the same: the connection broke behind them, or the answer
-        did not come in time.
-    """
-
-    def __init__(self, message: str, perhaps: bool) -> None:
-        super().__init__(message)
-        self.perhaps = perhaps
-
-
-class RedisCommands:
+class RedisCommands(Commands):
     """A few connections, as many as there are callers at the same time; a fork makes its own.
 
     :param timeout: seconds for each step: to connect, to be greeted, to be answered.

@@ -1,4 +1,4 @@
-"""The bridge to old servers: Flask-SocketIO's and python-socketio's processes on the same Redis, while one moves over.
+"""The bridge to old servers: Flask-SocketIO's and python-socketio's processes on the same bus, while one moves over.
 
 It stands beside another adapter, which connects the servers of this package, and listens on the old ones' channel.
 Each process of ours hears what they publish and gives it to its own clients only, so nothing has to be passed on; while
@@ -21,7 +21,7 @@ from ...socketio.handlers import check_event
 from ...socketio.jsoncodec import dumps_of
 from ...socketio.packet import EVENT, Packet
 from ..bus import Bus, SharedBus, Subscription
-from ..bus.redis_bus import redis_bus
+from ..bus.urls import bus_at
 from ..messages import encode_rooms
 from ..namesakes import looks_like_an_id
 from . import flask_socketio
@@ -56,7 +56,7 @@ def bridged(
     :param old_servers: some of them have clients, which are to get what is emitted here.
     :raises ValueError: there is no bus for the URL's scheme.
     """
-    return Bridge(adapter, redis_bus(bus) if isinstance(bus, str) else bus, channel, old_servers)
+    return Bridge(adapter, bus_at(bus, [channel]) if isinstance(bus, str) else bus, channel, old_servers)
 
 
 class _Ear(NamedTuple):

@@ -1,9 +1,10 @@
-"""What those publish who only emit: pure functions, whom and what -> commands of Redis, in each server's format.
+"""What those publish who only emit: pure functions, whom and what -> commands of a bus, in each server's format.
 
 ``classic``  what @socket.io/redis-emitter 5.1 publishes, for servers with the classic adapter.
 ``streams``  what @socket.io/redis-streams-emitter 0.1 adds to the stream, for those with the streams adapter.
 ``postgres``  what servers with the Postgres adapter publish; @socket.io/postgres-emitter 0.1 leaves the namespace out,
     which Node's do not understand.
+``kombu``  what an adapter for RabbitMQ publishes, for servers with that one.
 ``flask-socketio``  what a write-only manager of python-socketio publishes, for Flask-SocketIO's servers.
 
 The second command, if there is one, asks how many listen; else the answer to the first tells.
@@ -32,7 +33,7 @@ from .node_postgres import write
 Command = tuple[Union[str, bytes], ...]
 Commands = list[Command]
 
-FORMATS = ("classic", "streams", "flask-socketio")
+FORMATS = ("classic", "streams", "kombu", "flask-socketio")
 
 # How long a stream becomes, about, before what is oldest is dropped; a Node server's own default.
 MAX_STREAM = 10_000
@@ -149,6 +150,7 @@ class Streams(EmitterFormat):
         return self._add(nsp, messages.SERVER_SIDE_EMIT, {"packet": data})
 
     def _add(self, nsp: str, kind: int, data: dict[str, Any]) -> Commands:
+        """The message as commands."""
         try:
             text = self._dumps(data)
         except BinaryFound:
@@ -168,6 +170,18 @@ class Postgres(Streams):
         return [(channel, payload.decode()) if around is None else (channel, payload, *around)]
 
 
+class Kombu(Streams):
+    """See the module's text.
+
+    :param key: what the names of channels begin with; that of the servers.
+    """
+
+    def _add(self, nsp: str, kind: int, data: dict[str, Any]) -> Commands:
+        message = {"type": kind, "data": data, "uid": EMITTER, "nsp": nsp}
+        channel = f"{self._key}#{nsp}#"
+        return [("PUBLISH", channel, messages.encode(message, self._dumps)), ("PUBSUB", "NUMSUB", channel)]
+
+
 class FlaskSocketIO(EmitterFormat):
     """See the module's text.
 
@@ -178,7 +192,7 @@ class FlaskSocketIO(EmitterFormat):
 
     def __init__(self, channel: str, json: JSONCodec | None = None, strict: bool = True) -> None:
         super().__init__(json)
-        self._channel = channel
+        self.channel = channel
         self._strict = strict
         self._host = token_hex(16) if strict else our_host()
 
@@ -209,7 +223,7 @@ class FlaskSocketIO(EmitterFormat):
         return [command for payload in payloads for command in self._publish(payload)]
 
     def _publish(self, payload: bytes) -> Commands:
-        return [("PUBLISH", self._channel, payload)]
+        return [("PUBLISH", self.channel, payload)]
 
 
 def memberships(method: str, nsp: str, options: BroadcastOptions, rooms: Iterable[Room] = ()) -> list[Membership]:

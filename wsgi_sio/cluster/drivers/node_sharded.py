@@ -86,6 +86,7 @@ class ShardedRedisAdapter(ClusterAdapter):
         self._bus: Bus | None = None
         self._subscriptions: list[Subscription] = []
         self._rooms_heard: dict[Room, Subscription] = {}  # guarded by the adapter's lock
+        self._known = 1  # how many servers there were when that could be said last
         self._receiving = False  # the bus's reader is at work, which must not wait for what it has to read itself
         if mode != "static":
             self.on("create-room", self._follow_room)
@@ -126,7 +127,16 @@ class ShardedRedisAdapter(ClusterAdapter):
 
     def server_count(self) -> int:
         self.join_cluster()
-        return max(1, (self._bus and self._bus.count(self._channel)) or 1)
+        bus, reactor = self._bus, self._namespace.server.reactor
+        if bus is None or not self._subscriptions or not reactor.may_wait():
+            return self._known
+        found = bus.count(self._channel)
+        if found is not None and not self._subscriptions[0].wait_subscribed(0):
+            self._subscriptions[0].wait_subscribed(_SETTLE)  # else it lacks ourselves, and answers would be missed
+            found = bus.count(self._channel)
+        if found is not None:
+            self._known = max(1, found)
+        return self._known
 
     def close(self) -> None:
         super().close()

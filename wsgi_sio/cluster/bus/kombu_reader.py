@@ -1,0 +1,289 @@
+"""The half of a Kombu bus that listens: one connection, one queue, one thread or greenlet that does all with both.
+
+A connection of py-amqp's is for one thread at a time, so that what others want of it waits for the reader, whom a
+message to its own queue wakes.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
+from secrets import token_hex
+from typing import Any, Final
+
+from ...runtime import FAILURES, Rank, Reactor, make_lock
+from .bus import OnMessage, Outage, wait_before
+from .kombu_urls import TIMEOUT
+from .kombu_wire import EXCHANGE, Address, abandon, address_of, close, declare_counter, declare_exchange
+
+logger = logging.getLogger("wsgi_sio.bus")
+
+# For how long one look at the connection lasts (seconds).
+_LOOK: Final = 1.0
+# After how many looks at nothing the broker is asked whether it lives, and how long it may take to say so (seconds).
+# Looks are counted, not seconds, lest it be blamed for a time in which this process stood still.
+_ASK: Final = 2
+_ANSWER: Final = 4.0
+# How often the broker is told that this process lives (seconds), who drops it after 20 s at most.
+_SIGN: Final = 3.0
+HEARTBEAT: Final = 10
+# How often the publishing connection is used, lest it be dropped (seconds).
+_USE: Final = 15.0
+# How many messages a greenlet reads before others have their turn.
+_TURN: Final = 50
+# How many bytes may wait in the broker for a process that does not read them; more, and the oldest are lost.
+_BACKLOG: Final = 64_000_000
+
+
+class KombuSubscription:
+    """See :class:`Subscription`."""
+
+    def __init__(self, reader: KombuReader, names: dict[Address, str], on_message: OnMessage, reactor: Reactor) -> None:
+        self.names = names
+        self.on_message = on_message
+        self.missing = set(names)  # guarded by the reader
+        self.ready = reactor.event()
+        self._reader = reader
+        self._reactor = reactor
+
+    def wait_subscribed(self, timeout: float) -> bool:
+        return self._reactor.wait(self.ready, timeout)
+
+    def close(self) -> None:
+        self._reader.remove(self)
+
+
+class KombuReader:
+    """See the module's text.
+
+    :param connect: gives a new connection; blocks for a bounded time.
+    :param exchanges: the channels that are exchanges of their own.
+    :param use_publisher: has the publishing connection send something to the queue named by :attr:`queue`.
+    :ivar queue: of this process, "" while there is none.
+    """
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        connect: Callable[[], Any],
+        outage: Outage,
+        exchanges: Collection[str],
+        use_publisher: Callable[[], None],
+    ) -> None:
+        self.queue = ""
+        self.closed = False
+        self.ended = reactor.event()
+        self._reactor = reactor
+        self._connect = connect
+        self._outage = outage
+        self._exchanges = exchanges
+        self._use_publisher = use_publisher
+        self._wake = reactor.event()
+        self._lock = make_lock(Rank.ADAPTER)  # guards the rest
+        self._table: dict[Address, tuple[KombuSubscription, ...]] = {}  # its values are replaced, never changed
+        self._wishes: deque[tuple[bool, Address]] = deque()  # to hear it, or to hear it no more
+        self._connection: Any = None
+        self._running = False
+        self._junk_seen = False
+
+    # -- subscriptions, from any thread -------------------------------------------------------------------------
+
+    def add(self, channels: Iterable[str], on_message: OnMessage) -> KombuSubscription:
+        """Hear ``channels``."""
+        names = {address_of(channel, self._exchanges): channel for channel in channels}
+        subscription = KombuSubscription(self, names, on_message, self._reactor)
+        with self._lock:
+            if self.closed:
+                return subscription
+            for name in names:
+                self._table[name] = (*self._table.get(name, ()), subscription)
+                self._wishes.append((True, name))
+            start, self._running = not self._running, True
+        if start:
+            self._reactor.spawn(self._run)
+        elif self.queue:
+            self._use_publisher()
+        return subscription
+
+    def remove(self, subscription: KombuSubscription) -> None:
+        """Hear the names of ``subscription`` for it no more."""
+        with self._lock:
+            for name in subscription.names:
+                left = tuple(one for one in self._table.get(name, ()) if one is not subscription)
+                if left:
+                    self._table[name] = left
+                elif self._table.pop(name, None) is not None:
+                    self._wishes.append((False, name))  # at the next look is soon enough
+
+    def close(self) -> None:
+        """Hear nothing more, and end the connection, in a moment; who closes wakes the reader."""
+        with self._lock:
+            self.closed = True
+            self._table = {}
+            running = self._running
+        self._wake.set()
+        if not running:
+            self.ended.set()
+
+    def abandon(self) -> None:
+        """In a forked child: the connection is the parent's, and if its reader is here (a greenlet), it ends."""
+        self.closed = True
+        self._lock = make_lock(Rank.ADAPTER)
+        self._table = {}
+        self._wishes.clear()
+        abandon(self._connection)
+
+    # -- the thread or greenlet ---------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        """Connect, read, and begin again, until it is closed."""
+        failures = 0
+        while not self.closed:
+            connection = None
+            try:
+                self._connection = connection = self._connect()
+                listening = _Listening(connection, self._take)
+                with self._lock:
+                    self._wishes.clear()
+                    self._wishes.extend((True, name) for name in self._table)
+                    for subscription in {one for several in self._table.values() for one in several}:
+                        subscription.missing = set(subscription.names)
+                        subscription.ready.clear()
+                    self.queue = listening.queue
+                self._grant_wishes(listening)
+                self._outage.works("listening")
+                failures = 0
+                self._read(listening)
+            except FAILURES as error:
+                if not self.closed:
+                    failures += 1
+                    self._outage.failed("listening", error)
+            finally:
+                self.queue = ""
+                self._connection = None
+                if connection is not None:
+                    close(connection)
+            if not self.closed:
+                self._wake.wait(wait_before(failures))
+        self.ended.set()
+
+    def _read(self, listening: _Listening) -> None:
+        quiet, taken = 0, 0
+        shown = used = time.monotonic()
+        while not self.closed:
+            if self._wishes:
+                self._grant_wishes(listening)
+            try:
+                listening.look()
+            except TimeoutError:  # half a message is kept until the rest comes
+                quiet, taken = quiet + 1, 0
+            else:
+                quiet, taken = 0, taken + 1
+                if taken % _TURN:
+                    continue
+                time.sleep(0)  # a greenlet that always finds something to read keeps the others from running
+            if quiet >= _ASK:
+                listening.ask()
+                quiet = 0
+            now = time.monotonic()
+            if now - shown >= _SIGN:
+                shown = now
+                listening.connection.send_heartbeat()
+            if now - used >= _USE:
+                used = now
+                self._use_publisher()
+
+    def _grant_wishes(self, listening: _Listening) -> None:
+        while self._wishes and not self.closed:
+            wanted, name = self._wishes.popleft()
+            if not wanted:
+                if name not in self._table:
+                    listening.forget(name)
+                continue
+            listening.hear(name)
+            ready = []
+            with self._lock:
+                for subscription in self._table.get(name, ()):
+                    subscription.missing.discard(name)
+                    if not subscription.missing:
+                        ready.append(partial(subscription.ready.set))
+            for act in ready:
+                act()
+
+    def _take(self, message: Any) -> None:
+        exchange, key = message.delivery_info["exchange"], message.delivery_info["routing_key"]
+        name = Address(exchange, key if exchange == EXCHANGE else "")
+        body = message.body
+        payload = body.encode() if isinstance(body, str) else bytes(body)
+        for subscription in self._table.get(name, ()):
+            try:
+                subscription.on_message(subscription.names[name], payload)
+            except FAILURES as error:
+                level, self._junk_seen = logging.DEBUG if self._junk_seen else logging.ERROR, True
+                logger.log(level, "a listener to a bus failed (told once)", exc_info=error)
+
+
+class _Listening:
+    """A connection that hears addresses by a queue of its own; for the reader alone.
+
+    :ivar queue: its name.
+    """
+
+    def __init__(self, connection: Any, take: Callable[[Any], None]) -> None:
+        self.connection = connection
+        self.queue = f"wsgi_sio.{token_hex(8)}"
+        self._heard: dict[Address, str] = {}  # and the tag of the consumer that is counted
+        self._side = connection.channel()
+        self._channel = channel = connection.channel()
+        channel.auto_decode = False
+        arguments = {"x-max-length-bytes": _BACKLOG, "x-queue-type": "classic"}
+        channel.queue_declare(self.queue, exclusive=True, auto_delete=True, arguments=arguments)
+        channel.basic_consume(self.queue, no_ack=True, callback=take)
+        connection.sock.settimeout(_LOOK)
+
+    def look(self) -> None:
+        """Read one message.
+
+        :raises TimeoutError: there is none.
+        """
+        self.connection.drain_events()
+
+    def ask(self) -> None:
+        """See that the broker answers, and has the queue.
+
+        :raises Exception: it does not.
+        """
+        self.connection.sock.settimeout(_ANSWER)
+        self._side.queue_declare(self.queue, passive=True)
+        self.connection.sock.settimeout(_LOOK)
+
+    def hear(self, name: Address) -> None:
+        """Have what is sent there put into the queue; nothing happens the second time."""
+        if name in self._heard:
+            return
+        self.connection.sock.settimeout(TIMEOUT)
+        declare_exchange(self._side, name.exchange)
+        self._channel.queue_bind(self.queue, name.exchange, name.key)
+        self._heard[name] = ""
+        if name.counter is not None:
+            declare_counter(self._side, name.counter)
+            self._heard[name] = self._channel.basic_consume(name.counter, no_ack=True, callback=_ignore)
+        self.connection.sock.settimeout(_LOOK)
+
+    def forget(self, name: Address) -> None:
+        """The mirror image."""
+        tag = self._heard.pop(name, None)
+        if tag is None:
+            return
+        self.connection.sock.settimeout(TIMEOUT)
+        self._channel.queue_unbind(self.queue, name.exchange, name.key)
+        if tag:
+            self._channel.basic_cancel(tag)
+        self.connection.sock.settimeout(_LOOK)
+
+
+def _ignore(message: Any) -> None:
+    """Nobody publishes to what is only counted."""
