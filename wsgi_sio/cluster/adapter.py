@@ -14,7 +14,7 @@ from ..socketio.acks import gather
 from ..socketio.adapter import AckCollector, BroadcastOptions, Room
 from ..socketio.packet import Packet
 from ..socketio.remote import RemoteSocket, describe
-from . import messages
+from . import counting, messages
 from .messages import Message
 from .namesakes import looks_like_an_id
 from .nodes import Audience, ClusterNode, NodeAdapter
@@ -74,16 +74,28 @@ class ClusterAdapter(NodeAdapter):
             raise
 
     def fetch_sockets(self, options: BroadcastOptions) -> list[Socket | RemoteSocket]:
-        found: list[Socket | RemoteSocket] = [*self.local_sockets(options)]
+        return self._ask_all(options, [*self.local_sockets(options)])
+
+    def _ask_all(self, options: BroadcastOptions, found: list[Any], **wanted: Any) -> list[Any]:
+        """Add to ``found`` what the other servers have for ``options``: sockets, unless something else is wanted."""
         audience = self._audience(options)
         others = 0 if audience is None else audience.others()
         if audience is None or not others:
             return found
-        patience, data = self._patience(options), {"opts": messages.encode_options(options)}
+        patience, data = self._patience(options), {"opts": messages.encode_options(options), **wanted}
         return gather(
             self._namespace.server.reactor,
             lambda done: self._ask(audience, Question(others, done, found), patience, messages.FETCH_SOCKETS, data),
         )
+
+    def count_sockets(self, options: BroadcastOptions) -> int:
+        here = super().count_sockets(options)
+        return counting.total(lambda: self._ask_all(options, [here], count=True))
+
+    def count_rooms(self, options: BroadcastOptions, rooms: frozenset[Room] | None) -> dict[Room, int]:
+        here = super().count_rooms(options, rooms)
+        wanted = counting.ALL_ROOMS if rooms is None else messages.encode_rooms(rooms)
+        return counting.by_room(lambda: self._ask_all(options, [here], count=wanted), rooms)
 
     def add_sockets(self, options: BroadcastOptions, rooms: frozenset[Room]) -> None:
         audience = self._audience(options)
@@ -134,8 +146,7 @@ class ClusterAdapter(NodeAdapter):
             case messages.DISCONNECT_SOCKETS:
                 super().disconnect_sockets(messages.decode_options(data["opts"]), bool(data.get("close")))
             case messages.FETCH_SOCKETS:
-                options = messages.decode_options(data["opts"])
-                node.outbox.put(self._describe_sockets, node, sender, options, data["requestId"], cost=1)
+                self._receive_fetch(node, sender, data)
             case messages.SERVER_SIDE_EMIT:
                 self._receive_event(node, sender, data)
             case messages.INITIAL_HEARTBEAT | messages.HEARTBEAT | messages.ADAPTER_CLOSE:
@@ -153,6 +164,14 @@ class ClusterAdapter(NodeAdapter):
         options = replace(options, timeout=self._patience(options))
         respond = partial(self._respond, node, sender)
         super().broadcast_with_ack(packet, options, AcksForAnother(respond, request_id))
+
+    def _receive_fetch(self, node: ClusterNode, sender: str, data: dict[str, Any]) -> None:
+        options, request_id, wanted = messages.decode_options(data["opts"]), data["requestId"], data.get("count")
+        if wanted is None:
+            node.outbox.put(self._describe_sockets, node, sender, options, request_id, cost=1)
+            return
+        answer = {"requestId": request_id, "sockets": [], "count": counting.answer(self, options, wanted)}
+        self._respond(node, sender, messages.FETCH_SOCKETS_RESPONSE, answer)
 
     def _describe_sockets(self, node: ClusterNode, sender: str, options: BroadcastOptions, request_id: str) -> None:
         sockets = [describe(socket) for socket in self.local_sockets(options)]
@@ -177,7 +196,7 @@ class ClusterAdapter(NodeAdapter):
         request_id = data["requestId"]
         match kind:
             case messages.FETCH_SOCKETS_RESPONSE:
-                found = [RemoteSocket(self._namespace, values, self.request_timeout) for values in data["sockets"]]
+                found = self._read_sockets(data)
                 node.questions.update(request_id, lambda question: question.answer_locked(sender, found))
             case messages.SERVER_SIDE_EMIT_RESPONSE:
                 answer = data.get("packet")
@@ -191,6 +210,11 @@ class ClusterAdapter(NodeAdapter):
                 node.ack_requests.update(request_id, lambda request: request.ack_locked(sender, number, args))
             case _:
                 raise ValueError(f"unknown type of message {kind!r}")
+
+    def _read_sockets(self, data: dict[str, Any]) -> list[Any]:
+        if "count" in data:
+            return [counting.read(data["count"])]
+        return [RemoteSocket(self._namespace, values, self.request_timeout) for values in data["sockets"]]
 
 
 class AcksForAnother:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -70,6 +71,14 @@ class SavedSession:
     trail: Any = None
 
 
+def tally(sockets: Iterable[Socket | RemoteSocket], rooms: frozenset[Room] | None) -> dict[Room, int]:
+    """See :meth:`Adapter.count_rooms`."""
+    found: Counter[Room] = Counter()
+    for socket in sockets:
+        found.update(socket.rooms - {socket.id} if rooms is None else socket.rooms & rooms)
+    return dict(found) if rooms is None else {room: found[room] for room in rooms}
+
+
 class AckCollector(Protocol):
     """Who is told of the acknowledgements of a broadcast; callable from any thread, and must not block."""
 
@@ -112,6 +121,14 @@ class Adapter(ABC):
         refuse_async(listener, f"a listener to {event!r}")
         self._listeners[event] = (*self._listeners.get(event, ()), listener)
         return listener
+
+    def off(self, event: str, listener: RoomListener) -> None:
+        """Call ``listener`` no more."""
+        left = tuple(other for other in self._listeners.get(event, ()) if other != listener)
+        if left:
+            self._listeners[event] = left
+        else:  # so that nothing is told where nobody listens
+            self._listeners.pop(event, None)
 
     def is_alone(self) -> bool:
         """Whether it knows only the clients of its own process."""
@@ -183,6 +200,15 @@ class Adapter(ABC):
     def fetch_sockets(self, options: BroadcastOptions) -> list[Socket | RemoteSocket]:
         """The sockets that a broadcast with ``options`` would reach; may block."""
         return [*self.local_sockets(options)]
+
+    def count_sockets(self, options: BroadcastOptions) -> int:
+        """How many these are, without fetching them if that can be; may block."""
+        return len(self.fetch_sockets(options))
+
+    def count_rooms(self, options: BroadcastOptions, rooms: frozenset[Room] | None) -> dict[Room, int]:
+        """How many of these are in each of ``rooms``; None: of all rooms but that of each client's id, where there are
+        any; may block."""
+        return tally(self.fetch_sockets(options), rooms)
 
     def add_sockets(self, options: BroadcastOptions, rooms: frozenset[Room]) -> None:
         """Put all of them into ``rooms``."""

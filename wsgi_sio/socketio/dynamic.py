@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -100,6 +101,15 @@ class _ParentAdapter(Adapter):
 
     def local_sockets(self, options: BroadcastOptions) -> list[Socket]:
         raise LocalProtocolError("fetch_sockets() is not supported on parent namespaces")
+
+    def count_sockets(self, options: BroadcastOptions) -> int:
+        return sum(child.adapter.count_sockets(options) for child in self._children())
+
+    def count_rooms(self, options: BroadcastOptions, rooms: frozenset[Room] | None) -> dict[Room, int]:
+        found: Counter[Room] = Counter()
+        for child in self._children():
+            found.update(child.adapter.count_rooms(options, rooms))
+        return dict(found)
 
     def add_sockets(self, options: BroadcastOptions, rooms: frozenset[Room]) -> None:
         for child in self._children():
