@@ -18,10 +18,13 @@ from . import counting, messages
 from .messages import Message
 from .namesakes import looks_like_an_id
 from .nodes import Audience, ClusterNode, NodeAdapter
+from .presence import EVENT as PRESENCE
+from .presence import ClusterRoster
 from .requests import AckRequest, Question
 
 if TYPE_CHECKING:
     from ..socketio.acks import Done
+    from ..socketio.roster import Roster
     from ..socketio.socket import Socket
 
 
@@ -132,6 +135,15 @@ class ClusterAdapter(NodeAdapter):
         else:
             done(None, [])
 
+    def publish_presence(self, told: dict[str, Any]) -> None:
+        """Let the other servers know something about presence; may block."""
+        audience = self._audience()
+        if audience is not None:
+            self._announce(audience, messages.SERVER_SIDE_EMIT, {"packet": [PRESENCE, told]})
+
+    def _make_roster(self) -> Roster:
+        return ClusterRoster(self._namespace, self)
+
     # -- what other servers ask for (on the driver's thread: nothing may block) -----------------------------------
 
     def _receive(self, node: ClusterNode, message: Message) -> None:
@@ -182,6 +194,11 @@ class ClusterAdapter(NodeAdapter):
         event, request_id = data["packet"], data.get("requestId")
         if not isinstance(event, list) or not event:
             raise ValueError("not an event")
+        if event[0] == PRESENCE:
+            roster = self.roster()
+            assert isinstance(roster, ClusterRoster)
+            roster.receive(sender, event[1])
+            return
         if request_id is None:
             node.events.put(self._namespace.server_side_handlers.run, event, cost=1)
         else:  # not in order: the handlers of two servers that ask each other must not wait for one another

@@ -9,9 +9,10 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ..runtime import FAILURES
+from ..runtime import FAILURES, Rank, make_lock
 from ..synchronous import refuse_async
 from .packet import Packet
+from .roster import Roster
 
 if TYPE_CHECKING:
     from .namespace import Namespace
@@ -108,6 +109,8 @@ class Adapter(ABC):
     def __init__(self, namespace: Namespace) -> None:
         self._namespace = namespace
         self._listeners: dict[str, tuple[RoomListener, ...]] = {}
+        self._roster_lock = make_lock(Rank.LEAF)  # guards the next one
+        self._roster: Roster | None = None
 
     def on(self, event: str, listener: RoomListener) -> RoomListener:
         """Call ``listener`` after rooms have changed, in the thread that changed them; it must not block.
@@ -147,6 +150,8 @@ class Adapter(ABC):
     def take_listeners(self, former: Adapter) -> None:
         """Call the listeners of ``former``, in whose place this one comes."""
         self._listeners = dict(former._listeners)
+        if former._roster is not None:  # which is the parent's
+            former._roster.stop_listening(self)
 
     def _tell(self, changes: list[RoomChange]) -> None:
         """Call the listeners; the caller has released its lock."""
@@ -279,5 +284,20 @@ class Adapter(ABC):
         """
         return False
 
+    # -- presence -----------------------------------------------------------------------------------------------
+
+    def roster(self) -> Roster:
+        """What tells who is in rooms that are watched."""
+        if self._roster is None:
+            made = self._make_roster()
+            with self._roster_lock:
+                self._roster = self._roster or made
+        return self._roster
+
+    def _make_roster(self) -> Roster:
+        return Roster(self._namespace, self)
+
     def close(self) -> None:
         """The namespace is closing."""
+        if self._roster is not None:
+            self._roster.close()

@@ -13,6 +13,7 @@ from ..synchronous import refuse_async
 from .adapter import AckCollector, Adapter, BroadcastOptions, Room
 from .namespace import Namespace
 from .packet import Packet
+from .presence import Presence
 
 if TYPE_CHECKING:
     from .server import Server
@@ -40,6 +41,9 @@ class ParentNamespace(Namespace):
 
     def _make_adapter(self) -> Adapter:
         return _ParentAdapter(self)
+
+    def watch_presence(self, room: Room | None) -> Presence:
+        raise LocalProtocolError("presence() is not supported on parent namespaces")
 
     def matches(self, name: str, auth: dict[str, Any]) -> bool:
         """Whether a client may have a child of that name."""
