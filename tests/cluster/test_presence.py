@@ -187,7 +187,7 @@ JUNK = [
     {"node": "x", "want": [[]]},
     {"node": "x", "number": "y", "rooms": []},
     {"node": "x", "number": 1, "rooms": 5},
-    {"node": "x", "number": 1, "whole": True, "rooms": [[None, [5], []]]},
+    {"node": "x", "number": 1, "rooms": [[None, [5], None]]},
 ]
 
 

@@ -1,9 +1,9 @@
 """ClusterRoster: who is in the rooms that are watched, on all servers of the cluster.
 
 A server that watches rooms says so every few seconds (``want``).  While somebody wants to know of a room, each server
-tells all others of its own clients there: at first who they are (``whole``), then who has joined and left, gathered for
-50 ms.  What it tells is numbered, so that who has missed something sees that and asks for the whole (``lost``: of whom;
-null: of all).  Who is not heard of any more has no clients, and wants nothing.
+tells all others of its own clients there, ``[room, joined, left]``: at first who they are (``left`` is null), then who
+has joined and left, gathered for 50 ms.  What it tells is numbered, so that who has missed something sees that and asks
+for the whole (``lost``: whom).  Who is not heard of any more has no clients, and wants nothing.
 
 All this is one event between servers, which those of Node do not listen to: it goes wherever these go.
 """
@@ -71,9 +71,9 @@ class ClusterRoster(Roster):
         self._peers: dict[str, _Peer] = {}
         self._asked_for: Rooms = frozenset()  # by any of them
         self._number = 0
-        self._owes_whole = False
+        self._owes_rooms: set[Any] = set()  # of which others are to know the whole
         self._owes_wants = False  # what is watched here has changed since it was told
-        self._begins = False  # a room is watched anew, perhaps one that was until now, so that others see no news
+        self._anew: set[Any] = set()  # what is watched anew, perhaps after others were told that it is watched
         self._lost: set[str] = set()  # who is to be asked for the whole
 
     def receive(self, sender: str, told: Any) -> None:
@@ -99,7 +99,8 @@ class ClusterRoster(Roster):
 
     def _watch(self, presence: Presence) -> None:
         super()._watch(presence)
-        self._owes_wants = self._begins = True
+        self._anew.add(presence.room)
+        self._owes_wants = True
         self._run_soon()
 
     def _unwatch(self, presence: Presence) -> None:
@@ -129,23 +130,22 @@ class ClusterRoster(Roster):
 
     def _tell(self, diffs: list[RoomDiff]) -> None:
         super()._tell(diffs)
-        if self._owes_whole or any(diff.room in self._asked_for for diff in diffs):
+        if self._owes_rooms or any(diff.room in self._asked_for for diff in diffs):
             self._publish(diffs)
 
     def _publish(self, diffs: Iterable[RoomDiff]) -> None:
         """Tell the others whatever there is to tell."""
         told: dict[str, Any] = {"node": self._uid}
         if self._owes_wants:
-            self._owes_wants, told["want"] = False, list(self._watching)
-        if self._begins or self._lost:
-            told["lost"] = None if self._begins else list(self._lost)
-            self._begins, self._lost = False, set()
-        whole, self._owes_whole = self._owes_whole, False
+            told["want"], told["anew"] = list(self._watching), list(self._anew)
+            self._owes_wants, self._anew = False, set()
+        if self._lost:
+            self._lost, told["lost"] = set(), list(self._lost)
         if self._asked_for:
-            if whole:
-                told["whole"] = True
-                diffs = [RoomDiff(room, self._seen.get(room, set()), set()) for room in self._asked_for]
-            rooms = [[room, list(joined), list(left)] for room, joined, left in diffs if room in self._asked_for]
+            owed, self._owes_rooms = self._owes_rooms & self._asked_for, set()
+            rooms: list[Any] = [[room, list(self._seen.get(room, ())), None] for room in owed]
+            others = self._asked_for - owed
+            rooms += [[room, list(joined), list(left)] for room, joined, left in diffs if room in others]
             self._number += bool(rooms)
             told["number"], told["rooms"] = self._number, rooms
         if not self.closed:
@@ -168,25 +168,26 @@ class ClusterRoster(Roster):
         if peer is None:
             peer = self._peers[uid] = _Peer(sender, 0.0)
         peer.sender, peer.heard = sender, self._heard.read()
-        lost = told.get("lost", ())
-        if lost is None or self._uid in lost:
-            self._owes_whole = True
-            self._run_soon()
         if "want" in told:
-            self._take_wants(peer, frozenset(told["want"]))
+            self._take_wants(peer, frozenset(told["want"]), told.get("anew", ()))
+        if self._uid in told.get("lost", ()):
+            self._owe(peer.wants)
         if "number" in told and self._watching:
             self._take_number(uid, peer, told)
         if not (peer.wants or self._watching):
             self._peers.pop(uid, None)
 
-    def _take_wants(self, peer: _Peer, wants: Rooms) -> None:
+    def _take_wants(self, peer: _Peer, wants: Rooms, anew: Iterable[Any]) -> None:
         if not all(room is None or is_plain(room) for room in wants):
             raise ValueError("not the name of a room")
-        news, peer.wants = not wants <= peer.wants, wants
+        news, peer.wants = (wants - peer.wants) | wants.intersection(anew), wants
         if news:
-            self._owes_whole = True
-            self._run_soon()
+            self._owe(news)
         self._count_wants()
+
+    def _owe(self, rooms: Rooms) -> None:
+        self._owes_rooms |= rooms
+        self._run_soon()
 
     def _count_wants(self) -> None:
         asked_for = frozenset().union(*[peer.wants for peer in self._peers.values()])
@@ -195,18 +196,19 @@ class ClusterRoster(Roster):
             self._choose_rooms()
 
     def _take_number(self, uid: str, peer: _Peer, told: dict[str, Any]) -> None:
-        number, known, whole = int(told["number"]), peer.number, bool(told.get("whole"))
-        rooms = {room: (_ids(joined), _ids(left)) for room, joined, left in told["rooms"]}
+        number, known = int(told["number"]), peer.number
+        rooms = {room: (_ids(joined), left if left is None else _ids(left)) for room, joined, left in told["rooms"]}
         if known is not None and number <= known:
             return  # it is known, or comes late
-        if not whole and (known is None or number > known + 1 or not rooms):
+        goes_on = known is not None and number == known + 1 and bool(rooms)
+        if not goes_on and not all(room in rooms and rooms[room][1] is None for room in self._watching):
             self._ask_again(uid, peer)
             return
         peer.number = number
-        for room, presence in self._watching.items():
-            if room in rooms or whole:
-                joined, left = rooms.get(room, (frozenset(), frozenset()))
-                presence.update(uid, joined, left, whole=whole)
+        for room, (joined, left) in rooms.items():
+            presence = self._watching.get(room)
+            if presence is not None:
+                presence.update(uid, joined, left or frozenset(), whole=left is None)
 
     def _ask_again(self, uid: str, peer: _Peer) -> None:
         now = self._heard.read()
