@@ -170,7 +170,7 @@ class _Backlog:
     """Who fills the queue cannot be made to stop: other servers do."""
 
     def mailbox_full(self) -> None:
-        logger.warning("%d messages of other servers about presence are waiting", _MANY)
+        logger.warning("%d %s are waiting: is a handler or the bus too slow?", _MANY, "messages about presence")
 
     def mailbox_has_room(self) -> None:
         """Good."""
