@@ -44,13 +44,14 @@ ENGINE = ["MESSAGE", "EngineConfig", "EngineRequest", "EngineServer", "Packet", 
 METHODS = {
     "Server": "close compress emit event except_ fetch_sockets in_ local of off on once send sleep sockets "
     "sockets_join sockets_leave disconnect_sockets start_background_task timeout to use volatile "
-    "server_side_emit server_side_emit_with_ack on_server_side",
+    "server_side_emit server_side_emit_with_ack on_server_side count room_counts presence",
     "Namespace": "compress disconnect_sockets emit event except_ fetch_sockets in_ local off on once send "
-    "sockets_join sockets_leave timeout to use volatile server_side_emit server_side_emit_with_ack on_server_side",
+    "sockets_join sockets_leave timeout to use volatile server_side_emit server_side_emit_with_ack on_server_side "
+    "count room_counts presence",
     "Socket": "broadcast compress connected disconnect disconnected emit emit_with_ack except_ in_ join leave local "
     "off on once rooms send timeout to volatile",
     "BroadcastOperator": "compress disconnect_sockets emit emit_with_ack except_ fetch_sockets in_ local send "
-    "sockets_join sockets_leave timeout to volatile",
+    "sockets_join sockets_leave timeout to volatile count room_counts",
     "Emitter": "close compress disconnect_sockets emit except_ in_ of send server_side_emit sockets_join sockets_leave "
     "to volatile write",
     "Client": "connect open disconnect close wait emit emit_with_ack send volatile timeout compress on once off event "

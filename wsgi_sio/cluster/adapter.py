@@ -14,14 +14,17 @@ from ..socketio.acks import gather
 from ..socketio.adapter import AckCollector, BroadcastOptions, Room
 from ..socketio.packet import Packet
 from ..socketio.remote import RemoteSocket, describe
-from . import messages
+from . import counting, messages
 from .messages import Message
 from .namesakes import looks_like_an_id
 from .nodes import Audience, ClusterNode, NodeAdapter
+from .presence import EVENT as PRESENCE
+from .presence import ClusterRoster
 from .requests import AckRequest, Question
 
 if TYPE_CHECKING:
     from ..socketio.acks import Done
+    from ..socketio.roster import Roster
     from ..socketio.socket import Socket
 
 
@@ -74,16 +77,28 @@ class ClusterAdapter(NodeAdapter):
             raise
 
     def fetch_sockets(self, options: BroadcastOptions) -> list[Socket | RemoteSocket]:
-        found: list[Socket | RemoteSocket] = [*self.local_sockets(options)]
+        return self._ask_all(options, [*self.local_sockets(options)])
+
+    def _ask_all(self, options: BroadcastOptions, found: list[Any], **wanted: Any) -> list[Any]:
+        """Add to ``found`` what the other servers have for ``options``: sockets, unless something else is wanted."""
         audience = self._audience(options)
         others = 0 if audience is None else audience.others()
         if audience is None or not others:
             return found
-        patience, data = self._patience(options), {"opts": messages.encode_options(options)}
+        patience, data = self._patience(options), {"opts": messages.encode_options(options), **wanted}
         return gather(
             self._namespace.server.reactor,
             lambda done: self._ask(audience, Question(others, done, found), patience, messages.FETCH_SOCKETS, data),
         )
+
+    def count_sockets(self, options: BroadcastOptions) -> int:
+        here = super().count_sockets(options)
+        return counting.total(lambda: self._ask_all(options, [here], count=True))
+
+    def count_rooms(self, options: BroadcastOptions, rooms: frozenset[Room] | None) -> dict[Room, int]:
+        here = super().count_rooms(options, rooms)
+        wanted = counting.ALL_ROOMS if rooms is None else messages.encode_rooms(rooms)
+        return counting.by_room(lambda: self._ask_all(options, [here], count=wanted), rooms)
 
     def add_sockets(self, options: BroadcastOptions, rooms: frozenset[Room]) -> None:
         audience = self._audience(options)
@@ -120,6 +135,15 @@ class ClusterAdapter(NodeAdapter):
         else:
             done(None, [])
 
+    def publish_presence(self, told: dict[str, Any]) -> None:
+        """Let the other servers know something about presence; may block."""
+        audience = self._audience()
+        if audience is not None:
+            self._announce(audience, messages.SERVER_SIDE_EMIT, {"packet": [PRESENCE, told]})
+
+    def _make_roster(self) -> Roster:
+        return ClusterRoster(self._namespace, self)
+
     # -- what other servers ask for (on the driver's thread: nothing may block) -----------------------------------
 
     def _receive(self, node: ClusterNode, message: Message) -> None:
@@ -134,8 +158,7 @@ class ClusterAdapter(NodeAdapter):
             case messages.DISCONNECT_SOCKETS:
                 super().disconnect_sockets(messages.decode_options(data["opts"]), bool(data.get("close")))
             case messages.FETCH_SOCKETS:
-                options = messages.decode_options(data["opts"])
-                node.outbox.put(self._describe_sockets, node, sender, options, data["requestId"], cost=1)
+                self._receive_fetch(node, sender, data)
             case messages.SERVER_SIDE_EMIT:
                 self._receive_event(node, sender, data)
             case messages.INITIAL_HEARTBEAT | messages.HEARTBEAT | messages.ADAPTER_CLOSE:
@@ -154,6 +177,14 @@ class ClusterAdapter(NodeAdapter):
         respond = partial(self._respond, node, sender)
         super().broadcast_with_ack(packet, options, AcksForAnother(respond, request_id))
 
+    def _receive_fetch(self, node: ClusterNode, sender: str, data: dict[str, Any]) -> None:
+        options, request_id, wanted = messages.decode_options(data["opts"]), data["requestId"], data.get("count")
+        if wanted is None:
+            node.outbox.put(self._describe_sockets, node, sender, options, request_id, cost=1)
+            return
+        answer = {"requestId": request_id, "sockets": [], "count": counting.answer(self, options, wanted)}
+        self._respond(node, sender, messages.FETCH_SOCKETS_RESPONSE, answer)
+
     def _describe_sockets(self, node: ClusterNode, sender: str, options: BroadcastOptions, request_id: str) -> None:
         sockets = [describe(socket) for socket in self.local_sockets(options)]
         data = {"requestId": request_id, "sockets": sockets}
@@ -163,6 +194,11 @@ class ClusterAdapter(NodeAdapter):
         event, request_id = data["packet"], data.get("requestId")
         if not isinstance(event, list) or not event:
             raise ValueError("not an event")
+        if event[0] == PRESENCE:
+            roster = self.roster()
+            assert isinstance(roster, ClusterRoster)
+            roster.receive(sender, event[1])
+            return
         if request_id is None:
             node.events.put(self._namespace.server_side_handlers.run, event, cost=1)
         else:  # not in order: the handlers of two servers that ask each other must not wait for one another
@@ -177,7 +213,7 @@ class ClusterAdapter(NodeAdapter):
         request_id = data["requestId"]
         match kind:
             case messages.FETCH_SOCKETS_RESPONSE:
-                found = [RemoteSocket(self._namespace, values, self.request_timeout) for values in data["sockets"]]
+                found = self._read_sockets(data)
                 node.questions.update(request_id, lambda question: question.answer_locked(sender, found))
             case messages.SERVER_SIDE_EMIT_RESPONSE:
                 answer = data.get("packet")
@@ -191,6 +227,11 @@ class ClusterAdapter(NodeAdapter):
                 node.ack_requests.update(request_id, lambda request: request.ack_locked(sender, number, args))
             case _:
                 raise ValueError(f"unknown type of message {kind!r}")
+
+    def _read_sockets(self, data: dict[str, Any]) -> list[Any]:
+        if "count" in data:
+            return [counting.read(data["count"])]
+        return [RemoteSocket(self._namespace, values, self.request_timeout) for values in data["sockets"]]
 
 
 class AcksForAnother:

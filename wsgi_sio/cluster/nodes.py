@@ -44,6 +44,7 @@ class ClusterNode:
         self.pid = os.getpid()
         self.ready = reactor.event()
         self.closed = False
+        self.on_gone: Callable[[str], object] = lambda uid: None  # called when another server has left
         self.questions: Requests[Question] = Requests(reactor)
         self.ack_requests: Requests[AckRequest] = Requests(reactor)
         self.outbox = SerialQueue(reactor.submit, limit=_MANY, owner=_Backlog("messages to other servers"))
@@ -51,6 +52,7 @@ class ClusterNode:
 
     def excuse(self, uid: str) -> None:
         """Wait no more for what the server ``uid`` has been asked: it has left."""
+        self.on_gone(uid)
         self.questions.excuse(uid)
         self.ack_requests.excuse(uid)
 
@@ -175,6 +177,7 @@ class NodeAdapter(MemoryAdapter):
 
     def close(self) -> None:
         """Leave the cluster: what other servers have been asked fails."""
+        super().close()
         node = self._node
         if node is None or node.closed or node.pid != os.getpid():
             return

@@ -177,6 +177,8 @@ class WorkersAdapter(ClusterAdapter, Correspondent):
             audience.node.excuse(self._exchange.name_of(link))
 
     def close(self) -> None:
+        if self._roster is not None:
+            self._roster.close()  # which tells the siblings, as long as it can
         self.closed = True
         super().close()
         self._exchange.unsubscribe(self._topic)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ..runtime import FAILURES
+from ..runtime import FAILURES, Rank, make_lock
 from ..synchronous import refuse_async
 from .packet import Packet
+from .roster import Roster
 
 if TYPE_CHECKING:
     from .namespace import Namespace
@@ -70,6 +72,14 @@ class SavedSession:
     trail: Any = None
 
 
+def tally(sockets: Iterable[Socket | RemoteSocket], rooms: frozenset[Room] | None) -> dict[Room, int]:
+    """See :meth:`Adapter.count_rooms`."""
+    found: Counter[Room] = Counter()
+    for socket in sockets:
+        found.update(socket.rooms - {socket.id} if rooms is None else socket.rooms & rooms)
+    return dict(found) if rooms is None else {room: found[room] for room in rooms}
+
+
 class AckCollector(Protocol):
     """Who is told of the acknowledgements of a broadcast; callable from any thread, and must not block."""
 
@@ -99,6 +109,8 @@ class Adapter(ABC):
     def __init__(self, namespace: Namespace) -> None:
         self._namespace = namespace
         self._listeners: dict[str, tuple[RoomListener, ...]] = {}
+        self._roster_lock = make_lock(Rank.LEAF)  # guards the next one
+        self._roster: Roster | None = None
 
     def on(self, event: str, listener: RoomListener) -> RoomListener:
         """Call ``listener`` after rooms have changed, in the thread that changed them; it must not block.
@@ -112,6 +124,14 @@ class Adapter(ABC):
         refuse_async(listener, f"a listener to {event!r}")
         self._listeners[event] = (*self._listeners.get(event, ()), listener)
         return listener
+
+    def off(self, event: str, listener: RoomListener) -> None:
+        """Call ``listener`` no more."""
+        left = tuple(other for other in self._listeners.get(event, ()) if other != listener)
+        if left:
+            self._listeners[event] = left
+        else:  # so that nothing is told where nobody listens
+            self._listeners.pop(event, None)
 
     def is_alone(self) -> bool:
         """Whether it knows only the clients of its own process."""
@@ -130,6 +150,8 @@ class Adapter(ABC):
     def take_listeners(self, former: Adapter) -> None:
         """Call the listeners of ``former``, in whose place this one comes."""
         self._listeners = dict(former._listeners)
+        if former._roster is not None:  # which is the parent's
+            former._roster.stop_listening(self)
 
     def _tell(self, changes: list[RoomChange]) -> None:
         """Call the listeners; the caller has released its lock."""
@@ -183,6 +205,15 @@ class Adapter(ABC):
     def fetch_sockets(self, options: BroadcastOptions) -> list[Socket | RemoteSocket]:
         """The sockets that a broadcast with ``options`` would reach; may block."""
         return [*self.local_sockets(options)]
+
+    def count_sockets(self, options: BroadcastOptions) -> int:
+        """How many these are, without fetching them if that can be; may block."""
+        return len(self.fetch_sockets(options))
+
+    def count_rooms(self, options: BroadcastOptions, rooms: frozenset[Room] | None) -> dict[Room, int]:
+        """How many of these are in each of ``rooms``; None: of all rooms but that of each client's id, where there are
+        any; may block."""
+        return tally(self.fetch_sockets(options), rooms)
 
     def add_sockets(self, options: BroadcastOptions, rooms: frozenset[Room]) -> None:
         """Put all of them into ``rooms``."""
@@ -253,5 +284,20 @@ class Adapter(ABC):
         """
         return False
 
+    # -- presence -----------------------------------------------------------------------------------------------
+
+    def roster(self) -> Roster:
+        """What tells who is in rooms that are watched."""
+        if self._roster is None:
+            made = self._make_roster()
+            with self._roster_lock:
+                self._roster = self._roster or made
+        return self._roster
+
+    def _make_roster(self) -> Roster:
+        return Roster(self._namespace, self)
+
     def close(self) -> None:
         """The namespace is closing."""
+        if self._roster is not None:
+            self._roster.close()

@@ -80,6 +80,25 @@ class Broadcasts(Targets):
         """How long to wait for acknowledgements, in seconds."""
         return self._operator()._with(timeout=seconds)
 
+    def count(self) -> int:
+        """How many sockets a broadcast would reach, on all servers: each answers with a number.  Blocks for that.
+
+        :raises AckTimeout: not all have answered within :meth:`timeout` (the adapter's time without); its ``responses``
+            is a list of one number, that of the sockets that are known.
+        """
+        operator = self._operator()
+        return operator._adapter().count_sockets(operator.options)
+
+    def room_counts(self, rooms: Room | Iterable[Room] | None = None) -> dict[Room, int]:
+        """How many of the sockets that a broadcast would reach are in each room, on all servers.  Blocks like
+        :meth:`count`.
+
+        :param rooms: which; None: those that are not empty, without the rooms that are a client's own id.
+        :raises AckTimeout: likewise; its ``responses`` is a list of one dict.
+        """
+        operator = self._operator()
+        return operator._adapter().count_rooms(operator.options, None if rooms is None else as_rooms(rooms))
+
 
 @dataclass(frozen=True, slots=True)
 class BroadcastOperator(Broadcasts, Sends):

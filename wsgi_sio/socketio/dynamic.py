@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from ..synchronous import refuse_async
 from .adapter import AckCollector, Adapter, BroadcastOptions, Room
 from .namespace import Namespace
 from .packet import Packet
+from .presence import Presence
 
 if TYPE_CHECKING:
     from .server import Server
@@ -39,6 +41,9 @@ class ParentNamespace(Namespace):
 
     def _make_adapter(self) -> Adapter:
         return _ParentAdapter(self)
+
+    def watch_presence(self, room: Room | None) -> Presence:
+        raise LocalProtocolError("presence() is not supported on parent namespaces")
 
     def matches(self, name: str, auth: dict[str, Any]) -> bool:
         """Whether a client may have a child of that name."""
@@ -100,6 +105,15 @@ class _ParentAdapter(Adapter):
 
     def local_sockets(self, options: BroadcastOptions) -> list[Socket]:
         raise LocalProtocolError("fetch_sockets() is not supported on parent namespaces")
+
+    def count_sockets(self, options: BroadcastOptions) -> int:
+        return sum(child.adapter.count_sockets(options) for child in self._children())
+
+    def count_rooms(self, options: BroadcastOptions, rooms: frozenset[Room] | None) -> dict[Room, int]:
+        found: Counter[Room] = Counter()
+        for child in self._children():
+            found.update(child.adapter.count_rooms(options, rooms))
+        return dict(found)
 
     def add_sockets(self, options: BroadcastOptions, rooms: frozenset[Room]) -> None:
         for child in self._children():

@@ -78,7 +78,7 @@ class MemoryAdapter(Adapter):
 
     def sockets(self, rooms: frozenset[Room]) -> set[str]:
         with self._lock:
-            return self._union_locked(rooms) if rooms else set(self._rooms)
+            return set(self._union_locked(rooms) if rooms else self._rooms)
 
     def socket_rooms(self, sid: str) -> set[Room]:
         with self._lock:
@@ -120,16 +120,40 @@ class MemoryAdapter(Adapter):
             return self._find_locked(options)
 
     def _find_locked(self, options: BroadcastOptions) -> list[Socket]:
-        sockets = self._namespace.sockets
+        sockets, sids = self._namespace.sockets, self._select_locked(options)
+        if sids is None:
+            return list(sockets.values())
+        return [socket for socket in map(sockets.get, list(sids)) if socket is not None]
+
+    def _select_locked(self, options: BroadcastOptions) -> set[str] | None:
+        """Whom ``options`` mean, those who are not connected yet too; None: everybody.  Not to be changed."""
         if options.rooms:
             sids = self._union_locked(options.rooms)
         elif not options.except_:
-            return list(sockets.values())
+            return None
         else:
             sids = set(self._rooms)
-        if options.except_:
-            sids = sids - self._union_locked(options.except_)
-        return [socket for socket in map(sockets.get, list(sids)) if socket is not None]
+        return sids - self._union_locked(options.except_) if options.except_ else sids
+
+    def count_sockets(self, options: BroadcastOptions) -> int:
+        sockets = self._namespace.sockets
+        with self._lock:
+            sids = self._select_locked(options)
+            return len(sockets) if sids is None else sum(map(sockets.__contains__, sids))
+
+    def count_rooms(self, options: BroadcastOptions, rooms: frozenset[Room] | None) -> dict[Room, int]:
+        sockets, found = self._namespace.sockets, {}
+        with self._lock:
+            sids = self._select_locked(options)
+            counted = sockets.keys() if sids is None else sockets.keys() & sids
+            outside = self._rooms.keys() - counted  # as a rule nobody
+            for room in [room for room in self._members if room not in self._rooms] if rooms is None else rooms:
+                members = self._members.get(room, set())
+                few, many = (outside, members) if len(outside) < len(members) else (members, outside)
+                count = len(members) - sum(map(many.__contains__, few))
+                if count or rooms is not None:
+                    found[room] = count
+        return found
 
     def _union_locked(self, rooms: frozenset[Room]) -> set[str]:
         """The members of all ``rooms``; not to be changed, since it may be a room's own set."""

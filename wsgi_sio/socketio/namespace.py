@@ -16,6 +16,7 @@ from .adapter import Adapter, Room
 from .broadcast import BroadcastOperator, Broadcasts
 from .handlers import CATCH_ALL, INTERNAL_ERROR, LIFE_CYCLE, NO_ACK, HandlerTable, Listens, call
 from .handshake import Handshake
+from .presence import Presence, Watchable
 from .recovery import Recovery
 from .remote import RemoteSocket
 from .sends import Sends
@@ -33,7 +34,7 @@ AnyErrorHandler = TypeVar("AnyErrorHandler", bound=Callable[..., Any])
 AnyMiddleware = TypeVar("AnyMiddleware", bound=Middleware)
 
 
-class Namespace(Broadcasts, Sends, Listens, ServerSide):
+class Namespace(Broadcasts, Sends, Listens, ServerSide, Watchable):
     """One namespace of a :class:`Server`; get it with :meth:`Server.of`.
 
     Handlers get the :class:`Socket` first, then what the client sent. Special events, in the order of a client's life:
@@ -69,6 +70,8 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
         self._error_handler: Callable[..., Any] | None = None
         self._ack_ids = count()
         self.clients = 0  # that are in, or on their way in or out; guarded by the server
+        self._presences: dict[Room | None, Presence] = {}
+        self._has_begun = False  # in this process a client has come
         self._all_concurrent = server.async_handlers
         if type(self).on_error is not Namespace.on_error:  # a method of the application's, not the decorator
             refuse_async(self.on_error, "the handler of errors")
@@ -96,6 +99,9 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
         self.adapter, former = self._make_adapter(), self.adapter
         self.adapter.take_listeners(former)
         self.recovery = self._make_recovery()
+        self._has_begun = False
+        for presence in self._presences.values():
+            presence.after_fork()
 
     def __repr__(self) -> str:
         return f"<Namespace {quote(self.name)}>"
@@ -166,6 +172,25 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
         """Disconnect everybody; see :meth:`Socket.disconnect`."""
         self._operator().disconnect_sockets(close)
 
+    # -- presence (the method itself is Watchable's) ---------------------------------------------------------------
+
+    def watch_presence(self, room: Room | None) -> Presence:
+        """See :meth:`presence`."""
+        presence = self._presences.setdefault(room, Presence(self, room))
+        if self._has_begun:
+            presence.begin()
+        return presence
+
+    def forget_presence(self, presence: Presence) -> None:
+        """It is closed."""
+        if self._presences.get(presence.room) is presence:
+            del self._presences[presence.room]
+
+    def _begin(self) -> None:
+        self._has_begun = True
+        for presence in list(self._presences.values()):
+            presence.begin()
+
     # -- a client's life (for Socket; from admit to tell_error in its mailbox) ------------------------------------
 
     def new_socket(self, conn: Connection, auth: dict[str, Any]) -> Socket:
@@ -186,6 +211,8 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide):
         try:
             restored = None if self.recovery is None else self.recovery.restore(socket)
             self.adapter.open(socket.id)
+            if not self._has_begun:
+                self._begin()
             if restored is not None:
                 self.adapter.add_all(socket.id, restored.saved.rooms)
             for middleware in () if restored and restored.skip_middlewares else self._middlewares:

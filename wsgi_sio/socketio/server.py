@@ -30,6 +30,7 @@ from .memory_adapter import MemoryAdapter
 from .namespace import AnyErrorHandler, AnyMiddleware, Namespace
 from .packet import MAX_ATTACHMENTS, Packet
 from .parser import JSON_PARSER, Parser
+from .presence import Watchable
 from .recovery import RecoveryConfig
 from .remote import RemoteSocket
 from .sends import Sends
@@ -45,7 +46,7 @@ _NUMBERS = {"connect_timeout": DELAY_SECONDS, "max_mailbox": BYTES, "max_attachm
 _SHUTTING_DOWN = "server shutting down"
 
 
-class Server(Broadcasts, Sends, Listens, ServerSide):
+class Server(Broadcasts, Sends, Listens, ServerSide, Watchable):
     """A Socket.IO server (protocol 5); wrap your app with :class:`wsgi_sio.WSGIApp` to serve it.
 
     Registration, broadcasting and middlewares are those of the namespace ``/``.
@@ -175,10 +176,7 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
         return self.engine.reactor
 
     def submit(self, job: Callable[[], Any]) -> None:
-        """Run a piece of the application's work that is in no client's queue on a worker.
-
-        A framework's subclass puts around it what it needs.
-        """
+        """Run work of the application's, in no client's queue, on a worker; frameworks put around it what they need."""
         self.reactor.submit(job)
 
     def as_handler(self, func: Callable[..., Any]) -> Callable[..., Any]:
@@ -333,7 +331,7 @@ class Server(Broadcasts, Sends, Listens, ServerSide):
         return self.reactor.spawn(target, *args, **kwargs)
 
     def sleep(self, seconds: float) -> None:
-        """Sleep; the same as ``time.sleep``, which gevent has patched where it matters."""
+        """The same as ``time.sleep``, which gevent has patched where it matters."""
         time.sleep(seconds)
 
     def drain(self, seconds: float = 5.0, *, notice: Sequence[Any] | None = None, grace: float = 5.0) -> bool:

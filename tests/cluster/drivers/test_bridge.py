@@ -20,6 +20,7 @@ from wsgi_sio import Emitter, Server, Socket
 from wsgi_sio.adapters import Adapter, MemoryAdapter
 from wsgi_sio.cluster.bus.redis_bus import RedisBus
 from wsgi_sio.cluster.drivers.bridge import Bridge, BridgedAdapter, bridged
+from wsgi_sio.cluster.drivers.passing import Passing
 from wsgi_sio.cluster.namesakes import looks_like_an_id
 from wsgi_sio.runtime import create_reactor
 
@@ -377,4 +378,4 @@ def test_ids_are_known_by_their_form(make_ours: MakeOurs) -> None:
 def test_whatever_a_namespace_asks_of_its_adapter_reaches_the_one_behind_the_bridge() -> None:
     """What an Adapter does by itself, mostly nothing, never stands in for what the other one does."""
     asked = {name for name, value in vars(Adapter).items() if callable(value) and not name.startswith("_")}
-    assert asked <= set(vars(BridgedAdapter))
+    assert asked <= {*vars(BridgedAdapter), *vars(Passing)}

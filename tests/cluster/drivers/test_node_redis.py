@@ -12,7 +12,8 @@ import pytest
 
 from tests.cluster.conftest import Cluster, MakeCluster
 from tests.support.inprocess import eventually
-from wsgi_sio.adapters import BroadcastOptions, RedisAdapter, redis_adapter
+from wsgi_sio import Server
+from wsgi_sio.adapters import BroadcastOptions, RedisAdapter, redis_adapter, sharded_redis_adapter
 from wsgi_sio.cluster import messages
 from wsgi_sio.cluster.bus.redis_bus import RedisBus
 from wsgi_sio.cluster.drivers import node_redis
@@ -332,3 +333,15 @@ def test_options_are_read_as_they_are_written() -> None:
     )
     read = messages.decode_options(node_redis.decode_broadcast(written)["data"]["opts"])
     assert read == BroadcastOptions(given.rooms, given.except_, True, True, False, 0.25)
+
+
+def test_a_forked_child_of_a_sharded_adapter_hears_its_own_rooms() -> None:
+    """Its listeners to rooms are its own, not those of its parent's adapter."""
+    io = Server(adapter=sharded_redis_adapter("redis://127.0.0.1:1"))
+    io.of("/").adapter.on("create-room", print)
+    former = io.of("/").adapter
+    io.of("/").after_fork()
+    adapter = io.of("/").adapter
+    listeners = adapter._listeners["create-room"]
+    assert adapter is not former and adapter._follow_room in listeners and former._follow_room not in listeners
+    assert print in listeners

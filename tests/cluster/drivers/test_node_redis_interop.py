@@ -142,6 +142,17 @@ def test_acknowledgements_of_many(mixed: Mixed) -> None:
     eventually(lambda: mixed.cluster.open_requests() == 0, "no request left")
 
 
+def check_that_they_are_counted(mixed: Mixed) -> None:
+    """Node's server answers with its sockets, which are counted here; of presence it says and hears nothing."""
+    assert mixed.ours.count() == 3 and mixed.ours.in_("nodes").count() == 1
+    assert mixed.other.except_("mine").count() == 2 and mixed.other.room_counts() == {"nodes": 1, "mine": 1}
+    assert mixed.ours.room_counts(["nodes", mixed.node.sid]) == {"nodes": 1, mixed.node.sid: 1}
+    presence = mixed.other.presence()
+    presence.begin()
+    eventually(lambda: presence._complete and presence.count == 2, "that ours tell each other")
+    assert presence.ids == {mixed.socket.id, mixed.second_socket.id} and mixed.node.do("between") == []
+
+
 def test_sockets_are_found(mixed: Mixed) -> None:
     found = mixed.ours.fetch_sockets()
     assert {socket.id for socket in found} == {mixed.socket.id, mixed.second_socket.id, mixed.node.sid}
@@ -153,6 +164,7 @@ def test_sockets_are_found(mixed: Mixed) -> None:
     mixed.socket.data["bytes"] = b"\x01"
     mixed.socket.join("mine")
     assert len(mixed.node.do("fetch")) == 3
+    check_that_they_are_counted(mixed)
     (here,) = mixed.node.do("fetchIn", "mine")
     assert (here["id"], set(here["rooms"])) == (mixed.socket.id, {mixed.socket.id, "mine"})
     assert here["data"] == {"name": "python", "bytes": b"\x01"}

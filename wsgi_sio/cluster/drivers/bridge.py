@@ -12,11 +12,11 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any, NamedTuple, Union
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...logtext import one_line
 from ...runtime import Rank, make_lock, tell_in_child
-from ...socketio.adapter import NOBODY, AckCollector, Adapter, BroadcastOptions, Room, SavedSession
+from ...socketio.adapter import NOBODY, AckCollector, Adapter, BroadcastOptions, Room
 from ...socketio.handlers import check_event
 from ...socketio.jsoncodec import dumps_of
 from ...socketio.packet import EVENT, Packet
@@ -28,12 +28,10 @@ from . import flask_socketio
 from .bridge_acks import AnswerOnce, WithOldServers
 from .emitting import memberships
 from .flask_socketio import OURS, Answer, Callback, Emit, Membership, OldMessage
+from .passing import Passing
 
 if TYPE_CHECKING:
-    from ...socketio.acks import Done
     from ...socketio.namespace import Namespace
-    from ...socketio.remote import RemoteSocket
-    from ...socketio.socket import Socket
 
 logger = logging.getLogger("wsgi_sio.adapters")
 
@@ -232,12 +230,11 @@ class Bridge:
         self._asked.pop(number, None)
 
 
-class BridgedAdapter(Adapter):
+class BridgedAdapter(Passing):
     """An adapter with the bridge beside it."""
 
     def __init__(self, namespace: Namespace, inner: Adapter, bridge: Bridge) -> None:
-        super().__init__(namespace)
-        self.inner = inner
+        super().__init__(namespace, inner)
         self._bridge = bridge
         self._name = namespace.name
 
@@ -329,71 +326,3 @@ class BridgedAdapter(Adapter):
     def close(self) -> None:
         self.inner.close()
         self._bridge.leave(self, self._name)
-
-    # -- what is the other adapter's alone ----------------------------------------------------------------------
-
-    def on(self, event: str, listener: Callable[..., object]) -> Callable[..., object]:
-        return self.inner.on(event, listener)
-
-    def take_listeners(self, former: Adapter) -> None:
-        self.inner.take_listeners(former.inner if isinstance(former, BridgedAdapter) else former)
-
-    def look_around(self) -> None:
-        self.inner.look_around()
-
-    def begin(self) -> None:
-        self.inner.begin()
-
-    def add_all(self, sid: str, rooms: frozenset[Room]) -> None:
-        self.inner.add_all(sid, rooms)
-
-    def del_(self, sid: str, room: Room) -> None:
-        self.inner.del_(sid, room)
-
-    def del_all(self, sid: str) -> None:
-        self.inner.del_all(sid)
-
-    def sockets(self, rooms: frozenset[Room]) -> set[str]:
-        return self.inner.sockets(rooms)
-
-    def socket_rooms(self, sid: str) -> set[Room]:
-        return self.inner.socket_rooms(sid)
-
-    def room_size(self, room: Room) -> int:
-        return self.inner.room_size(room)
-
-    def local_sockets(self, options: BroadcastOptions) -> list[Socket]:
-        return self.inner.local_sockets(options)
-
-    def fetch_sockets(self, options: BroadcastOptions) -> list[Union[Socket, RemoteSocket]]:
-        return self.inner.fetch_sockets(options)
-
-    def server_count(self) -> int:
-        return self.inner.server_count()
-
-    def server_side_emit(self, data: list[Any], done: Done | None) -> None:
-        self.inner.server_side_emit(data, done)
-
-    def begin_session(self, socket: Socket) -> None:
-        self.inner.begin_session(socket)
-
-    def keep_session(self, socket: Socket) -> None:
-        self.inner.keep_session(socket)
-
-    def drop_session(self, socket: Socket) -> None:
-        self.inner.drop_session(socket)
-
-    def say_farewell(self, socket: Socket) -> None:
-        self.inner.say_farewell(socket)
-
-    def persist_session(self, session: SavedSession) -> None:
-        self.inner.persist_session(session)
-
-    def call_session(self, pid: str, offset: str, then: Callable[[], object]) -> bool:
-        return self.inner.call_session(pid, offset, then)
-
-    def restore_session(self, pid: str, offset: str) -> SavedSession | None:
-        return self.inner.restore_session(pid, offset)
-
-    def catch_up(self, socket: Socket, session: SavedSession, offset: str, welcome: list[Any]) -> bool:
-        return self.inner.catch_up(socket, session, offset, welcome)

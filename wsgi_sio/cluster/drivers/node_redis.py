@@ -117,7 +117,7 @@ def encode_request(message: Message, dumps: Dumps) -> bytes:
         case _:
             opts = data["opts"]
             request["opts"] = {"rooms": opts["rooms"], "except": opts["except"]}
-            for name in ("rooms", "close"):
+            for name in ("rooms", "close", "count"):
                 if name in data:
                     request[name] = data[name]
     return _encode(request, dumps)
@@ -144,7 +144,7 @@ def encode_response(message: Message, dumps: Dumps) -> bytes:
     request_id = data["requestId"]
     match message["type"]:
         case messages.FETCH_SOCKETS_RESPONSE:
-            return _encode({"requestId": request_id, "sockets": data["sockets"]}, dumps)
+            return _encode(data, dumps)
         case messages.SERVER_SIDE_EMIT_RESPONSE:
             return _encode({"type": 6, "requestId": request_id, "data": data["packet"]}, dumps)
         case messages.BROADCAST_CLIENT_COUNT:
@@ -170,6 +170,8 @@ def decode_response(response: Mapping[str, Any], nsp: str, sender: str) -> Messa
             if not isinstance(response.get("sockets"), list):
                 return None
             kind, data["sockets"] = messages.FETCH_SOCKETS_RESPONSE, response["sockets"]
+            if "count" in response:
+                data["count"] = response["count"]
     return {"uid": sender, "nsp": nsp, "type": kind, "data": data}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from ...socketio.adapter import Room
+from ...socketio.adapter import Adapter, Room
 from .. import messages
 from ..adapter import ClusterAdapter
 from ..bus import Bus, SharedBus, Subscription
@@ -91,6 +91,13 @@ class ShardedRedisAdapter(ClusterAdapter):
         if mode != "static":
             self.on("create-room", self._follow_room)
             self.on("delete-room", self._follow_room)
+
+    def take_listeners(self, former: Adapter) -> None:
+        super().take_listeners(former)
+        if isinstance(former, ShardedRedisAdapter) and self._mode != "static":
+            for event in ("create-room", "delete-room"):
+                self.off(event, former._follow_room)
+                self.on(event, self._follow_room)
 
     def start(self) -> None:
         reactor = self._namespace.server.reactor
