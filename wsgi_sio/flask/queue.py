@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..cluster.bus.redis_bus import redis_bus
-from ..cluster.bus.redis_urls import SCHEMES, RedisUrl
+from ..cluster.bus.redis_urls import SCHEMES
 from ..cluster.drivers.bridge import bridged
+from ..cluster.drivers.msgpack_values import require_packages
 from ..cluster.drivers.node_redis import RedisAdapter
 from ..emitter import Emitter
 
@@ -60,7 +61,7 @@ class MessageQueue:
         if options.get("adapter") is not None:
             raise ValueError("message_queue= and adapter= say the same: leave one of them out")
         try:
-            RedisUrl.parse(url).require_client()
+            require_packages(url)
         except ValueError as error:
             raise ValueError(f"message_queue: {error}; the workers of one host are one server without any") from None
         return cls(url, channel or _CHANNEL, old_servers)
