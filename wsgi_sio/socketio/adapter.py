@@ -128,8 +128,10 @@ class Adapter(ABC):
         """The namespace is known to clients from now on."""
 
     def take_listeners(self, former: Adapter) -> None:
-        """Call the listeners of ``former``, in whose place this one comes."""
-        self._listeners = dict(former._listeners)
+        """Call the listeners of ``former``, in whose place this one comes, but what it listens with itself."""
+        for event, listeners in former._listeners.items():
+            others = [listener for listener in listeners if getattr(listener, "__self__", None) is not former]
+            self._listeners[event] = (*self._listeners.get(event, ()), *others)
 
     def _tell(self, changes: list[RoomChange]) -> None:
         """Call the listeners; the caller has released its lock."""

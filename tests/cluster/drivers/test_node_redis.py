@@ -341,6 +341,16 @@ def test_a_package_that_is_missing_is_named_at_once(
         make("redis://127.0.0.1")
 
 
+def test_a_forked_childs_sharded_adapter_hears_its_rooms(make_cluster: MakeCluster) -> None:
+    """A fork makes another adapter, which has to follow the rooms as the parent's did."""
+    cluster = make_cluster("sharded", 2)
+    cluster.servers[1].sockets.after_fork()
+    _, socket = cluster.join(1, client=(client := cluster._processes[1].client()))
+    socket.join("r")
+    cluster.servers[0].to("r").emit("here")
+    assert client.expect("here") == []
+
+
 def test_options_are_read_as_they_are_written() -> None:
     given = BroadcastOptions(frozenset(["a"]), frozenset(["b"]), volatile=True, compress=False, timeout=0.25)
     packet = event("e")

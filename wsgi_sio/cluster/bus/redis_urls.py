@@ -106,13 +106,6 @@ class RedisUrl:
         options = [option for option in parts.query.split("&") if option.partition("=")[0] not in settled]
         return f"{parts.scheme}://{parts.netloc}{parts.path}{'?' if options else ''}{'&'.join(options)}"
 
-    def require_client(self) -> None:
-        """See to it that there is a client.
-
-        :raises ImportError: the package is not installed.
-        """
-        self._library()
-
     def _library(self) -> tuple[Any, Any]:
         try:
             if self.package == "valkey":
