@@ -42,14 +42,6 @@ def pytest_report_header() -> list[str]:
     return [f"interpreter: {interpreter()}", f"world: {WORLD}"]
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if WORLD == "threads":
-        return
-    elsewhere = [item for item in items if item.get_closest_marker("one_world")]
-    items[:] = [item for item in items if not item.get_closest_marker("one_world")]
-    config.hook.pytest_deselected(items=elsewhere)
-
-
 def pytest_collection_finish() -> None:
     """Thousands of tests and all that they import need not be looked through whenever one looks for garbage."""
     gc.collect()

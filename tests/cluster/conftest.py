@@ -14,6 +14,7 @@ import pytest
 from tests.support.bus import Bus, CountingAdapter, HeartbeatAdapter, OverBus
 from tests.support.inprocess import DEADLINE, Background, Client, InProcess, eventually
 from tests.support.redis import RedisServer, running_redis
+from tests.support.world import one_world
 from wsgi_sio import Server, Socket
 from wsgi_sio.adapters import (
     RecoveringStreamsAdapter,
@@ -227,9 +228,16 @@ def make_cluster(request: pytest.FixtureRequest) -> Iterator[MakeCluster]:
 EVERY_DAY = [*sorted(KINDS), WORKERS, "redis"]
 
 
-@pytest.fixture(
-    params=[*EVERY_DAY, *(pytest.param(kind, marks=pytest.mark.slow) for kind in REAL if kind not in EVERY_DAY)]
-)
+# Those of the others that differ from them by little: by where messages go, or by what is not kept.
+_ALIKE = ("static", "streams")
+
+
+def _marks(kind: str) -> list[pytest.MarkDecorator]:
+    slow = [] if kind in EVERY_DAY else [pytest.mark.slow]
+    return [*slow, one_world] if kind in _ALIKE else slow
+
+
+@pytest.fixture(params=[pytest.param(kind, marks=_marks(kind)) for kind in dict.fromkeys((*EVERY_DAY, *REAL))])
 def cluster(request: pytest.FixtureRequest, make_cluster: MakeCluster) -> Cluster:
     """Three servers, with any kind of adapter."""
     return make_cluster(request.param)

@@ -13,6 +13,7 @@ import pytest
 from tests.cluster.bus.conftest import Listener, MakeBus
 from tests.support.inprocess import Background, eventually
 from tests.support.redis import RedisServer
+from tests.support.world import one_world
 from wsgi_sio.cluster.bus.redis_bus import RedisBus
 from wsgi_sio.cluster.bus.redis_streams import RedisStreams
 from wsgi_sio.cluster.bus.redis_urls import RedisUrl
@@ -124,7 +125,7 @@ def check_lines(lines: list[str]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.one_world
+@one_world
 @pytest.mark.parametrize("seconds", [10])
 def test_stopped_and_started_empty(
     make_bus: MakeBus, redis: RedisServer, caplog: pytest.LogCaptureFixture, seconds: int
