@@ -1,7 +1,8 @@
 """The application of ``tests/live/test_several_workers*.py``: numbered events both ways, and broadcasts of each worker.
 
 Options of the server can be given as JSON in the environment variable ``SIO_OPTIONS``.  With ``SHOUT`` (seconds) each
-worker that has had a client broadcasts a number every so often; with ``TELL`` each logs whose requests it gets.
+worker that has had a client broadcasts a number every so often; with ``TELL`` each logs whose requests it gets; with
+``ADAPTER`` it is one of several hosts on a ``REDIS``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from wsgi_sio import Server, Socket, WSGIApp
+from wsgi_sio.adapters import redis_adapter, redis_streams_adapter, sharded_redis_adapter
+from wsgi_sio.cluster.drivers import recovering_streams
 
 logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
 logger = logging.getLogger("tests.apps.many")
@@ -31,7 +34,13 @@ if "DUMP" in os.environ:  # where is everybody?
 PERIOD = float(os.environ.get("SHOUT", "0"))
 TELL = "TELL" in os.environ
 
-io = Server(**{"ping_interval": 5, "ping_timeout": 40, **json.loads(os.environ.get("SIO_OPTIONS", "{}"))})
+ADAPTERS = {"classic": redis_adapter, "sharded": sharded_redis_adapter, "streams": redis_streams_adapter}
+
+options = {"ping_interval": 5, "ping_timeout": 40, **json.loads(os.environ.get("SIO_OPTIONS", "{}"))}
+if "ADAPTER" in os.environ:
+    recovering_streams._PATIENCE = 30.0  # a busy machine is no outage of Redis
+    options["adapter"] = ADAPTERS[os.environ["ADAPTER"]](os.environ["REDIS"])
+io = Server(**options)
 
 _shouting = threading.Lock()
 

@@ -62,8 +62,8 @@ def tell_mine(socket: Socket, *args: Any) -> None:
 
 
 @io.on("ask")
-def ask(socket: Socket, room: str) -> list[Any]:
-    return sorted(io.to(room).timeout(10).emit_with_ack("question", 7))
+def ask(socket: Socket, room: str | None) -> list[Any]:
+    return sorted((io if room is None else io.to(room)).timeout(10).emit_with_ack("question", 7), key=str)
 
 
 @io.on("ask one")
@@ -73,8 +73,8 @@ def ask_one(socket: Socket, sid: str) -> Any:
 
 
 @io.on("fetch")
-def fetch(socket: Socket, room: str) -> list[Any]:
-    return sorted(other.id for other in io.in_(room).fetch_sockets())
+def fetch(socket: Socket, room: str | None) -> list[Any]:
+    return sorted(other.id for other in (io if room is None else io.in_(room)).fetch_sockets())
 
 
 @io.on("sockets join")
@@ -88,8 +88,8 @@ def sockets_leave(socket: Socket, room: str, other: str) -> None:
 
 
 @io.on("dismiss")
-def dismiss(socket: Socket, room: str) -> None:
-    io.in_(room).disconnect_sockets(True)
+def dismiss(socket: Socket, room: str, close: bool = True) -> None:
+    io.in_(room).disconnect_sockets(close)
 
 
 @io.on("note")

@@ -16,6 +16,7 @@ from tests.support.inprocess import DEADLINE, Background, Client, InProcess, eve
 from tests.support.postgres import PostgresServer, running_postgres
 from tests.support.rabbitmq import RabbitMQ, running_rabbitmq
 from tests.support.redis import RedisServer, running_redis
+from tests.support.world import one_world
 from wsgi_sio import Server, Socket
 from wsgi_sio.adapters import (
     KombuAdapter,
@@ -258,10 +259,18 @@ ELSEWHERE = ["kombu"]
 EVERY_DAY = [*sorted(KINDS), WORKERS, "redis"]
 
 
+# Those of the others that differ from them by little: by where messages go, or by what is not kept.
+_ALIKE = ("static", "streams")
+
+
+def _marks(kind: str) -> list[pytest.MarkDecorator]:
+    slow = [] if kind in EVERY_DAY else [pytest.mark.slow]
+    return [*slow, one_world] if kind in _ALIKE else slow
+
+
 @pytest.fixture(
     params=[
-        *EVERY_DAY,
-        *(pytest.param(kind, marks=pytest.mark.slow) for kind in REAL if kind not in EVERY_DAY + ELSEWHERE),
+        pytest.param(kind, marks=_marks(kind)) for kind in dict.fromkeys((*EVERY_DAY, *REAL)) if kind not in ELSEWHERE
     ]
 )
 def cluster(request: pytest.FixtureRequest, make_cluster: MakeCluster) -> Cluster:

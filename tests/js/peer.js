@@ -24,6 +24,7 @@ function serve(http, io, others = {}, onMessage = () => {}) {
     socket.join("nodes");
   });
   io.on("double", (value, answer) => answer(value * 2));
+  io.on("pid", (answer) => answer(process.pid));
   io.on("note", (...args) => between.push(args));
 
   const commands = {
@@ -42,6 +43,7 @@ function serve(http, io, others = {}, onMessage = () => {}) {
     disconnect: (id) => io.in(id).disconnectSockets(),
     count: () => io.of("/").adapter.serverCount(),
     seen: () => seen,
+    pid: () => process.pid,
     close: () => io.of("/").adapter.close(),
     ...others,
   };

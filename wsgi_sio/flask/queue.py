@@ -12,9 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..cluster.bus.urls import SCHEMES, bus_at, family_of, require_client
+from ..cluster.bus.kombu_urls import KombuUrl
+from ..cluster.bus.urls import SCHEMES, bus_at, family_of
 from ..cluster.drivers.bridge import bridged
 from ..cluster.drivers.kombu import KombuAdapter
+from ..cluster.drivers.msgpack_values import require_packages
 from ..cluster.drivers.node_redis import RedisAdapter
 from ..emitter import Emitter
 
@@ -60,7 +62,10 @@ class MessageQueue:
         if options.get("adapter") is not None:
             raise ValueError("message_queue= and adapter= say the same: leave one of them out")
         try:
-            require_client(url)
+            if family_of(url) == "amqp":
+                KombuUrl.parse(url).require_client()
+            else:
+                require_packages(url)
         except ValueError as error:
             raise ValueError(f"message_queue: {error}; the workers of one host are one server without any") from None
         return cls(url, channel or _CHANNEL, old_servers)

@@ -148,8 +148,10 @@ class Adapter(ABC):
         """The namespace is known to clients from now on."""
 
     def take_listeners(self, former: Adapter) -> None:
-        """Call the listeners of ``former``, in whose place this one comes."""
-        self._listeners = dict(former._listeners)
+        """Call the listeners of ``former``, in whose place this one comes, but what it listens with itself."""
+        for event, listeners in former._listeners.items():
+            others = [listener for listener in listeners if getattr(listener, "__self__", None) is not former]
+            self._listeners[event] = (*self._listeners.get(event, ()), *others)
         if former._roster is not None:  # which is the parent's
             former._roster.stop_listening(self)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from tests.cluster.bus.conftest import Listener
 from tests.support.inprocess import DEADLINE, Background, eventually
+from wsgi_sio.cluster.bus import redis_reader
 from wsgi_sio.cluster.bus.redis_bus import RedisBus
 from wsgi_sio.runtime import create_reactor
 
@@ -28,13 +31,14 @@ class Pretender:
         self._server.settimeout(DEADLINE)
         self.port = self._server.getsockname()[1]
 
-    def accept(self) -> socket.socket:
+    def accept(self, *, confirms: bool = True) -> socket.socket:
         """The connection, once it has subscribed."""
         connection, _ = self._server.accept()
         connection.settimeout(DEADLINE)
         while b"SUBSCRIBE" not in (said := connection.recv(4096)):
             connection.sendall(b"+PONG\r\n" if b"PING" in said else b"+OK\r\n" * said.count(b"*"))
-        connection.sendall(CONFIRMATION)
+        if confirms:
+            connection.sendall(CONFIRMATION)
         return connection
 
     def close(self) -> None:
@@ -84,3 +88,53 @@ def test_what_is_no_redis_is_left(bus: RedisBus, pretender: Pretender, caplog: p
     assert len([record for record in caplog.records if "does not work" in record.message]) == 1
     connection.close()
     again.close()
+
+
+def test_a_channel_that_was_given_up_is_heard_when_that_is_confirmed_again(bus: RedisBus, pretender: Pretender) -> None:
+    """Between the two the server does not send what is published there."""
+    first, call = bus.subscribe(["c"], [], Listener()), Background(lambda: pretender.accept(confirms=False))
+    connection = call.result()
+    first.close()
+    second = bus.subscribe(["c"], [], Listener())
+    connection.sendall(CONFIRMATION + message(b"1"))
+    assert not second.wait_subscribed(0.3)
+    connection.sendall(b"*3\r\n$11\r\nunsubscribe\r\n$1\r\nc\r\n:0\r\n" + CONFIRMATION)
+    assert second.wait_subscribed(DEADLINE)
+    connection.close()
+
+
+def test_a_command_that_comes_too_late_makes_no_connection(
+    bus: RedisBus, pretender: Pretender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody is about to write when the connection ends: nobody would read one that is made for that."""
+    call = Background(pretender.accept)
+    assert bus.subscribe(["c"], [], Listener()).wait_subscribed(DEADLINE)
+    connection, late = call.result(), threading.Event()
+    real, goes_on, outcomes = redis_reader.write_to, threading.Event(), []
+
+    def write(connection: Any, command: bytes) -> None:
+        if b"d" in command and not late.is_set():
+            late.set()
+            goes_on.wait(DEADLINE)
+        try:
+            real(connection, command)
+        except OSError as error:
+            outcomes.append(error)
+            raise
+
+    monkeypatch.setattr(redis_reader, "write_to", write)
+    subscription = bus.subscribe(["d"], [], Listener())
+    assert late.wait(DEADLINE)
+    connection.close()
+    eventually(lambda: bus.outage.lasts, "the end of the connection")
+    again = Background(pretender.accept)
+    eventually(lambda: bus._reader._connection is not None, "the next one")
+    goes_on.set()
+    connection = again.result()
+    eventually(lambda: outcomes, "that it cannot be written")
+    connection.sendall(CONFIRMATION.replace(b"\nc\r", b"\nd\r"))
+    assert subscription.wait_subscribed(DEADLINE)
+    pretender._server.settimeout(0.2)
+    with pytest.raises(TimeoutError):
+        pretender._server.accept()
+    connection.close()

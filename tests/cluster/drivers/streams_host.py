@@ -13,9 +13,11 @@ from werkzeug.serving import make_server
 
 from wsgi_sio import Server, WSGIApp
 from wsgi_sio.adapters import redis_streams_adapter
+from wsgi_sio.cluster.drivers import recovering_streams
 
 
 def main(url: str, name: str, rate: str) -> None:
+    recovering_streams._PATIENCE = 30.0  # a busy machine is no outage of Redis
     io = Server(adapter=redis_streams_adapter(url), connection_state_recovery=True)
     io.on("connection", lambda socket: socket.join("r"))
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgpack
@@ -13,7 +14,13 @@ import pytest
 from tests.cluster.conftest import Cluster, MakeCluster
 from tests.support.inprocess import eventually
 from wsgi_sio import Server
-from wsgi_sio.adapters import BroadcastOptions, RedisAdapter, redis_adapter, sharded_redis_adapter
+from wsgi_sio.adapters import (
+    BroadcastOptions,
+    RedisAdapter,
+    redis_adapter,
+    redis_streams_adapter,
+    sharded_redis_adapter,
+)
 from wsgi_sio.cluster import messages
 from wsgi_sio.cluster.bus.redis_bus import RedisBus
 from wsgi_sio.cluster.drivers import node_redis
@@ -323,6 +330,26 @@ def test_an_unknown_url_is_refused_at_once() -> None:
     for url in ("amqp://host", "host:6379", "", "redis+nothing://host"):
         with pytest.raises(ValueError, match="redis\\+sentinel"):
             redis_adapter(url)
+
+
+@pytest.mark.parametrize("make", [redis_adapter, sharded_redis_adapter, redis_streams_adapter])
+@pytest.mark.parametrize("package", ["redis", "msgpack"])
+def test_a_package_that_is_missing_is_named_at_once(
+    make: Callable[[str], Any], package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=rf"needs the package {package}: pip install 'wsgi-sio\[redis\]'"):
+        make("redis://127.0.0.1")
+
+
+def test_a_forked_childs_sharded_adapter_hears_its_rooms(make_cluster: MakeCluster) -> None:
+    """A fork makes another adapter, which has to follow the rooms as the parent's did."""
+    cluster = make_cluster("sharded", 2)
+    cluster.servers[1].sockets.after_fork()
+    _, socket = cluster.join(1, client=(client := cluster._processes[1].client()))
+    socket.join("r")
+    cluster.servers[0].to("r").emit("here")
+    assert client.expect("here") == []
 
 
 def test_options_are_read_as_they_are_written() -> None:

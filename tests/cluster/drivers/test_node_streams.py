@@ -371,6 +371,24 @@ def test_junk_in_the_stream_is_dropped_and_told_once(
     assert len(told) == 1
 
 
+def test_what_has_been_read_is_not_read_again_when_the_stream_has_lost_its_end(
+    make_hosts: Callable[..., Hosts], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where a replica takes over that lacked the latest."""
+    hosts = make_hosts()
+    visitors = [hosts.visit(number) for number in range(2)]
+    for number in range(5):
+        hosts.servers[0].emit("e", number)
+        assert [visitor.receive() for visitor in visitors] == [["e", number]] * 2
+    for entry_id, _ in hosts.redis.do("XREVRANGE", "socket.io", "+", "-", "COUNT", "2"):
+        hosts.redis.do("XDEL", "socket.io", entry_id)
+    hosts.redis.kill_clients("normal")
+    told = "another server answers"
+    eventually(lambda: sum(told in record.getMessage() for record in caplog.records) == 2, "that both look again")
+    hosts.servers[1].emit("more")
+    assert [visitor.receive() for visitor in visitors] == [["more"]] * 2
+
+
 def test_while_redis_is_away_own_clients_get_everything_once_and_in_order(make_hosts: Callable[..., Hosts]) -> None:
     hosts = make_hosts()
     visitor, other = hosts.visit(0), hosts.visit(1)

@@ -17,6 +17,7 @@ from tests.cluster.drivers.test_node_streams_recovery import Wire
 from tests.socketio.test_recovery import Visitor
 from tests.support.inprocess import DEADLINE, Client, eventually
 from tests.support.redis import RedisServer, running_redis
+from tests.support.world import one_world
 
 
 class Host:
@@ -97,6 +98,7 @@ def in_stream(redis: RedisServer) -> list[tuple[str, int]]:
     return found
 
 
+@one_world
 @pytest.mark.parametrize(
     ("clients", "rate", "kills", "pause"),
     [(9, 20.0, 2, 1.5), pytest.param(60, 5.0, 6, 5.0, marks=pytest.mark.slow)],

@@ -16,7 +16,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from ...logtext import one_line
-from ...runtime import FAILURES, Rank, Reactor, make_lock
+from ...runtime import FAILURES, Rank, Reactor, make_lock, tell_in_child
 
 logger = logging.getLogger("wsgi_sio.bus")
 
@@ -251,7 +251,7 @@ class Outbox:
             self._idle.clear()
             waits = waits and self._running
         if waits:
-            self._idle.wait(_LAST_WORDS)
+            self._reactor.wait(self._idle, _LAST_WORDS)  # which lets others work, for one of them has to send it
         with self._lock:
             self.closed = True
             left = len(self._items)
@@ -284,6 +284,11 @@ class SharedBus:
         self._users: set[Hashable] = set()
         self._bus: Bus | None = None
         self._pid = 0
+        tell_in_child(self)
+
+    def after_fork(self) -> None:
+        """See :class:`Forkable`: another thread may have held the lock."""
+        self._lock = make_lock(Rank.ADAPTER)
 
     def join(self, reactor: Reactor, user: Hashable) -> Bus:
         """The bus of this process, which ``user`` uses until it leaves."""

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
 from ...runtime import FAILURES, Rank, Reactor, disown, make_lock
 from .bus import OnMessage, Outage, wait_before
-from .redis_urls import descriptor_of, set_timeout
+from .redis_urls import cut, descriptor_of, set_timeout, write_to
+from .redis_wire import pack
 
 logger = logging.getLogger("wsgi_sio.bus")
 
 # What a subscription is for: the kind of its messages, and a name, as Redis writes both.
 Name = tuple[bytes, bytes]
 CHANNEL, PATTERN, SHARD = b"message", b"pmessage", b"smessage"
-_SUBSCRIBE = {CHANNEL: "SUBSCRIBE", PATTERN: "PSUBSCRIBE", SHARD: "SSUBSCRIBE"}
-_UNSUBSCRIBE = {CHANNEL: "UNSUBSCRIBE", PATTERN: "PUNSUBSCRIBE", SHARD: "SUNSUBSCRIBE"}
+_SUBSCRIBE = {CHANNEL: b"SUBSCRIBE", PATTERN: b"PSUBSCRIBE", SHARD: b"SSUBSCRIBE"}
+_UNSUBSCRIBE = {CHANNEL: b"UNSUBSCRIBE", PATTERN: b"PUNSUBSCRIBE", SHARD: b"SUNSUBSCRIBE"}
 _CONFIRMED = {b"subscribe": CHANNEL, b"psubscribe": PATTERN, b"ssubscribe": SHARD}
 
 # For how long one look at the connection lasts; with TLS it is the reader who has to write as well, so it looks more
@@ -81,8 +82,9 @@ class RedisReader:
         self._wake = reactor.event()
         self._lock = make_lock(Rank.ADAPTER)  # guards the rest
         self._table: dict[Name, tuple[RedisSubscription, ...]] = {}  # its values are replaced, never changed
-        self._commands: deque[tuple[Any, tuple[Any, ...]]] = deque()
-        self._writing = False
+        self._asked: Counter[Name] = Counter()  # how many confirmations are to come on this connection
+        self._commands: deque[bytes] = deque()  # for this connection
+        self._writing: Any = None  # the connection that somebody is writing to
         self._connection: Any = None
         self._running = False
         self._junk_seen = False
@@ -99,12 +101,17 @@ class RedisReader:
             for name in names:
                 self._table[name] = (*self._table.get(name, ()), subscription)
             # All of them, even those that others have: the confirmation is what makes it ready.
-            self._command_locked(_SUBSCRIBE, names)
+            self._subscribe_locked(names)
             start, self._running = not self._running, True
-        if start:
-            self._reactor.spawn(self._run)
-        else:
+        if not start:
             self._write_aside()
+            return subscription
+        try:
+            self._reactor.spawn(self._run)
+        except RuntimeError:  # no thread is to be had; the next one may be luckier
+            self._running = False
+            self.remove(subscription)
+            raise
         return subscription
 
     def remove(self, subscription: RedisSubscription) -> None:
@@ -120,13 +127,18 @@ class RedisReader:
             self._command_locked(_UNSUBSCRIBE, gone)
         self._write_aside()
 
-    def _command_locked(self, verbs: dict[bytes, str], names: Any) -> None:
+    def _subscribe_locked(self, names: Collection[Name]) -> None:
+        if self._connection is not None:  # else the next one gets them all
+            self._asked.update(names)
+            self._command_locked(_SUBSCRIBE, names)
+
+    def _command_locked(self, verbs: dict[bytes, bytes], names: Collection[Name]) -> None:
         if self._connection is None:
-            return  # the next one gets them all
+            return
         for kind, verb in verbs.items():
             mine = [name for each, name in names if each == kind]
             for start in range(0, len(mine), _NAMES):
-                self._commands.append((self._connection, (verb, *mine[start : start + _NAMES])))
+                self._commands.append(pack(verb, *mine[start : start + _NAMES]))
 
     def close(self) -> None:
         """Hear nothing more, and end the connection."""
@@ -134,7 +146,7 @@ class RedisReader:
             self.closed = True
             self._table = {}
             if self._connection is not None:
-                self._commands.append((self._connection, ("QUIT",)))  # the server ends it, which wakes the reader
+                self._commands.append(pack(b"QUIT"))  # the server ends it, which wakes the reader
         self._wake.set()
         self._write_aside()
 
@@ -153,21 +165,29 @@ class RedisReader:
             self._reactor.submit(self._write)
 
     def _write(self) -> None:
-        """Send the commands that wait, one thread at a time."""
+        """Send the commands that wait, one thread at a time.
+
+        Never by the client's own way: that makes a connection anew which its reader has ended, and nobody reads.
+        """
         with self._lock:
-            if self._writing:
+            if self._writing is not None or self._connection is None:
                 return
-            self._writing = True
+            connection = self._writing = self._connection
         while True:
             with self._lock:
-                if not self._commands:
-                    self._writing = False
-                    return
-                connection, command = self._commands.popleft()
+                ended = self._connection is not connection
+                command = None if ended or not self._commands else self._commands.popleft()
+                if command is None:
+                    self._writing = None
+                    break
             try:
-                connection.send_packed_command(connection.pack_command(*command), check_health=False)
-            except FAILURES as error:
+                write_to(connection, command)
+            except OSError as error:
                 logger.debug("a command to Redis failed, which its reader will notice: %r", error)
+                cut(connection)
+        if ended:
+            connection.disconnect()  # which its reader has left to us
+            self._write()
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -178,13 +198,7 @@ class RedisReader:
             connection = None
             try:
                 connection = self._connect()
-                with self._lock:
-                    self._connection = connection
-                    self._commands.clear()
-                    for subscription in self._subscriptions_locked():
-                        subscription.missing = set(subscription.names)
-                        subscription.ready.clear()
-                    self._command_locked(_SUBSCRIBE, list(self._table))
+                self._begin(connection)
                 self._write()
                 self._outage.works("listening")
                 failures = 0
@@ -194,12 +208,31 @@ class RedisReader:
                     failures += 1
                     self._outage.failed("listening", error)
             finally:
-                with self._lock:
-                    self._connection = None
                 if connection is not None:
-                    connection.disconnect()
+                    self._end(connection)
             if not self.closed:
                 self._wake.wait(wait_before(failures))
+
+    def _begin(self, connection: Any) -> None:
+        """All that is subscribed to is, on a new connection."""
+        with self._lock:
+            self._connection = connection
+            for subscription in self._subscriptions_locked():
+                subscription.missing = set(subscription.names)
+                subscription.ready.clear()
+            self._subscribe_locked(self._table.keys())
+
+    def _end(self, connection: Any) -> None:
+        """Nobody writes to it any more; who is about to will end it."""
+        with self._lock:
+            self._connection = None
+            self._commands.clear()
+            self._asked.clear()
+            writing = self._writing is connection
+        if writing:
+            cut(connection)
+        else:
+            connection.disconnect()
 
     def _subscriptions_locked(self) -> set[RedisSubscription]:
         return {subscription for subscriptions in self._table.values() for subscription in subscriptions}
@@ -223,7 +256,7 @@ class RedisReader:
                     raise TimeoutError(f"it has not answered for {_DEAD:g} s")
                 if _ASK <= quiet < _ASK + look:
                     with self._lock:
-                        self._commands.append((connection, ("PING",)))
+                        self._commands.append(pack(b"PING"))
                     self._write()
             if not self._writes_aside and self._commands:
                 self._write()
@@ -247,6 +280,10 @@ class RedisReader:
     def _confirm(self, name: Name) -> None:
         ready = []
         with self._lock:
+            self._asked[name] -= 1
+            if self._asked[name] > 0:
+                return  # it has been given up meanwhile, and asked for again
+            del self._asked[name]
             for subscription in self._table.get(name, ()):
                 subscription.missing.discard(name)
                 if not subscription.missing:

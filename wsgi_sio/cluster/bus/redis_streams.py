@@ -138,6 +138,8 @@ class RedisStreams(RedisBus):
             if reader is not made:
                 made.close()
         reader.listen(topic, on_entry)
+        if self._closed:  # meanwhile, and perhaps before this reader was there
+            reader.close()
         return reader
 
     def post(self, *parts: bytes, done: Done | None = None) -> None:

@@ -7,7 +7,9 @@ speaks TLS); ``redis+cluster://host:port`` (``rediss+cluster``).  The same with 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
+from socket import SHUT_RDWR
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -104,13 +106,6 @@ class RedisUrl:
         options = [option for option in parts.query.split("&") if option.partition("=")[0] not in settled]
         return f"{parts.scheme}://{parts.netloc}{parts.path}{'?' if options else ''}{'&'.join(options)}"
 
-    def require_client(self) -> None:
-        """See to it that there is a client.
-
-        :raises ImportError: the package is not installed.
-        """
-        self._library()
-
     def _library(self) -> tuple[Any, Any]:
         try:
             if self.package == "valkey":
@@ -191,3 +186,20 @@ def descriptor_of(connection: Any) -> int:
     """The descriptor of one of their connections; -1 when it has none.  There is no public way to ask."""
     sock = getattr(connection, "_sock", None)
     return -1 if sock is None else int(sock.fileno())
+
+
+def write_to(connection: Any, data: bytes) -> None:
+    """Write to one of their connections, whatever somebody else does with it.
+
+    :raises OSError: it has ended.
+    """
+    sock = connection._sock
+    if sock is None:
+        raise ConnectionError("the connection has ended")
+    sock.sendall(data)
+
+
+def cut(connection: Any) -> None:
+    """End one of their connections for those who are at it: they notice, and its descriptor is not used again yet."""
+    with suppress(OSError, AttributeError):
+        connection._sock.shutdown(SHUT_RDWR)

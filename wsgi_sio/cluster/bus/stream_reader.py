@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -20,6 +21,8 @@ OnEntry = Callable[[str, int, Fields], None]
 
 # How long a read waits for entries (milliseconds), which is also how long the end of a reader may take.
 _BLOCK = 1000
+# How many of the entries that were read last are known again, should the stream have lost its end.
+_KNOWN = 1000
 # Redis compares numbers of 64 bits, two for each id.
 _HALF: Final = 64
 _MASK: Final = (1 << _HALF) - 1
@@ -64,6 +67,7 @@ class StreamReader:
         self._topic = topic
         self._count = b"%d" % count
         self._listeners: dict[bytes, OnEntry] = {}
+        self._known: deque[int] = deque(maxlen=_KNOWN)
         self._lock = make_lock(Rank.ADAPTER)
         self._wake = reactor.event()
         self._connection: Any = None
@@ -137,11 +141,12 @@ class StreamReader:
         """The stream may be another one since the last connection: shorter, or trimmed beyond where we were."""
         last = self._last(connection)
         if last < self.position:
+            self.position = place = self._newest_known(connection)
             logger.warning(
-                "the stream %s has been emptied, or another server answers: it is read from its beginning",
+                "the stream %s has lost its end, or another server answers: it is read %s",
                 self.stream.decode(errors="replace"),
+                "from the last entry that is known" if place else "from its beginning",
             )
-            self.position = 0
         elif last > self.position > 0:
             first = ask(connection, b"XRANGE", self.stream, b"-", b"+", b"COUNT", b"1")
             if first and position_of(first[0][0].decode()) > self.position:
@@ -149,6 +154,13 @@ class StreamReader:
                     "the stream %s has been trimmed while it was not read: events may be missing",
                     self.stream.decode(errors="replace"),
                 )
+
+    def _newest_known(self, connection: Any) -> int:
+        """The last entry of the stream that has been read: a replica that took over may lack what came after it."""
+        known = set(self._known)
+        newest = ask(connection, b"XREVRANGE", self.stream, b"+", b"-", b"COUNT", b"%d" % _KNOWN)
+        positions = (position_of(entry_id.decode()) for entry_id, _ in newest)
+        return next((position for position in positions if position in known), 0)
 
     def _read(self, connection: Any) -> None:
         after = id_at(self.position).encode()
@@ -171,6 +183,7 @@ class StreamReader:
             level, self._junk_seen = logging.DEBUG if self._junk_seen else logging.ERROR, True
             logger.log(level, "a listener to a stream failed (told once)", exc_info=error)
         self.position = position
+        self._known.append(position)
 
 
 def ask(connection: Any, *parts: bytes) -> Any:

@@ -52,15 +52,3 @@ def commands_at(url: str, timeout: float, exchanges: Iterable[str] = ()) -> Comm
     if family_of(url) == "redis":
         return RedisCommands(url, timeout)
     return KombuCommands(url, timeout, frozenset(exchanges))
-
-
-def require_client(url: str) -> None:
-    """See to it that there is a client for ``url``.
-
-    :raises ImportError: its package is not installed.
-    :raises ValueError: there is no bus for the URL.
-    """
-    if family_of(url) == "redis":
-        redis_urls.RedisUrl.parse(url).require_client()
-    else:
-        kombu_urls.KombuUrl.parse(url).require_client()

@@ -8,12 +8,29 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from importlib.util import find_spec
 from struct import unpack as unpack_struct
 from typing import Any
+
+from ..bus.redis_urls import RedisUrl
 
 # How a time begins: the three forms of the extension -1, and the one of notepack.io 2.
 _TIMES = (b"\xd6\xff", b"\xd7\xff", b"\xc7\x0c\xff", b"\xd7\x00")
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+def require_packages(url: str) -> None:
+    """See to it that there is what an adapter for ``url`` needs, before it has clients.
+
+    Nothing is imported: gunicorn's ``--preload`` would do so before gevent patches what is imported.
+
+    :raises ImportError: the package of the client, or msgpack, is not installed.
+    :raises ValueError: the URL is not understood.
+    """
+    parsed = RedisUrl.parse(url)
+    for package in (parsed.package, "msgpack"):
+        if find_spec(package) is None:
+            raise ImportError(f"{parsed.shown} needs the package {package}: pip install 'wsgi-sio[{parsed.package}]'")
 
 
 def pack(value: Any, dumps: Callable[[Any], str], *, times: bool = False) -> bytes:

@@ -23,7 +23,7 @@ from ..bus import Bus, SharedBus, Subscription
 from ..bus.redis_bus import redis_bus
 from ..messages import Message
 from ..nodes import Audience, ClusterNode
-from .msgpack_values import pack, unpack
+from .msgpack_values import pack, require_packages, unpack
 
 if TYPE_CHECKING:
     from ...socketio.adapter import AckCollector
@@ -64,8 +64,10 @@ def redis_adapter(
     :param key: the beginning of all channels' names: as the other servers have it.
     :param request_timeout: seconds to wait for the answers of other servers.
     :param publish_on_specific_response_channel: answer only to the server that asks; others need not read that.
+    :raises ImportError: a package is not installed.
     :raises ValueError: the URL is not understood.
     """
+    require_packages(url)
     bus = redis_bus(url)
     return lambda namespace: RedisAdapter(
         namespace,

@@ -6,14 +6,16 @@ Needs Redis 7 (or Valkey): SPUBLISH and SSUBSCRIBE, which a Redis Cluster spread
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from ...socketio.adapter import Adapter, Room
+from ...socketio.adapter import Room
 from .. import messages
 from ..adapter import ClusterAdapter
 from ..bus import Bus, SharedBus, Subscription
 from ..bus.redis_bus import redis_bus
 from ..messages import Message
+from .msgpack_values import require_packages
 
 if TYPE_CHECKING:
     from ...socketio.namespace import Namespace
@@ -25,6 +27,8 @@ MODES: Final = ("dynamic", "static", "dynamic-private")
 _ID_LENGTH: Final = 20
 # How long the first client or broadcast, and the first of a room, wait until this server is heard of (seconds).
 _SETTLE: Final = 1.0
+# Whether this is the bus's reader at work, which must not wait for what it has to read itself.
+_receiving: ContextVar[bool] = ContextVar("wsgi_sio.cluster.receiving", default=False)
 
 
 def sharded_redis_adapter(
@@ -42,10 +46,12 @@ def sharded_redis_adapter(
         left in peace: ``dynamic``: all but those of one client, ``dynamic-private``: all, ``static``: none.  The same
         on all servers.
     :param request_timeout: seconds to wait for the answers of other servers.
+    :raises ImportError: a package is not installed.
     :raises ValueError: there is no such URL or mode.
     """
     if subscription_mode not in MODES:
         raise ValueError(f"subscription_mode is {', '.join(MODES)}, not {subscription_mode!r}")
+    require_packages(url)
     shared = redis_bus(url, sharded=True)
     return lambda namespace: ShardedRedisAdapter(
         namespace, shared, channel_prefix, subscription_mode, request_timeout=request_timeout
@@ -87,17 +93,9 @@ class ShardedRedisAdapter(ClusterAdapter):
         self._subscriptions: list[Subscription] = []
         self._rooms_heard: dict[Room, Subscription] = {}  # guarded by the adapter's lock
         self._known = 1  # how many servers there were when that could be said last
-        self._receiving = False  # the bus's reader is at work, which must not wait for what it has to read itself
         if mode != "static":
             self.on("create-room", self._follow_room)
             self.on("delete-room", self._follow_room)
-
-    def take_listeners(self, former: Adapter) -> None:
-        super().take_listeners(former)
-        if isinstance(former, ShardedRedisAdapter) and self._mode != "static":
-            for event in ("create-room", "delete-room"):
-                self.off(event, former._follow_room)
-                self.on(event, self._follow_room)
 
     def start(self) -> None:
         reactor = self._namespace.server.reactor
@@ -112,11 +110,11 @@ class ShardedRedisAdapter(ClusterAdapter):
             subscription.wait_subscribed(_SETTLE)
 
     def _on_bytes(self, channel: str, payload: bytes) -> None:
-        self._receiving = True
+        token = _receiving.set(True)
         try:
             self.on_message(payload)
         finally:
-            self._receiving = False
+            _receiving.reset(token)
 
     def publish(self, message: Message) -> None:
         room = room_of(message, self._mode)
@@ -147,9 +145,11 @@ class ShardedRedisAdapter(ClusterAdapter):
 
     def close(self) -> None:
         super().close()
-        for subscription in (*self._subscriptions, *self._rooms_heard.values()):
+        with self._lock:
+            subscriptions = [*self._subscriptions, *self._rooms_heard.values()]
+            self._subscriptions, self._rooms_heard = [], {}
+        for subscription in subscriptions:
             subscription.close()
-        self._subscriptions, self._rooms_heard = [], {}
         self._shared.leave(self)
 
     # -- rooms that have a channel ------------------------------------------------------------------------------
@@ -177,5 +177,5 @@ class ShardedRedisAdapter(ClusterAdapter):
         if not keeps:
             made.close()
             self._follow_room(room)  # somebody has come or gone meanwhile
-        elif not self._receiving and self._namespace.server.reactor.may_wait():
+        elif not _receiving.get() and self._namespace.server.reactor.may_wait():
             made.wait_subscribed(_SETTLE)  # so that who has joined gets what others emit from now on

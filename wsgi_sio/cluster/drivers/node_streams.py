@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..bus.redis_streams import redis_streams
+from .msgpack_values import require_packages
 from .plain_streams import RedisStreamsAdapter
 from .recovering_streams import RecoveringStreamsAdapter
 from .stream_entries import TOPIC, stream_of
@@ -46,8 +47,10 @@ def redis_streams_adapter(
     :param session_save_interval: seconds after which a change of ``socket.data`` is saved at the latest; rooms are at
         once.
     :param request_timeout: seconds to wait for the answers of other servers.
+    :raises ImportError: a package is not installed.
     :raises ValueError: there is no such URL.
     """
+    require_packages(url)
     shared = redis_streams(url, topic=TOPIC, read_count=read_count)
 
     def make(namespace: Namespace) -> RedisStreamsAdapter:
