@@ -212,8 +212,8 @@ def test_what_is_refused(emitter: Emitter) -> None:
     with pytest.raises(TypeError, match="None is not a room"):
         emitter.to(None)
     with pytest.raises(ValueError, match=r"there are redis, redis\+sentinel"):
-        Emitter("amqp://localhost")
-    with pytest.raises(ValueError, match="'classic', 'streams', 'flask-socketio', not 'x'"):
+        Emitter("mqtt://localhost")
+    with pytest.raises(ValueError, match="'classic', 'streams', 'kombu', 'flask-socketio', not 'x'"):
         Emitter("redis://", format="x")
     with pytest.raises(ValueError, match="timeout must be greater than 0"):
         Emitter("redis://", timeout=0)

@@ -171,7 +171,7 @@ class ClusterAdapter(NodeAdapter):
         options = messages.decode_options(data["opts"])
         request_id = data.get("requestId")
         if request_id is None:
-            super().broadcast(packet, options)
+            self._send_here(packet, options)
             return
         options = replace(options, timeout=self._patience(options))
         respond = partial(self._respond, node, sender)
@@ -184,6 +184,14 @@ class ClusterAdapter(NodeAdapter):
             return
         answer = {"requestId": request_id, "sockets": [], "count": counting.answer(self, options, wanted)}
         self._respond(node, sender, messages.FETCH_SOCKETS_RESPONSE, answer)
+
+    def _send_here(self, packet: Packet, options: BroadcastOptions) -> None:
+        """Send another server's event to clients; nobody is held back, even if it is for one that is far behind."""
+        recipients = self.local_sockets(options)
+        if recipients:
+            batch = self._namespace.server.encode(packet, options.compress)
+            for socket in recipients:
+                socket.deliver(packet.data, batch, options.volatile)
 
     def _describe_sockets(self, node: ClusterNode, sender: str, options: BroadcastOptions, request_id: str) -> None:
         sockets = [describe(socket) for socket in self.local_sockets(options)]

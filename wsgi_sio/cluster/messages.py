@@ -117,7 +117,9 @@ def encode_options(options: BroadcastOptions) -> dict[str, Any]:
 
 def decode_options(value: Mapping[str, Any]) -> BroadcastOptions:
     """The mirror image; what came from another server is for the clients of this one."""
-    flags = value.get("flags") or {}
+    flags = value.get("flags")
+    if not flags:
+        return BroadcastOptions(frozenset(value["rooms"]), frozenset(value.get("except") or ()), True)
     timeout = flags.get("timeout")
     return BroadcastOptions(
         rooms=frozenset(value["rooms"]),

@@ -58,7 +58,7 @@ class RedisBus(Bus):
         )  # whose client connects at once
         self.outage = Outage(reactor, self.url.shown)
         connect = self._connect
-        self._reader = RedisReader(reactor, connect, self.outage, self.url.timeout_error, writes_aside=not self.url.tls)
+        self._reader = RedisReader(reactor, connect, self.outage, writes_aside=not self.url.tls)
         self._publisher = self._make_publisher()
         self._outbox = Outbox(reactor, self._publisher, self.outage, max_outbox)
         self._closed = False

@@ -1,7 +1,8 @@
 """The half of a Redis bus that listens: one connection, and one thread or greenlet that reads it.
 
 ``redis-py``'s own PubSub is not used: its ``listen()`` gives up for good after some seconds of outage, and its
-``get_message()`` costs as much again as reading the message.
+``get_message()`` costs as much again as reading the message.  What comes is taken apart by redis_wire.py, many messages
+at a time: the client's own way reads each line and each value by a call of its own.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import Any
 
 from ...runtime import FAILURES, Rank, Reactor, disown, make_lock
 from .bus import OnMessage, Outage, wait_before
-from .redis_urls import cut, descriptor_of, set_timeout, write_to
-from .redis_wire import pack
+from .redis_urls import cut, descriptor_of, set_timeout, socket_of, write_to
+from .redis_wire import AnswerReader, Line, pack
 
 logger = logging.getLogger("wsgi_sio.bus")
 
@@ -35,6 +36,7 @@ _LOOK, _SHORT_LOOK = 1.0, 0.1
 _ASK, _DEAD = 2.0, 6.0
 # How many messages a greenlet reads before others have their turn.
 _TURN = 50
+_CHUNK = 65536
 # How many names go into one command.
 _NAMES = 500
 
@@ -61,7 +63,6 @@ class RedisReader:
     """See the module's text.
 
     :param connect: gives a new connection that has answered; blocks for a bounded time.
-    :param timeout_error: what its connections raise when nothing has come.
     :param writes_aside: whether others may write while the reader reads (not with TLS).
     """
 
@@ -70,11 +71,9 @@ class RedisReader:
         reactor: Reactor,
         connect: Callable[[], Any],
         outage: Outage,
-        timeout_error: type[Exception],
         *,
         writes_aside: bool,
     ) -> None:
-        self._timeout_error = timeout_error
         self._reactor = reactor
         self._connect = connect
         self._outage = outage
@@ -240,17 +239,23 @@ class RedisReader:
     def _read(self, connection: Any) -> None:
         look = _LOOK if self._writes_aside else _SHORT_LOOK
         set_timeout(connection, look)
-        quiet, taken = 0.0, 0
+        sock, answers = socket_of(connection), AnswerReader()
+        quiet, untaken = 0.0, _TURN
         while not self.closed:
             try:
-                response = connection.read_response(disable_decoding=True, disconnect_on_error=False)
-            except self._timeout_error:  # half a message is kept until the rest comes
-                quiet, taken = quiet + look, 0
+                data = sock.recv(_CHUNK)
+            except TimeoutError:
+                quiet += look
             else:
-                quiet, taken = 0.0, taken + 1
-                self._take(response)
-                if not taken % _TURN:
-                    time.sleep(0)  # a greenlet that always finds something to read keeps the others from running
+                if not data:
+                    raise ConnectionError("the connection has ended")
+                quiet = 0.0
+                for response in answers.feed(data):
+                    self._take(response)
+                    untaken -= 1
+                    if not untaken:
+                        untaken = _TURN
+                        time.sleep(0)  # a greenlet that always finds something to read keeps the others from running
             if quiet:
                 if quiet >= _DEAD:
                     raise TimeoutError(f"it has not answered for {_DEAD:g} s")
@@ -262,7 +267,9 @@ class RedisReader:
                 self._write()
 
     def _take(self, response: Any) -> None:
-        if not isinstance(response, list) or len(response) < 3:
+        if type(response) is not list or len(response) < 3:
+            if isinstance(response, Line) and response.startswith(b"-"):
+                raise ConnectionError(f"Redis refuses a command: {response!r}")
             return  # the answer to a PING
         kind = response[0]
         subscriptions = self._table.get((kind, response[1]))

@@ -93,13 +93,6 @@ class RedisUrl:
             settled.pop("socket_keepalive")
         return client_class.from_url(url, **settled)
 
-    @property
-    def timeout_error(self) -> type[Exception]:
-        """What the client's connections raise when nothing has come."""
-        library, _ = self._library()
-        error: type[Exception] = library.exceptions.TimeoutError
-        return error
-
     def _without(self, settled: dict[str, Any]) -> str:
         """The URL without options that are settled, above which they would stand; its scheme in small letters."""
         parts = urlsplit(self.url)
@@ -182,9 +175,14 @@ def set_timeout(connection: Any, seconds: float) -> None:
     connection._sock.settimeout(seconds)
 
 
+def socket_of(connection: Any) -> Any:
+    """The socket of one of their connections; None when it has none.  There is no public way to ask."""
+    return getattr(connection, "_sock", None)
+
+
 def descriptor_of(connection: Any) -> int:
-    """The descriptor of one of their connections; -1 when it has none.  There is no public way to ask."""
-    sock = getattr(connection, "_sock", None)
+    """Its descriptor, -1 when it has none."""
+    sock = socket_of(connection)
     return -1 if sock is None else int(sock.fileno())
 
 

@@ -60,7 +60,10 @@ def unpack(payload: bytes) -> Any:
     import msgpack
 
     value = msgpack.unpackb(payload, strict_map_key=False, timestamp=3, ext_hook=_extension)
-    return _write_times(value) if any(begin in payload for begin in _TIMES) else value
+    # What is of ASCII alone has none of these two bytes, and most is.
+    if (b"\xff" in payload or b"\xd7" in payload) and any(begin in payload for begin in _TIMES):
+        return _write_times(value)
+    return value
 
 
 def _extension(code: int, data: bytes) -> Any:

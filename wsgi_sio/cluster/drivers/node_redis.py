@@ -308,7 +308,7 @@ class RedisAdapter(ClusterAdapter):
         try:
             if channel.startswith(self.channel):
                 room = channel[len(self.channel) : -1]
-                if not payload.startswith(self._own) and (not room or self._has_room(room)):
+                if not payload.startswith(self._own) and (not room or room in self._members or self._has_room(room)):
                     self.on_message(decode_broadcast(payload))
             elif channel == self.request_channel:
                 self._take_request(node, decode_map(payload))
