@@ -9,7 +9,7 @@ from ...exceptions import LocalProtocolError
 _OVERHEAD = 256
 
 
-class WaitingPackets:
+class WriteBuffer:
     """A queue of packets.
 
     :param limit: bytes from which nothing more is taken in.
