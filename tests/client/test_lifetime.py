@@ -14,7 +14,6 @@ from tests.support.inprocess import AT_ONCE, DEADLINE, Background, eventually, o
 from tests.support.servers import SERVERS, start_server
 from wsgi_sio.client import Client, SimpleClient
 from wsgi_sio.runtime import create_reactor, shared_reactor
-from wsgi_sio.runtime.shared_reactor import SharedReactor
 
 
 def test_disconnect_joins_the_threads(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,24 +135,6 @@ def test_a_forgotten_client_is_collected(clients: Clients) -> None:
     ghost = weakref.ref(client)
     del client
     eventually(lambda: gc.collect() >= 0 and ghost() is None, "the collection")
-
-
-def test_a_lease_makes_one_reactor_for_all_who_hold_it_at_once() -> None:
-    shared = SharedReactor(None, None)
-    first = shared.hold()
-    assert shared.hold() is first
-    shared.let_go()
-    with shared as held:
-        assert held is first
-    done: list[str] = []
-    shared.submit(lambda: done.append("job"))
-    timer = shared.call_later(30, lambda: done.append("never"))
-    eventually(lambda: done == ["job"], "the job")
-    timer.cancel()
-    timer.cancel()
-    shared.end(lambda: shared.let_go() is None)
-    assert shared.hold() is not first
-    shared.let_go()
 
 
 @pytest.mark.slow
