@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import logging
 
-from ...engineio.packet import PONG, Packet, to_utf8
+from ...engineio.packet import PONG, Packet
 from ...exceptions import ConnectionFailed, LocalProtocolError
 from ...runtime import Rank, Reactor, SerialExecutor, TaskGroup, Timer, make_lock
 from ..options import ClientOptions
@@ -30,7 +30,7 @@ from .remembered import Remembered
 from .upgrade import Upgrade
 from .url import Address
 from .websocket import ClientWebSocket
-from .write_buffer import WriteBuffer
+from .write_buffer import WriteBuffer, check_size
 
 logger = logging.getLogger("wsgi_sio.client")
 
@@ -182,7 +182,7 @@ class EngineClient:
         """
         for packet in packets:
             if packet.size > self._surely_fits:
-                self._check_size(packet)
+                check_size(packet, self.max_payload, as_text=self.transport_name != "websocket")
         with self.lock:
             transport = self._transport
             if self.state != OPEN or transport is None:
@@ -210,18 +210,6 @@ class EngineClient:
                 self._write_buffer.put_first(packet)
         if claimed:
             transport.write([packet])
-
-    def _check_size(self, packet: Packet) -> None:
-        limit = self.max_payload
-        if limit is None:
-            return
-        data = packet.data
-        if isinstance(data, bytes):
-            size = len(data) if self.transport_name == "websocket" else len(packet.text())
-        else:
-            size = len(to_utf8(packet.text()))
-        if size > limit:
-            raise LocalProtocolError(f"a packet of {size} bytes is over the {limit} that the server takes (maxPayload)")
 
     def next_batch(self, transport: object, limit: int, count: int = _MANY) -> list[Packet] | None:
         """For the writer of ``transport``: the next packets, about ``limit`` bytes and at most ``count`` of them.
