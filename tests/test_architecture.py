@@ -79,8 +79,8 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     # the latter two serve with it when asked to
     "gevent": ("runtime.greenlets", "runtime.hub_watch", "__main__", "serving"),
     "greenlet": ("runtime.greenlets",),
-    "simple_websocket": ("engineio.handshake", "client.engineio.handshake", "client.engineio.engine"),
-    "wsproto": ("engineio.handshake", "client.engineio.handshake"),
+    "simple_websocket": ("engineio.handshake", "client.engineio.websocket"),
+    "wsproto": ("engineio.handshake", "client.engineio.websocket"),
     "werkzeug": ("engineio", "wsgi", "serving", "flask", "demo", "__main__", "testing"),
     "pytest": ("testing.plugin",),
     "flask": ("flask", "demo"),
@@ -162,6 +162,39 @@ def test_arrows_go_down_only() -> None:
         folder = part.partition(".")[0]
         assert [other for other in allowed if not within(other, (*below, folder))] == [], part
         below.append(part)
+
+
+# Parts without circles, and the modules there that know each other by their types only, where no Protocol can stand in.
+WITHOUT_CIRCLES: dict[str, set[str]] = {
+    # what ``client.io`` is, applications' type checkers want to know
+    "client": {"client.manager", "client.socket"},
+}
+
+
+@pytest.mark.parametrize("part", WITHOUT_CIRCLES)
+def test_no_module_needs_itself_by_way_of_others(part: str) -> None:
+    """A package's ``__init__`` only gathers what its modules have."""
+    modules = {name_of(path): path for path in MODULES if path.name != "__init__.py" and within(name_of(path), (part,))}
+    for for_types, known in ((False, set[str]()), (True, WITHOUT_CIRCLES[part])):
+        needs = {
+            name: {target.removeprefix("wsgi_sio.") for target in imports(path, for_types)} & (modules.keys() - {name})
+            for name, path in modules.items()
+        }
+        assert in_circles(needs) == known
+
+
+def in_circles(needs: dict[str, set[str]]) -> set[str]:
+    """Those that need themselves, by way of others."""
+
+    def reached(name: str) -> set[str]:
+        found: set[str] = set()
+        ahead = set(needs[name])
+        while ahead:
+            found |= ahead
+            ahead = {further for each in ahead for further in needs[each]} - found
+        return found
+
+    return {name for name in needs if name in reached(name)}
 
 
 @pytest.mark.parametrize("path", [p for p in MODULES if name_of(p) not in ("server", "socketio.server")], ids=name_of)

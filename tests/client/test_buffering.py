@@ -10,7 +10,7 @@ import pytest
 from tests.client.wire import Clients, Peer, WireServer
 from tests.support.inprocess import DEADLINE, Background, eventually
 from wsgi_sio import Disconnected, LocalProtocolError
-from wsgi_sio.client.buffer import Buffer
+from wsgi_sio.client.send_buffer import BoundedBuffer
 from wsgi_sio.socketio.packet import CONNECT, Packet
 
 
@@ -154,10 +154,10 @@ def test_threads_keep_their_order_over_reconnections(clients: Clients, wire: Wir
 
 
 def test_the_buffer_keeps_what_is_pinned() -> None:
-    buffer: Buffer[int] = Buffer(2, "drop_oldest")
+    buffer: BoundedBuffer[int] = BoundedBuffer(2, "drop_oldest")
     assert [buffer.add(number, pinned=1) for number in range(4)] == [None, None, 1, 2]
     assert list(buffer) == [0, 3]
-    full: Buffer[int] = Buffer(1, "drop_oldest")
+    full: BoundedBuffer[int] = BoundedBuffer(1, "drop_oldest")
     assert [full.add(number, pinned=1) for number in range(2)] == [None, 1]
     full.put_back([7, 8])
     assert full.take_all() == [7, 8, 0] and len(full) == 0

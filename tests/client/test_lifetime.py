@@ -12,13 +12,12 @@ import pytest
 from tests.client.wire import FAST, Clients, WireServer
 from tests.support.inprocess import AT_ONCE, DEADLINE, Background, eventually, open_descriptors
 from tests.support.servers import SERVERS, start_server
-from wsgi_sio.client import Client, SimpleClient, lease
-from wsgi_sio.client.lease import ReactorLease
-from wsgi_sio.runtime import create_reactor
+from wsgi_sio.client import Client, SimpleClient
+from wsgi_sio.runtime import create_reactor, shared_reactor
 
 
 def test_disconnect_joins_the_threads(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "_JOIN", DEADLINE)
+    monkeypatch.setattr(shared_reactor, "_JOIN", DEADLINE)
     threads, files = threading.active_count(), open_descriptors()
     client = clients()
     assert threading.active_count() <= threads  # none before they are needed
@@ -34,7 +33,7 @@ def test_disconnect_joins_the_threads(clients: Clients, monkeypatch: pytest.Monk
 
 
 def test_an_answered_event_holds_no_timer(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "_JOIN", DEADLINE)
+    monkeypatch.setattr(shared_reactor, "_JOIN", DEADLINE)
     threads = threading.active_count()
     client, peer = clients.connected()
     call = Background(lambda: client.timeout(30).emit_with_ack("q"))
@@ -50,7 +49,7 @@ def test_an_answered_event_holds_no_timer(clients: Clients, monkeypatch: pytest.
 
 
 def test_disconnect_in_a_handler_does_not_wait_for_itself(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "_JOIN", DEADLINE)
+    monkeypatch.setattr(shared_reactor, "_JOIN", DEADLINE)
     client, peer = clients.connected()
     took: list[float] = []
 
@@ -136,24 +135,6 @@ def test_a_forgotten_client_is_collected(clients: Clients) -> None:
     ghost = weakref.ref(client)
     del client
     eventually(lambda: gc.collect() >= 0 and ghost() is None, "the collection")
-
-
-def test_a_lease_makes_one_reactor_for_all_who_hold_it_at_once() -> None:
-    lease = ReactorLease(None, None)
-    first = lease.hold()
-    assert lease.hold() is first
-    lease.let_go()
-    with lease as held:
-        assert held is first
-    done: list[str] = []
-    lease.submit(lambda: done.append("job"))
-    timer = lease.call_later(30, lambda: done.append("never"))
-    eventually(lambda: done == ["job"], "the job")
-    timer.cancel()
-    timer.cancel()
-    lease.end(lambda: lease.let_go() is None)
-    assert lease.hold() is not first
-    lease.let_go()
 
 
 @pytest.mark.slow

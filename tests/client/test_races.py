@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from tests.client.test_outbox import Answers, MortalLink, event, make
+from tests.client.test_send_buffer import Answers, MortalConnection, event, make
 from tests.client.wire import FAST, Clients, WireServer
 from tests.support.inprocess import DEADLINE, Background, eventually
 from wsgi_sio import AckTimeout, ConnectionFailed, Disconnected
 from wsgi_sio.client import Client, ClientSocket, Manager, SimpleClient
 from wsgi_sio.client.acks import PendingAcks
-from wsgi_sio.client.lease import LeasedTimer, ReactorLease
 from wsgi_sio.runtime import Event, Timer, create_reactor
+from wsgi_sio.runtime.shared_reactor import SharedReactor, SharedTimer
 from wsgi_sio.socketio.packet import CONNECT, DISCONNECT, EVENT, Packet
 
 
@@ -96,24 +96,24 @@ def test_who_leaves_while_it_is_welcomed_keeps_its_events_and_tells_in_order(wir
 
 def test_a_second_connection_while_the_first_is_being_flushed() -> None:
     """Nothing is stranded, doubled or overtaken."""
-    outbox, _ = make()
+    send_buffer, _ = make()
     for number in range(4):
-        outbox.send(event(number))
-    living = MortalLink(100)
-    dying = MortalLink(2)
+        send_buffer.send(event(number))
+    living = MortalConnection(100)
+    dying = MortalConnection(2)
 
     def reconnect() -> None:
-        outbox.close(dying)
-        outbox.open(living)
-        outbox.send(event(4))
+        send_buffer.close(dying)
+        send_buffer.open(living)
+        send_buffer.send(event(4))
 
     dying.dies = reconnect
-    outbox.open(dying)
+    send_buffer.open(dying)
     assert (dying.sent, living.sent) == ([0, 1], [2, 3, 4])
-    assert outbox.ready
+    assert send_buffer.ready
 
 
-class LateTimers(ReactorLease):
+class LateTimers(SharedReactor):
     """Timers that go off when the test says so, cancelled or not: as one that was just going off."""
 
     def __init__(self) -> None:
@@ -122,16 +122,16 @@ class LateTimers(ReactorLease):
 
     def expire_after(self, seconds: float, callback: Callable[[], None]) -> Timer:
         self.due.append(callback)
-        return LeasedTimer(self, lambda: None)
+        return SharedTimer(self, lambda: None)
 
 
 def test_the_time_out_of_an_earlier_attempt_does_not_end_the_next() -> None:
-    lease, answers = LateTimers(), Answers()
-    acks = PendingAcks(lease)
+    shared, answers = LateTimers(), Answers()
+    acks = PendingAcks(shared)
     acks.expect(1, answers, 1.0)
     assert acks.forget(1) is answers  # the connection is lost at the same moment
     acks.expect(1, answers, 1.0)  # and the event sent again
-    first, second = lease.due
+    first, second = shared.due
     first()
     assert answers.errors == [] and 1 in acks
     second()

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 from ..exceptions import AckTimeout
 from ..runtime import Rank, Timer, make_lock
+from ..runtime.shared_reactor import SharedReactor
 from ..socketio.acks import BlockingAck, Waiter
-from .lease import ReactorLease
 
 
 class FallibleWaiter(Waiter, Protocol):
@@ -34,11 +34,11 @@ class PendingAcks:
     :ivar on_expired: called with the id when a time-out is over, before its waiter is told.
     """
 
-    __slots__ = ("_expected", "_lease", "_lock", "on_expired")
+    __slots__ = ("_expected", "_lock", "_reactor", "on_expired")
 
-    def __init__(self, lease: ReactorLease) -> None:
+    def __init__(self, reactor: SharedReactor) -> None:
         self.on_expired: Callable[[int], None] | None = None
-        self._lease = lease
+        self._reactor = reactor
         self._lock = make_lock(Rank.LEAF)
         self._expected: dict[int, Expected] = {}
 
@@ -52,7 +52,7 @@ class PendingAcks:
             self._expected[ack_id] = expected
         if timeout is None:
             return
-        timer = self._lease.expire_after(timeout, lambda: self._time_out(ack_id, expected))
+        timer = self._reactor.expire_after(timeout, lambda: self._time_out(ack_id, expected))
         with self._lock:
             waiting = self._expected.get(ack_id) is expected
             if waiting:

@@ -1,4 +1,4 @@
-"""Running the application's handlers, and telling when they fall behind."""
+"""The way of an event from the connection to the application's handlers, and telling when they fall behind."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import logging
 from typing import Any
 
 from ..logtext import quote
-from ..runtime import FAILURES
-from ..socketio.handlers import CATCH_ALL, NO_ACK, HandlerTable, call
+from ..runtime import FAILURES, SerialQueue
+from ..socketio.handlers import CATCH_ALL, NO_ACK, HandlerTable, Listens, call
+from ..socketio.listeners import ListensToAny
+from ..socketio.packet import ACK, Packet
+from .connection import Connection
+from .recovery import Recovery
 
 logger = logging.getLogger("wsgi_sio.client")
 
@@ -50,6 +54,52 @@ def runs_beside(table: HandlerTable, event: Any) -> bool:
     """Whether the handlers of ``event`` may run beside others."""
     concurrent = table.concurrent
     return bool(concurrent) and (event in concurrent or (CATCH_ALL in concurrent and not table.find(event)))
+
+
+class HandlesEvents(Listens, ListensToAny):
+    """What a socket does with the events that come: its mailbox runs the handlers, and what they return goes back.
+
+    :ivar _stay: counts the times that the server has let us in.
+    :ivar _left: the last stay that this side has ended: what has come until then is not handled any more.
+    """
+
+    nsp: str
+    _mailbox: SerialQueue
+    _recovery: Recovery
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._handlers = HandlerTable()
+        self._stay = 0
+        self._left = 0
+
+    def _take(self, connection: Connection, packet: Packet, size: int) -> None:
+        """Queue an event's handlers. On an I/O thread, one at a time."""
+        if not packet.data:
+            return
+        spare = self._recovery.received(packet.data) if packet.id is None else 0
+        beside = runs_beside(self._handlers, packet.data[0])
+        queue = self._mailbox.run_beside if beside else self._mailbox.put
+        queue(self._run_event, self._stay, connection, packet, spare, cost=size)
+
+    def _run_connect(self, stay: int) -> None:
+        if stay > self._left:
+            tell(self._handlers, "connect", (), self)
+
+    def _run_event(self, stay: int, connection: Connection, packet: Packet, spare: int) -> None:
+        if stay <= self._left:
+            return
+        data = packet.data
+        if self._incoming:
+            self._tell(self._incoming, data)
+        result = dispatch(self._handlers, data, spare, self)
+        if packet.id is None or result is NO_ACK:
+            return
+        args = [] if result is None else list(result) if isinstance(result, tuple) else [result]
+        try:
+            connection.send_packet(Packet(ACK, self.nsp, args, packet.id), bounded=True)
+        except Exception:
+            logger.exception("what the handler of %s returned cannot be sent", quote(data[0]))
 
 
 class BacklogLog:

@@ -1,7 +1,16 @@
 """Manager: one connection to a server, shared by the sockets of several namespaces, and made again when it is lost.
 
+Its life::
+
+    connect()             for the first socket, or by open(): a :class:`Connection` begins, with an engine below it
+    connection_opened     the engine's handshake is done: each active socket asks to be let into its namespace
+    connection_received   a packet goes to the socket of its namespace
+    connection_failed     or
+    connection_closed     the sockets are told; :class:`Reconnection` knows whether there is another attempt, and when
+    leave()               by the last socket, or close(): the connection ends, and nothing reconnects
+
 Every method is callable from any thread.  Under the lock it is decided what to do, behind it that is done; each attempt
-has a :class:`Link` of its own, and what comes from another than the present one is ignored.
+has a :class:`Connection` of its own, and what comes from another than the present one is ignored.
 """
 
 from __future__ import annotations
@@ -12,21 +21,20 @@ from ..engineio.packet import MESSAGE
 from ..engineio.packet import Packet as EnginePacket
 from ..exceptions import ConnectionFailed, Disconnected
 from ..runtime import Forkable, Rank, SerialQueue, Timer, make_lock, tell_in_child
+from ..runtime.shared_reactor import SharedReactor
 from ..socketio.handlers import HandlerTable, Listens
 from ..socketio.packet import Packet
 from ..socketio.parser import JSON_PARSER, PacketDecoder
-from .backoff import Backoff, BackoffOptions
-from .engineio.address import Address
-from .engineio.memory import Memory
+from .connection import Connection
+from .engineio.remembered import Remembered
+from .engineio.url import Address
 from .handlers import BACKLOG, BacklogLog, tell
-from .lease import ReactorLease
-from .link import Link
 from .options import Auth, ClientOptions
-from .outage import Outage
+from .reconnection import Outage, Reconnection, ReconnectionOptions
 from .socket import ClientSocket
 
 
-class Manager(BackoffOptions, Listens):
+class Manager(ReconnectionOptions, Listens):
     """A connection and how it is kept (the reference's client, "Manager").
 
     Handlers may be attached to ``open``, ``error(error)``, ``ping``, ``packet(packet)``, ``upgrade(transport)``,
@@ -34,9 +42,7 @@ class Manager(BackoffOptions, Listens):
     ``reconnect_error(error)`` and ``reconnect_failed``.  They run on a worker, one at a time; ``reconnect_attempt``
     alone waits for no other handler, but the attempt for it.
 
-    :ivar reconnection_attempts: how often to try before giving up; None for ever.
     :ivar options: what it was made with.
-    :ivar outage: why there is no connection.
     :param url: ``http``, ``https``, ``ws`` or ``wss``; a path is ignored, a query goes into every request.
     :param options: see :class:`ClientOptions`.
     :raises TypeError: an option is unknown.
@@ -47,65 +53,39 @@ class Manager(BackoffOptions, Listens):
         self.url = url
         self.options = ClientOptions.of(options)
         self.host = Address.of(url, self.options).netloc  # no secrets, for the log
-        self.reconnection_attempts = self.options.reconnection_attempts
-        self.lease = ReactorLease(self.options.reactor, self.options.max_workers)
-        self.memory = Memory.of(self.options)
-        self.outage = Outage(self)
-        self._reconnection = self.options.reconnection
-        self._backoff = Backoff(
-            self.options.reconnection_delay, self.options.reconnection_delay_max, self.options.randomization_factor
-        )
+        self.reactor = SharedReactor(self.options.reactor, self.options.max_workers)
+        self.remembered = Remembered.of(self.options)
+        self._reconnection = Reconnection(self.options, self)
         parser = self.options.parser or JSON_PARSER
         self._parser = parser
         self._encoder = parser.Encoder(self.options.json, self.options.max_attachments)
         self._handlers = HandlerTable()
-        self._mailbox = SerialQueue(self.lease.submit, limit=BACKLOG, owner=BacklogLog(self))
+        self._mailbox = SerialQueue(self.reactor.submit, limit=BACKLOG, owner=BacklogLog(self))
         self._lock = make_lock(Rank.REGISTRY)
         self._sockets: dict[str, ClientSocket] = {}
         self._active: set[ClientSocket] = set()
-        self._link: Link | None = None
-        self._reconnecting = False  # from the loss of a connection until there is another, or no hope of one
-        self._timer: Timer | None = None  # of the next attempt
-        self._round = 0  # counts whatever makes an awaited attempt obsolete
+        self._connection: Connection | None = None
         self._closed_here = False
         tell_in_child(self)
 
     def after_fork(self) -> None:
         """In a forked child: be not connected, with nothing to send, until somebody connects here."""
-        links = [] if self._link is None else [self._link]
-        inherited: list[Forkable] = [self.lease, self._handlers, self._mailbox, *links, *self._sockets.values()]
+        connections = [] if self._connection is None else [self._connection]
+        inherited: list[Forkable] = [self.reactor, self._handlers, self._mailbox, *connections, *self._sockets.values()]
         for each in inherited:
             each.after_fork()
-        self._lock, self._link, self._timer = make_lock(Rank.REGISTRY), None, None
-        self._active, self._reconnecting, self.outage = set(), False, Outage(self)
-        self._round += 1
+        self._lock, self._connection, self._active = make_lock(Rank.REGISTRY), None, set()
+        self._reconnection.after_fork(self)
 
     def __repr__(self) -> str:
         return f"<Manager of {self.host}>"
 
-    # -- options that may change, beside those of the back-off ---------------------------------------------------
+    # -- beside the options of reconnecting, which may change ----------------------------------------------------
 
     @property
-    def reconnection(self) -> bool:
-        """Whether a lost connection is made again; set to False, it also stops an attempt that is still waiting."""
-        return self._reconnection
-
-    @reconnection.setter
-    def reconnection(self, wanted: bool) -> None:
-        self._reconnection = wanted
-        if wanted:
-            return
-        with self._lock:
-            waiting = self._reconnecting and self._link is None
-            timer = None
-            if waiting:
-                self._reconnecting = False
-                self._round += 1
-                timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
-        if waiting:
-            self._give_up(Disconnected("reconnection was switched off"))
+    def outage(self) -> Outage:
+        """Why there is no connection."""
+        return self._reconnection.outage
 
     @property
     def timeout(self) -> float | None:
@@ -158,14 +138,14 @@ class Manager(BackoffOptions, Listens):
     @property
     def connected(self) -> bool:
         """Whether the connection is open."""
-        link = self._link
-        return link is not None and link.opened
+        connection = self._connection
+        return connection is not None and connection.opened
 
     @property
     def transport_name(self) -> str | None:
         """How it is connected: "polling", "websocket", or None."""
-        link = self._link
-        return None if link is None else link.transport_name
+        connection = self._connection
+        return None if connection is None else connection.transport_name
 
     def open(self) -> Manager:
         """Connect now, unless that is under way, without waiting, and try again until that has worked.
@@ -180,7 +160,7 @@ class Manager(BackoffOptions, Listens):
 
         The sockets get "forced close", and nothing reconnects.  On one of its own threads, it does not wait.
         """
-        self.lease.end(self._close)
+        self.reactor.end(self._close)
 
     def _close(self) -> bool:
         with self._lock:
@@ -196,56 +176,50 @@ class Manager(BackoffOptions, Listens):
             if socket is not None:
                 self._active.add(socket)
                 socket.begin(retry)
-            link, timer = self._link, None
+            connection, timer = self._connection, None
             # A socket that comes while the next attempt is awaited waits with the others.
-            begin = link is None and (socket is None or not self._reconnecting)
+            begin = connection is None and (socket is None or not self._reconnection.under_way)
             if begin:
-                link, timer = self._begin_locked()
+                connection, timer = self._begin_locked()
         if timer is not None:
             timer.cancel()
-        if begin and link is not None:
-            self._start(link)
-        elif link is not None and link.opened and socket is not None:
-            socket.ask(link)
+        if begin and connection is not None:
+            self._start(connection)
+        elif connection is not None and connection.opened and socket is not None:
+            socket.ask(connection)
 
-    def _begin_locked(self) -> tuple[Link, Timer | None]:
-        """The link of a new attempt, and the timer of the one that is not awaited any more."""
-        timer, self._timer = self._timer, None
-        self._round += 1
+    def _begin_locked(self) -> tuple[Connection, Timer | None]:
+        """The connection of a new attempt, and the timer of the one that is not awaited any more."""
         self._closed_here = False
-        self._link = Link(self, retry=self._reconnecting)
-        return self._link, timer
+        self._connection = Connection(self, retry=self._reconnection.under_way)
+        return self._connection, self._reconnection.begin_locked()
 
-    def _start(self, link: Link) -> None:
+    def _start(self, connection: Connection) -> None:
         try:
-            link.open()
+            connection.open()
         except BaseException:
             with self._lock:
-                if self._link is link:
-                    self._link = None
-                    self._reconnecting = False
+                if self._connection is connection:
+                    self._connection = None
+                    self._reconnection.under_way = False
             raise
 
-    def _end_locked(self) -> tuple[Link | None, Timer | None]:
+    def _end_locked(self) -> tuple[Connection | None, Timer | None]:
         """Neither be connected nor reconnect any more; what there is to put away."""
         self._closed_here = True
-        self._reconnecting = False
-        self._round += 1
-        self._backoff.reset()
-        self.outage.end()
-        link, self._link = self._link, None
-        timer, self._timer = self._timer, None
-        return link, timer
+        self._reconnection.end_locked()
+        connection, self._connection = self._connection, None
+        return connection, self._reconnection.begin_locked()
 
-    def _finish(self, link: Link | None, timer: Timer | None) -> None:
+    def _finish(self, connection: Connection | None, timer: Timer | None) -> None:
         if timer is not None:
             timer.cancel()
-        if link is None:
+        if connection is None:
             return
         for socket in self._all():
-            socket.lost(link, "forced close", None)
-        link.close()
-        if link.opened:
+            socket.lost(connection, "forced close", None)
+        connection.close()
+        if connection.opened:
             self.tell("close", "forced close", None)
 
     def _all(self) -> list[ClientSocket]:
@@ -257,36 +231,30 @@ class Manager(BackoffOptions, Listens):
     def _reconnect(self, error: Exception | None) -> None:
         """Await the next attempt, or give up because of ``error``."""
         with self._lock:
-            if self._reconnecting or self._link is not None:
+            if self._reconnection.under_way or self._connection is not None:
                 return
             closed = self._closed_here
-            wanted = self._reconnection and not closed
-            most = self.reconnection_attempts
-            used_up = most is not None and self._backoff.attempts >= most
-            if wanted and not used_up:
-                self._reconnecting = True
-                self._round += 1
-                number, delay = self._round, self._backoff.next_delay()
-            else:
-                self._backoff.reset()
-        if wanted and not used_up:
+            wanted = self.reconnection and not closed
+            following = self._reconnection.next_locked(wanted)
+        if following is not None:
+            number, delay = following
             if error is not None:
                 self.outage.goes_on(delay)
             self._await_attempt(number, delay)
             return
         if error is not None and not closed:
             self.outage.stays()
-        with self.lease:
+        with self.reactor:
             self._give_up(error)
             if wanted:
                 self.tell("reconnect_failed")  # behind it: the handlers may connect again
 
     def _await_attempt(self, number: int, delay: float) -> None:
-        timer = self.lease.call_later(delay, lambda: self.lease.submit(lambda: self._attempt(number)))
+        timer = self.reactor.call_later(delay, lambda: self.reactor.submit(lambda: self._attempt(number)))
         with self._lock:
-            current = self._round == number
+            current = self._reconnection.number == number
             if current:
-                self._timer = timer
+                self._reconnection.awaited = timer
         if not current:
             timer.cancel()
 
@@ -295,30 +263,42 @@ class Manager(BackoffOptions, Listens):
 
         On a worker, but not in the mailbox: there a handler may be waiting for this very connection.
         """
-        if self._round != number:
+        if self._reconnection.number != number:
             return
-        tell(self._handlers, "reconnect_attempt", (self._backoff.attempts,), self)
+        tell(self._handlers, "reconnect_attempt", (self._reconnection.backoff.attempts,), self)
         with self._lock:
-            if self._round != number:
+            if self._reconnection.number != number:
                 return
-            link, _ = self._begin_locked()
+            connection, _ = self._begin_locked()
         try:
-            link.open()
+            connection.open()
         except Exception as error:  # out of threads, say: there is another attempt to come
             failure = ConnectionFailed(f"cannot connect: {error}")
             failure.__cause__ = error
-            self.link_failed(link, failure)
+            self.connection_failed(connection, failure)
+
+    def _stop_reconnecting(self) -> None:
+        with self._lock:
+            waiting = self._reconnection.under_way and self._connection is None
+            timer = None
+            if waiting:
+                self._reconnection.under_way = False
+                timer = self._reconnection.begin_locked()
+        if timer is not None:
+            timer.cancel()
+        if waiting:
+            self._give_up(Disconnected("reconnection was switched off"))
 
     def _give_up(self, error: Exception | None) -> None:
         """Nothing will happen any more by itself."""
         with self._lock:
-            if self._link is not None or self._reconnecting:
+            if self._connection is not None or self._reconnection.under_way:
                 return  # somebody has connected again
             active = [(socket, socket.wishes) for socket in self._active]
         for socket, wishes in active:
             socket.give_up(error, wishes)
 
-    # -- what the link tells ------------------------------------------------------------------------------------
+    # -- what the connection tells ------------------------------------------------------------------------------
 
     def new_decoder(self) -> PacketDecoder:
         """A decoder for one connection."""
@@ -333,39 +313,36 @@ class Manager(BackoffOptions, Listens):
         if self._handlers.find(event):
             self._mailbox.put(tell, self._handlers, event, args, self)
 
-    def link_opened(self, link: Link) -> None:
+    def connection_opened(self, connection: Connection) -> None:
         """The engine's handshake is done: the sockets may connect."""
         with self._lock:
-            if self._link is not link:
+            if self._connection is not connection:
                 return
-            attempts = self._backoff.attempts
-            self._backoff.reset()
-            self.outage.end()
-            self._reconnecting = False
+            attempts = self._reconnection.succeeded_locked()
             active = list(self._active)
         self.tell("open")
         for socket in active:
-            socket.ask(link)
-        if link.retry:
+            socket.ask(connection)
+        if connection.retry:
             self.tell("reconnect", attempts)
 
-    def link_received(self, link: Link, packet: Packet, size: int) -> None:
+    def connection_received(self, connection: Connection, packet: Packet, size: int) -> None:
         """A packet has come, of ``size`` bytes."""
-        if self._link is not link:
+        if self._connection is not connection:
             return
         if self._handlers:
             self.tell("packet", packet)
         socket = self._sockets.get(packet.nsp)
         if socket is not None:
-            socket.receive(link, packet, size)
+            socket.receive(connection, packet, size)
 
-    def link_failed(self, link: Link, error: ConnectionFailed) -> None:
+    def connection_failed(self, connection: Connection, error: ConnectionFailed) -> None:
         """The connection could not be opened."""
         with self._lock:
-            if self._link is not link:
+            if self._connection is not connection:
                 return
-            self._link = None
-            self._reconnecting = False
+            self._connection = None
+            self._reconnection.under_way = False
             self.outage.cause = error
             active = list(self._active)
             discouraged = [(socket, socket.wishes) for socket in active if socket.tries_once]
@@ -378,16 +355,16 @@ class Manager(BackoffOptions, Listens):
         for socket, wishes in discouraged:
             socket.give_up(error, wishes)
         self._reconnect(error)
-        if link.retry:
+        if connection.retry:
             self.tell("reconnect_error", error)
 
-    def link_closed(self, link: Link, reason: str, detail: object) -> None:
+    def connection_closed(self, connection: Connection, reason: str, detail: object) -> None:
         """An open connection is over."""
         with self._lock:
-            if self._link is not link:
+            if self._connection is not connection:
                 return
-            self._link = None
+            self._connection = None
         for socket in self._all():
-            socket.lost(link, reason, detail)
+            socket.lost(connection, reason, detail)
         self.tell("close", reason, detail)
         self._reconnect(None)

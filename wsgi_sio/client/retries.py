@@ -9,9 +9,7 @@ from ..exceptions import Disconnected, LocalProtocolError
 from ..runtime import Rank, make_lock
 from ..socketio.acks import BlockingAck
 from .acks import FallibleWaiter
-from .buffer import DROPPED, Buffer
-from .emitting import Outgoing
-from .outbox import Outbox
+from .send_buffer import DROPPED, BoundedBuffer, Outgoing, SendBuffer
 
 logger = logging.getLogger("wsgi_sio.client")
 
@@ -24,10 +22,10 @@ class RetryQueue:
     event is sent again for as long as it takes.  Getting no event twice is the server's business.
     """
 
-    __slots__ = ("_entries", "_lock", "_outbox", "_retries")
+    __slots__ = ("_entries", "_lock", "_retries", "_send_buffer")
 
-    def __init__(self, outbox: Outbox, retries: int, entries: Buffer[Entry]) -> None:
-        self._outbox = outbox
+    def __init__(self, send_buffer: SendBuffer, retries: int, entries: BoundedBuffer[Entry]) -> None:
+        self._send_buffer = send_buffer
         self._retries = retries
         self._entries = entries
         self._lock = make_lock(Rank.SESSION)
@@ -50,7 +48,7 @@ class RetryQueue:
 
     def drain(self) -> None:
         """Send the first event, if the socket can, unless it is in flight already."""
-        while self._outbox.ready:
+        while self._send_buffer.ready:
             with self._lock:
                 entry = self._entries.head()
                 if entry is None or entry.pending:
@@ -58,7 +56,7 @@ class RetryQueue:
                 entry.pending = True
                 entry.tries += 1
             try:
-                if self._outbox.send_now(entry.item, entry, entry.timeout):
+                if self._send_buffer.send_now(entry.item, entry, entry.timeout):
                     return
                 self.interrupted(entry)
             except LocalProtocolError as error:

@@ -1,5 +1,15 @@
 """ClientSocket: this program in one namespace of a server.
 
+Its life::
+
+    connect()        the manager connects, unless it has; then it says ``ask``, and we send our CONNECT
+    _welcomed        the server has answered: what waited goes out, "connect" is told, connect() returns
+    receive          events go to their handlers (handlers.py), acknowledgements to who waits for them (acks.py);
+                     emit() is in emit.py
+    lost             the connection is: "disconnect" is told; the manager makes another, and says ``ask`` again
+    disconnect(), _thrown_out, _refused, give_up
+                     by this side, the server, its middleware, the manager: it is over, until somebody connects again
+
 Packets are taken in on an I/O thread; all of the application's code (handlers, callbacks of acknowledgements) runs in
 the socket's mailbox, one job after the other.  So acknowledgements, pings and closes get through while a handler
 blocks, and ``emit_with_ack`` works inside one.
@@ -13,17 +23,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..exceptions import ConnectRefused, Disconnected, RemoteProtocolError
 from ..logtext import quote
-from ..runtime import Rank, SerialQueue, make_event, make_lock
-from ..socketio.handlers import NO_ACK, HandlerTable, Listens
-from ..socketio.listeners import ListensToAny
+from ..runtime import Future, Rank, SerialQueue, make_event, make_lock
 from ..socketio.packet import ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Packet
-from .decision import Decision
-from .emitting import PLAIN, EmitOptions, Emits
-from .handlers import BACKLOG, BacklogLog, dispatch, runs_beside, tell
-from .link import Link
+from .connection import Connection
+from .emit import PLAIN, EmitOptions, Emits, Sender
+from .handlers import BACKLOG, BacklogLog, HandlesEvents, tell
 from .options import Auth, credentials
 from .recovery import Recovery
-from .sending import Sender
 
 if TYPE_CHECKING:
     from .manager import Manager
@@ -35,7 +41,7 @@ Self = TypeVar("Self", bound="ClientSocket")
 _TOO_OLD = "the server seems to be Socket.IO v2.x, which this client does not speak: it answered CONNECT without a sid"
 
 
-class ClientSocket(Emits, Listens, ListensToAny):
+class ClientSocket(Emits, HandlesEvents):
     """A namespace of a server; made by :meth:`Manager.socket`, or as a :class:`Client`.
 
     Beside the server's events, handlers may be attached to ``connect``, ``connect_error(error)`` and
@@ -64,28 +70,26 @@ class ClientSocket(Emits, Listens, ListensToAny):
         self.auth = options.auth if auth is None else auth
         self.id: str | None = None
         self.recovered = False
-        self._handlers = HandlerTable()
         self._retries = options.retries if retries is None else retries
         self._ack_timeout = options.ack_timeout if ack_timeout is None else ack_timeout
         self._begin_anew()
         self.wishes = 0  # how often the application has wished to connect; for the manager
-        self._stay = 0  # counts the times that the server has let us in
-        self._left = 0  # the last stay that this side has ended: what has come until then is not handled any more
         self._when_over: tuple[Callable[[], object], ...] = ()
 
     def _begin_anew(self) -> None:
         """Be disconnected, with nothing to send."""
-        self._mailbox = SerialQueue(self.io.lease.submit, limit=BACKLOG, owner=BacklogLog(self))
-        self._decision = Decision(retry=False)
+        self._mailbox = SerialQueue(self.io.reactor.submit, limit=BACKLOG, owner=BacklogLog(self))
+        self._outcome = Future()  # of the wish to connect, for those who wait in connect()
+        self._tries_again = False  # when an attempt fails
         self._over = make_event()  # not connected, and nothing will change that by itself
         self._over.set()
         self._sender = Sender(
-            self.io, self.nsp, self._mailbox, self._notify, self._over.is_set,
+            self.nsp, self.io.options, self.io.encode, self.io.reactor, self._mailbox, self._notify, self._over.is_set,
             retries=self._retries, ack_timeout=self._ack_timeout,
         )  # fmt: skip
         self._recovery = Recovery()
         self._lock = make_lock(Rank.SESSION)
-        self._link: Link | None = None  # where we have asked to be let in, or are
+        self._connection: Connection | None = None  # where we have asked to be let in, or are
         self._connected = False
         self._early: list[tuple[Packet, int]] = []  # events that came before the answer to CONNECT
 
@@ -142,14 +146,14 @@ class ClientSocket(Emits, Listens, ListensToAny):
         return self
 
     def _wait_connected(self, timeout: float | None) -> None:
-        decision = self._decision
+        outcome = self._outcome
         try:
-            decision.wait(timeout, self.io.outage)
+            if not outcome.wait(timeout):
+                raise self.io.outage.timed_out(timeout or 0)
         except BaseException:  # the user has lost patience
             self.disconnect()
             raise
-        if decision.failure is not None:
-            raise decision.failure
+        outcome.result()
 
     def open(self: Self, wait: bool = True, timeout: float | None = None, retry: bool | None = None) -> Self:
         """The same as :meth:`connect`."""
@@ -162,24 +166,24 @@ class ClientSocket(Emits, Listens, ListensToAny):
         The reason is "io client disconnect", and nothing reconnects. What still waits for its handler is dropped.
         """
         if self.active or self._connected:
-            self.io.lease.end(self._disconnect)
+            self.io.reactor.end(self._disconnect)
         return self
 
     def _disconnect(self) -> bool:
         """See :meth:`disconnect`; whether it closes the connection."""
         self.io.resign(self)  # before all: an answer to CONNECT that is on its way is declined from now on
         with self._lock:
-            link = self._link if self._connected else None
+            connection = self._connection if self._connected else None
             self._left = self._stay
             self._recovery = Recovery()  # what is dropped now must not count as received, should the server not hear us
-            if link is not None:
+            if connection is not None:
                 self._detach_locked()
-        if link is not None:
-            link.send_packet(Packet(DISCONNECT, self.nsp))
+        if connection is not None:
+            connection.send_packet(Packet(DISCONNECT, self.nsp))
         last = self.io.leave(self)
         self._finish(Disconnected("this side has disconnected"))
-        if link is not None:
-            self._tell_lost(link, "io client disconnect", None)
+        if connection is not None:
+            self._tell_lost(connection, "io client disconnect", None)
         return last
 
     def close(self: Self) -> Self:
@@ -215,25 +219,25 @@ class ClientSocket(Emits, Listens, ListensToAny):
 
     # -- what the manager tells ---------------------------------------------------------------------------------
 
-    def ask(self, link: Link) -> None:
+    def ask(self, connection: Connection) -> None:
         """The connection is open: ask to be let into the namespace, once."""
         with self._lock:
-            asked = self._link is link
-            self._link = link
+            asked = self._connection is connection
+            self._connection = connection
         if asked:
             return
         if callable(self.auth):
-            self.io.lease.submit(lambda: self._send_connect(link))  # it may take its time
+            self.io.reactor.submit(lambda: self._send_connect(connection))  # it may take its time
         else:
-            self._send_connect(link)
+            self._send_connect(connection)
 
-    def _send_connect(self, link: Link) -> None:
+    def _send_connect(self, connection: Connection) -> None:
         try:
             auth = credentials(self.auth)
-            link.send_packet(Packet(CONNECT, self.nsp, self._recovery.credentials(auth)))
+            connection.send_packet(Packet(CONNECT, self.nsp, self._recovery.credentials(auth)))
         except Exception as error:
             logger.exception("%r has nothing to connect with", self)
-            self._refused(link, error)
+            self._refused(connection, error)
 
     def could_not_connect(self, error: Exception) -> None:
         """The manager's attempt has failed; there may be others."""
@@ -244,52 +248,54 @@ class ClientSocket(Emits, Listens, ListensToAny):
         with self._lock:
             self.wishes += 1
             if not self._connected:
-                self._decision = self._decision.following(retry, lost=not self._over.is_set())
+                if self._outcome.done():  # a connection that is being made again already goes on being made
+                    self._outcome, self._tries_again = Future(), not self._over.is_set()
+                self._tries_again |= retry
                 self._over.clear()
 
     @property
     def tries_once(self) -> bool:
         """Whether it gives up when the attempt under way fails."""
-        return self._decision.tries_once
+        return not (self._tries_again or self._outcome.done())
 
     def give_up(self, error: Exception | None, wishes: int) -> None:
         """The manager will not try again; ``wishes`` were made when it decided that."""
         self._finish(error or Disconnected("the connection was lost"), wishes)
 
-    def lost(self, link: Link, reason: str, detail: object) -> None:
+    def lost(self, connection: Connection, reason: str, detail: object) -> None:
         """The connection is over."""
-        if self._leave_link(link):
-            self._tell_lost(link, reason, detail)
+        if self._leave_connection(connection):
+            self._tell_lost(connection, reason, detail)
 
-    def receive(self, link: Link, packet: Packet, size: int) -> None:
+    def receive(self, connection: Connection, packet: Packet, size: int) -> None:
         """A packet for this namespace has come. On an I/O thread, one at a time."""
-        if self._link is not link:
+        if self._connection is not connection:
             return
         kind = packet.type
         if kind == EVENT:
             if self._connected:
-                self._take(link, packet, size)
+                self._take(connection, packet, size)
             else:
                 self._early.append((packet, size))
         elif kind == ACK:
             if packet.id is not None:
                 self._sender.acknowledged(packet.id, packet.data)
         elif kind == CONNECT:
-            self._welcomed(link, packet.data or {})
+            self._welcomed(connection, packet.data or {})
         elif kind == DISCONNECT:
-            self._thrown_out(link)
+            self._thrown_out(connection)
         elif kind == CONNECT_ERROR:
             data = packet.data if isinstance(packet.data, dict) else {"message": packet.data}
-            self._refused(link, ConnectRefused(str(data.get("message")), data.get("data")))
+            self._refused(connection, ConnectRefused(str(data.get("message")), data.get("data")))
 
     # -- coming and going ---------------------------------------------------------------------------------------
 
-    def _welcomed(self, link: Link, data: dict[str, Any]) -> None:
+    def _welcomed(self, connection: Connection, data: dict[str, Any]) -> None:
         if not isinstance(data.get("sid"), str):
-            self._refused(link, RemoteProtocolError(_TOO_OLD))
+            self._refused(connection, RemoteProtocolError(_TOO_OLD))
             return
         with self._lock:
-            if self._link is not link or self._connected:
+            if self._connection is not connection or self._connected:
                 return
             wanted = self.active
             early, self._early = self._early, []
@@ -301,59 +307,59 @@ class ClientSocket(Emits, Listens, ListensToAny):
                 self._stay += 1
                 self._over.clear()
             else:
-                self._link = None
+                self._connection = None
         if not wanted:  # it has changed its mind while the server thought it over
-            link.send_packet(Packet(DISCONNECT, self.nsp))
+            connection.send_packet(Packet(DISCONNECT, self.nsp))
             return
         for packet, size in early:
-            self._take(link, packet, size)
-        self._sender.open(link)
+            self._take(connection, packet, size)
+        self._sender.open(connection)
         self._mailbox.put(self._run_connect, self._stay)
         with self._lock:
             here = self._connected
             if here:
-                self._decision.make(None)
+                self._outcome.set()
         if not here:  # it has left meanwhile, and could not close what was not open yet
-            self._sender.close(link)
+            self._sender.close(connection)
 
     # Leaving the manager comes before the handlers, which may connect again.
 
-    def _thrown_out(self, link: Link) -> None:
-        with self.io.lease:
-            if self._leave_link(link):
+    def _thrown_out(self, connection: Connection) -> None:
+        with self.io.reactor:
+            if self._leave_connection(connection):
                 self.io.leave(self)
                 self._finish(Disconnected("io server disconnect"))
-                self._tell_lost(link, "io server disconnect", None)
+                self._tell_lost(connection, "io server disconnect", None)
 
-    def _refused(self, link: Link, error: Exception) -> None:
+    def _refused(self, connection: Connection, error: Exception) -> None:
         with self._lock:
-            if self._link is not link or self._connected:
+            if self._connection is not connection or self._connected:
                 return
             self._detach_locked()
-        with self.io.lease:
+        with self.io.reactor:
             if self.active:
                 self.io.leave(self)
                 self._finish(error)
                 self._mailbox.put(tell, self._handlers, "connect_error", (error,), self)
 
-    def _leave_link(self, link: Link) -> bool:
-        """``link`` is nothing to us any more; whether we were in the namespace over it."""
+    def _leave_connection(self, connection: Connection) -> bool:
+        """``connection`` is nothing to us any more; whether we were in the namespace over it."""
         with self._lock:
-            if self._link is not link:
+            if self._connection is not connection:
                 return False
             connected = self._connected
             self._detach_locked()
             return connected
 
     def _detach_locked(self) -> None:
-        self._link = None
+        self._connection = None
         self._connected = False
         self.id = None
         self._early = []
 
-    def _tell_lost(self, link: Link, reason: str, detail: object) -> None:
+    def _tell_lost(self, connection: Connection, reason: str, detail: object) -> None:
         self._mailbox.put(tell, self._handlers, "disconnect", (reason, detail), self)
-        self._sender.close(link)
+        self._sender.close(connection)
 
     def _finish(self, failure: Exception, wishes: int | None = None) -> None:
         """It is over for good: whoever is blocked learns it; events that wait go out if somebody connects again.
@@ -364,36 +370,7 @@ class ClientSocket(Emits, Listens, ListensToAny):
             if wishes not in (None, self.wishes) or self._connected:
                 return
             self._over.set()
-            self._decision.make(failure)
+            self._outcome.set(failure)
         self._sender.release_blocked(failure)
         for callback in self._when_over:
             callback()
-
-    # -- events (_take on an I/O thread, _run_… in the mailbox) ---------------------------------------------
-
-    def _take(self, link: Link, packet: Packet, size: int) -> None:
-        if not packet.data:
-            return
-        spare = self._recovery.received(packet.data) if packet.id is None else 0
-        beside = runs_beside(self._handlers, packet.data[0])
-        queue = self._mailbox.run_beside if beside else self._mailbox.put
-        queue(self._run_event, self._stay, link, packet, spare, cost=size)
-
-    def _run_connect(self, stay: int) -> None:
-        if stay > self._left:
-            tell(self._handlers, "connect", (), self)
-
-    def _run_event(self, stay: int, link: Link, packet: Packet, spare: int) -> None:
-        if stay <= self._left:
-            return
-        data = packet.data
-        if self._incoming:
-            self._tell(self._incoming, data)
-        result = dispatch(self._handlers, data, spare, self)
-        if packet.id is None or result is NO_ACK:
-            return
-        args = [] if result is None else list(result) if isinstance(result, tuple) else [result]
-        try:
-            link.send_packet(Packet(ACK, self.nsp, args, packet.id), bounded=True)
-        except Exception:
-            logger.exception("what the handler of %s returned cannot be sent", quote(data[0]))

@@ -10,22 +10,28 @@ import threading
 
 from .failures import FAILURES
 from .forks import Forkable, disown, has_forked, tell_in_child
+from .future import Future
 from .locks import Rank, make_lock
 from .mailbox import MailboxOwner, SerialQueue
 from .patience import PIECES, HeardTime, sleepless_clock, wait_patiently
 from .reactor import Event, Reactor, Task, Timer, Watch, Watched
+from .serial_executor import SerialExecutor
+from .task_group import TaskGroup
 
 __all__ = [
     "FAILURES",
     "PIECES",
     "Event",
     "Forkable",
+    "Future",
     "HeardTime",
     "MailboxOwner",
     "Rank",
     "Reactor",
+    "SerialExecutor",
     "SerialQueue",
     "Task",
+    "TaskGroup",
     "Timer",
     "Watch",
     "Watched",

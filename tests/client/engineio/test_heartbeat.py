@@ -16,7 +16,7 @@ from tests.support.clock import ManualClock
 from tests.support.freezing import freeze, thaw
 from tests.support.inprocess import AT_ONCE, DEADLINE, eventually
 from tests.support.servers import SERVERS, start_server
-from wsgi_sio.client.engineio.watchdog import Watchdog
+from wsgi_sio.client.engineio.heartbeat import Heartbeat
 from wsgi_sio.engineio import MESSAGE, Packet
 from wsgi_sio.runtime import Reactor, sleepless_clock
 
@@ -69,7 +69,7 @@ def test_a_machine_that_slept_finds_out_before_it_sends(serve: ServeLocally, cli
     server = serve(echo)
     opened = client(server.url, transports=transport).open()
     assert opened.engine.check_alive()
-    opened.engine._watchdog._clock = lambda: sleepless_clock() + 3600
+    opened.engine._heartbeat._clock = lambda: sleepless_clock() + 3600
     assert not opened.engine.check_alive()
     assert opened.wait_end()[0] == "ping timeout"
     assert not opened.engine.check_alive()
@@ -87,22 +87,22 @@ def test_a_connection_whose_pings_lie_unread_is_kept(serve: ServeLocally, client
     engine._transport.pause()
     read = opened.told.count(("ping",))
     eventually(engine._unread, "a ping that nobody reads")
-    engine._watchdog._clock = lambda: sleepless_clock() + 3600
+    engine._heartbeat._clock = lambda: sleepless_clock() + 3600
     assert engine.check_alive()
     engine._transport.resume()
-    eventually(lambda: opened.told.count(("ping",)) > read and not engine._watchdog._overdue(), "the ping")
+    eventually(lambda: opened.told.count(("ping",)) > read and not engine._heartbeat._overdue(), "the ping")
     assert engine.check_alive()
     opened.send("x")
     opened.expect("x")
 
 
 class Watched:
-    """A watchdog on a clock of its own, and when it has barked."""
+    """A heartbeat on a clock of its own, and when it has barked."""
 
     def __init__(self, clock: ManualClock, patience: float) -> None:
         self.barks: list[float] = []
         self.unread = False
-        self.dog = Watchdog(clock, lambda: self.barks.append(clock.now), lambda: self.unread, clock)  # type: ignore[arg-type]
+        self.dog = Heartbeat(clock, lambda: self.barks.append(clock.now), lambda: self.unread, clock)  # type: ignore[arg-type]
         self.dog.start(patience)
 
 
@@ -174,16 +174,16 @@ def test_the_watchdog_does_not_bark_while_something_lies_unread() -> None:
 def test_what_is_read_while_the_watchdog_looks_counts() -> None:
     """The reader has fed it between the look at the clock and that at the kernel, where nothing lies any more."""
     clock = ManualClock()
-    watchdog = Watchdog(clock, lambda: None, lambda: bool(watchdog.feed()), clock)  # type: ignore[arg-type, func-returns-value]
-    watchdog.start(45)
+    heartbeat = Heartbeat(clock, lambda: None, lambda: bool(heartbeat.feed()), clock)  # type: ignore[arg-type, func-returns-value]
+    heartbeat.start(45)
     clock.stall(60)
-    assert not watchdog.expired
+    assert not heartbeat.expired
 
 
 def test_the_watchdogs_own_timer(reactor: Reactor) -> None:
     barked = threading.Event()
-    watchdog = Watchdog(reactor, barked.set, lambda: False)
+    heartbeat = Heartbeat(reactor, barked.set, lambda: False)
     began = time.monotonic()
-    watchdog.start(0.1)
+    heartbeat.start(0.1)
     assert barked.wait(DEADLINE) and time.monotonic() - began >= 0.1
-    watchdog.stop()
+    heartbeat.stop()

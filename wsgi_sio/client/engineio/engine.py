@@ -1,35 +1,38 @@
-"""One Engine.IO connection of the client: its state, its outbox, and the one place where it ends.
+"""EngineClient: one Engine.IO connection of the client, from the first attempt to its only end.
 
-Life: NEW -> OPENING -> OPEN -> CLOSING (what was queued is still going out) -> CLOSED.
+Its life::
+
+    NEW -> OPENING    the transports are tried (:class:`Opening`) until one has the server's :class:`Handshake`
+        -> OPEN       packets go both ways; a :class:`Heartbeat` waits for the server's pings; from polling, an
+                      :class:`Upgrade` leads to WebSocket
+        -> CLOSING    what was queued is still going out
+        -> CLOSED     ``on_close``, or ``on_error`` if it never was open; when its tasks have ended, nothing is left
 
 Writing works as in the server's session: whoever finds the transport idle takes it over (the "flush baton"), who finds
-it busy appends to the outbox, which the writer empties before it lets go.  During an upgrade the baton passes to the
-:class:`Upgrade`, which writes the outbox behind its ``5``.  All fields are guarded by ``lock``.
+it busy appends to the write buffer, which the writer empties before it lets go.  During an upgrade the baton passes to
+the :class:`Upgrade`, which writes the buffer behind its ``5``.  All fields are guarded by ``lock``.  The transports,
+the opening and the upgrade know this class as :class:`.interfaces.Engine`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+import logging
 
-from ...engineio.packet import PONG, Packet, to_utf8
+from ...engineio.packet import PONG, Packet
 from ...exceptions import ConnectionFailed, LocalProtocolError
-from ...runtime import Rank, Reactor, Timer, make_lock
+from ...runtime import Rank, Reactor, SerialExecutor, TaskGroup, Timer, make_lock
 from ..options import ClientOptions
-from .address import Address
-from .events import EngineEvents
-from .living import Living
-from .memory import Memory
-from .opening import Handshake, Opening
-from .strand import Strand
+from .heartbeat import Heartbeat
+from .interfaces import EngineEvents, Pollable, Transport
+from .open_packet import Handshake
+from .opening import Opening
+from .remembered import Remembered
 from .upgrade import Upgrade
-from .waiting import WaitingPackets
-from .watchdog import Watchdog
+from .url import Address
 from .websocket import ClientWebSocket
+from .write_buffer import WriteBuffer, check_size
 
-if TYPE_CHECKING:
-    from .polling import PollingTransport
-
-    Transport: TypeAlias = PollingTransport | ClientWebSocket
+logger = logging.getLogger("wsgi_sio.client")
 
 NEW, OPENING, OPEN, CLOSING, CLOSED = "new", "opening", "open", "closing", "closed"
 
@@ -43,7 +46,7 @@ class EngineClient:
     """One connection; to connect again, make another.
 
     :param url: http(s) or ws(s), host, port and query of the server; its path does not count, the options' does.
-    :param memory: what the connection before has left; None for the first.
+    :param remembered: what the connection before has left; None for the first.
     :ivar id: the session's id; empty before the handshake.
     :ivar state: ``new``, ``opening``, ``open``, ``closing`` or ``closed``.
     :ivar max_payload: the largest request body or WebSocket message the server takes, in bytes; None if it named none.
@@ -56,16 +59,21 @@ class EngineClient:
     """
 
     def __init__(
-        self, url: str, options: ClientOptions, reactor: Reactor, events: EngineEvents, memory: Memory | None = None
+        self,
+        url: str,
+        options: ClientOptions,
+        reactor: Reactor,
+        events: EngineEvents,
+        remembered: Remembered | None = None,
     ) -> None:
         if "polling" in options.transports:
-            from . import http  # noqa: F401  (for its error)
+            from .http import HTTPClient  # noqa: F401  (for its error)
         self.options = options
         self.reactor = reactor
         self.address = Address.of(url, options)
-        self.memory = memory or Memory.of(options)
+        self.remembered = remembered or Remembered.of(options)
         if self.address.secure:
-            self.memory.tls_context()  # for its error
+            self.remembered.tls_context()  # for its error
         self.id = ""
         self.state = NEW
         self.max_payload: int | None = None
@@ -76,16 +84,16 @@ class EngineClient:
         self._last_upgrade: Upgrade | None = None
         self.paused = False  # a client reads always
         self.lock = make_lock(Rank.SESSION)
-        self.living = Living(reactor)
+        self.tasks = TaskGroup(reactor)
         self._events = events
-        self._strand = Strand()
+        self._callbacks = SerialExecutor(logger)
         self._transport: Transport | None = None
         self._opening: Opening | None = None
-        self._watchdog = Watchdog(reactor, self._silence, self._unread)
+        self._heartbeat = Heartbeat(reactor, self._silence, self._unread)
         self._linger: Timer | None = None
         self._ending: tuple[str, object] = ("forced close", None)
         self._surely_fits = 0
-        self._outbox = WaitingPackets(options.max_outbox)
+        self._write_buffer = WriteBuffer(options.max_outbox)
 
     @property
     def transport_name(self) -> str | None:
@@ -102,7 +110,7 @@ class EngineClient:
         :raises LocalProtocolError: it has been opened before.
         """
         names = list(self.options.transports)
-        if self.options.remember_upgrade and self.memory.websocket_worked and "websocket" in names:
+        if self.options.remember_upgrade and self.remembered.websocket_worked and "websocket" in names:
             names.sort(key="websocket".__ne__)
         opening = Opening(self, names)
         with self.lock:
@@ -113,11 +121,11 @@ class EngineClient:
                 self.state = OPENING
                 self._opening = opening
         if closed:
-            self._strand.call_last(self._events.on_error, ConnectionFailed("closed"))
+            self._callbacks.call_last(self._events.on_error, ConnectionFailed("closed"))
         else:
             opening.start()
 
-    def opened(self, transport: Transport, handshake: Handshake) -> None:
+    def opened(self, transport: Pollable | ClientWebSocket, handshake: Handshake) -> None:
         """``transport`` has got a session."""
         with self.lock:
             if self.state != OPENING:
@@ -133,21 +141,21 @@ class EngineClient:
             self._surely_fits = self.options.max_outbox if self.max_payload is None else self.max_payload // 4
             upgrade = None
             if isinstance(transport, ClientWebSocket):
-                self.memory.websocket_worked = True
+                self.remembered.websocket_worked = True
             elif self.options.upgrade and "websocket" in {*self.options.transports} & {*handshake.upgrades}:
                 upgrade = self.upgrade = self._last_upgrade = Upgrade(self, transport)
             transport.idle = True
-        self._watchdog.start(self.ping_interval + self.ping_timeout)
+        self._heartbeat.start(self.ping_interval + self.ping_timeout)
         if self.state != OPEN:  # closed already
-            self._watchdog.stop()
-        self._strand.call(self._events.on_open)
+            self._heartbeat.stop()
+        self._callbacks.call(self._events.on_open)
         if upgrade is not None:
             upgrade.start()
 
     def not_opened(self, error: ConnectionFailed) -> None:
         """No transport got a session, or nobody wants one any more."""
         if self.state == OPENING:
-            self.memory.websocket_worked = False
+            self.remembered.websocket_worked = False
         self._end_opening(error)
 
     def _end_opening(self, error: ConnectionFailed) -> bool:
@@ -158,8 +166,8 @@ class EngineClient:
             opening, self._opening = self._opening, None
         if opening is not None:
             opening.cancel()
-            self._strand.call_last(self._events.on_error, error)
-        self.living.expect_no_more()
+            self._callbacks.call_last(self._events.on_error, error)
+        self.tasks.close()
         return True
 
     # -- outbound -----------------------------------------------------------------------------------------------
@@ -174,7 +182,7 @@ class EngineClient:
         """
         for packet in packets:
             if packet.size > self._surely_fits:
-                self._check_size(packet)
+                check_size(packet, self.max_payload, as_text=self.transport_name != "websocket")
         with self.lock:
             transport = self._transport
             if self.state != OPEN or transport is None:
@@ -185,7 +193,7 @@ class EngineClient:
             elif volatile:
                 return False
             else:
-                self._outbox.add(packets, bounded)
+                self._write_buffer.add(packets, bounded)
         if claimed:
             transport.write(packets)
         return True
@@ -199,21 +207,9 @@ class EngineClient:
             claimed = transport.idle
             transport.idle = False
             if not claimed:
-                self._outbox.put_first(packet)
+                self._write_buffer.put_first(packet)
         if claimed:
             transport.write([packet])
-
-    def _check_size(self, packet: Packet) -> None:
-        limit = self.max_payload
-        if limit is None:
-            return
-        data = packet.data
-        if isinstance(data, bytes):
-            size = len(data) if self.transport_name == "websocket" else len(packet.text())
-        else:
-            size = len(to_utf8(packet.text()))
-        if size > limit:
-            raise LocalProtocolError(f"a packet of {size} bytes is over the {limit} that the server takes (maxPayload)")
 
     def next_batch(self, transport: object, limit: int, count: int = _MANY) -> list[Packet] | None:
         """For the writer of ``transport``: the next packets, about ``limit`` bytes and at most ``count`` of them.
@@ -224,7 +220,7 @@ class EngineClient:
         with self.lock:
             upgrade = self.upgrade
             if upgrade is None or not upgrade.take_baton_locked():
-                batch = self._outbox.take(limit, count)
+                batch = self._write_buffer.take(limit, count)
                 if batch or self.state != OPEN:
                     return batch
                 assert self._transport is not None
@@ -240,24 +236,24 @@ class EngineClient:
         if self.state != OPEN:
             return
         if type(data) is bytes:
-            self._strand.call(self._events.on_message, data)
+            self._callbacks.call(self._events.on_message, data)
             return
         kind = data[:1]
         if kind == "4":
-            self._strand.call(self._events.on_message, data[1:])
+            self._callbacks.call(self._events.on_message, data[1:])
         elif kind == "2":
-            self._watchdog.feed()
+            self._heartbeat.feed()
             self.send_own(Packet(PONG))
-            self._strand.call(self._events.on_ping)
+            self._callbacks.call(self._events.on_ping)
         elif kind == "1":
             self.close("transport close", abort=True, detail="the server closed the session")
         elif kind not in ("0", "3", "5", "6") or not kind:
             self.close("parse error", abort=True, detail=f"unknown packet {data[:20]!r}")
 
-    def may_poll(self, transport: PollingTransport) -> bool:
+    def may_poll(self, transport: Pollable) -> bool:
         """Whether the polling task shall GET once more; one that is paused ends and leaves the rest to the upgrade."""
         with self.lock:
-            if transport is not self._transport or self.state == CLOSED:
+            if self._transport is not transport or self.state == CLOSED:
                 return False
             upgrade = self.upgrade
             if upgrade is None or not transport.paused:
@@ -268,14 +264,14 @@ class EngineClient:
 
     def heard(self) -> None:
         """Something has come from the server; over polling, the ping that is overdue may be behind it."""
-        self._watchdog.postpone()
+        self._heartbeat.postpone()
 
     def check_alive(self) -> bool:
         """Whether the server may still be there; asked before sending, since a machine that slept knows no timers.
 
         False when its ping is overdue: then the connection is closed with "ping timeout".
         """
-        if self._watchdog.expired:
+        if self._heartbeat.expired:
             self._silence()
         return self.state == OPEN
 
@@ -293,15 +289,15 @@ class EngineClient:
         self.upgrade = None
         self.upgraded = True
         self._transport = transport
-        return self._outbox.take_all()
+        return self._write_buffer.take_all()
 
     def switched(self) -> None:
         """The switch has been made, and nothing has been written or read since."""
-        self._strand.call(self._events.on_upgrade, "websocket")
+        self._callbacks.call(self._events.on_upgrade, "websocket")
 
     def upgrade_failed(self, error: ConnectionFailed) -> None:
         """It remains polling."""
-        self._strand.call(self._events.on_upgrade_error, error)
+        self._callbacks.call(self._events.on_upgrade_error, error)
 
     # -- the end ------------------------------------------------------------------------------------------------
 
@@ -327,10 +323,10 @@ class EngineClient:
             self.state = CLOSING
             self._ending = (reason, code if detail is None else detail)
             if abort:
-                self._outbox.take_all()
+                self._write_buffer.take_all()
             claimed, transport.idle = transport.idle, False
             upgrade = self.upgrade
-        self._watchdog.stop()
+        self._heartbeat.stop()
         if upgrade is not None:
             upgrade.fail(None)  # the baton, if it has it, goes back to polling
         if abort:
@@ -345,7 +341,7 @@ class EngineClient:
         """In a forked child: be over and tell nobody; the connection is the parent's."""
         self.lock = make_lock(Rank.SESSION)
         self.state = CLOSED
-        self._strand.seal()
+        self._callbacks.after_fork()
 
     def _limit_lingering(self) -> None:
         timer = self._linger = self.reactor.expire_after(_LINGER, self.abort)
@@ -367,7 +363,7 @@ class EngineClient:
         :param timeout: in seconds.
         :return: whether that is so; not to be asked in a callback.
         """
-        return self.living.wait(timeout)
+        return self.tasks.join(timeout)
 
     def closed(self, transport: Transport) -> None:
         """``transport`` has ended; if it is the connection's, the connection has ended too."""
@@ -377,6 +373,6 @@ class EngineClient:
             linger, self._linger = self._linger, None
             if linger is not None:
                 linger.cancel()
-            self._strand.call_last(self._events.on_close, *self._ending)
-            self.living.expect_no_more()
-        self.living.remove(transport)
+            self._callbacks.call_last(self._events.on_close, *self._ending)
+            self.tasks.close()
+        self.tasks.remove(transport)

@@ -23,29 +23,31 @@ except ImportError as error:
     ) from error
 
 from ...exceptions import ConnectionFailed
-from .address import Address, Proxy
-from .dial import deadline_after, dial
-from .memory import Memory
-from .wires import Wires
+from .blocking_sockets import BlockingSockets, deadline_after
+from .cookies import cookie_header
+from .proxy import Proxy, choose_proxy
+from .remembered import Remembered
+from .tcp import connect_tcp
+from .url import Address
 
 _CHUNK = 65536
 # What is kept of the text of a refusal (bytes).
 _MAX_REFUSAL = 65536
 
 
-class HTTPSession:
+class HTTPClient:
     """The requests of one connection to the server; two at a time, from two tasks, as long-polling needs them.
 
-    :param memory: has the cookies to send, which is the place for those that come, and the TLS settings.
+    :param remembered: has the cookies to send, which is the place for those that come, and the TLS settings.
     :param on_answer: called when the answer to a GET begins to come, while that still lies in the kernel.
     """
 
-    def __init__(self, address: Address, memory: Memory, on_answer: Callable[[], None]) -> None:
+    def __init__(self, address: Address, remembered: Remembered, on_answer: Callable[[], None]) -> None:
         self._address = address
         self._options = address.options
-        self._memory = memory
+        self._remembered = remembered
         self._on_answer = on_answer
-        self._wires = Wires()
+        self._sockets = BlockingSockets()
         self._idle: list[HTTPConnection] = []
         self._closed = False
 
@@ -63,14 +65,14 @@ class HTTPSession:
         """
         self._request("post", "POST", url, body)
 
-    def cut(self) -> None:
+    def cancel(self) -> None:
         """End whatever blocks, now and later; from any thread."""
-        self._wires.cut()
+        self._sockets.cancel()
 
     @property
     def unread(self) -> bool:
         """Whether part of an answer lies in the kernel."""
-        return self._wires.unread
+        return self._sockets.unread
 
     def close(self) -> None:
         """Let idle connections go, now and later."""
@@ -98,8 +100,8 @@ class HTTPSession:
 
     def _exchange(self, connection: HTTPConnection, method: str, url: str, body: bytes | None) -> BaseHTTPResponse:
         headers = self._headers if body is None else {**self._headers, "Content-Type": "text/plain;charset=UTF-8"}
-        if len(self._memory.cookies):
-            cookies = self._memory.cookie_header(url)
+        if len(self._remembered.cookies):
+            cookies = cookie_header(self._remembered.cookies, url)
             headers = headers if cookies is None else {"Cookie": cookies, **headers}
         connection.timeout = self._options.timeout
         try:
@@ -119,7 +121,7 @@ class HTTPSession:
 
     def _take(self, what: str, response: BaseHTTPResponse, url: str) -> bytes:
         if "Set-Cookie" in response.headers:
-            self._memory.cookies.extract_cookies(cast(Any, _Answer(response)), urllib.request.Request(url))
+            self._remembered.cookies.extract_cookies(cast(Any, _Answer(response)), urllib.request.Request(url))
         if response.status != 200:
             raise _refusal(what, response)
         limit = self._options.max_message_size
@@ -137,7 +139,7 @@ class HTTPSession:
 
     @cached_property
     def _proxy(self) -> Proxy | None:
-        return self._address.proxy()
+        return choose_proxy(self._address)
 
     @cached_property
     def _is_forwarded(self) -> bool:
@@ -173,7 +175,8 @@ class HTTPSession:
         address = self._address
         deadline = deadline_after(self._options.timeout)
         connection = HTTPConnection(address.host, address.port)
-        connection.sock = dial(address, self._proxy, self._memory, self._wires, deadline, tunnel=False)
+        tls_context = self._remembered.tls_context
+        connection.sock = connect_tcp(address, self._proxy, tls_context, self._sockets, deadline, tunnel=False)
         return connection
 
     def _keep(self, connection: HTTPConnection) -> None:

@@ -2,59 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ...engineio.packet import OPEN, decode_packet
 from ...exceptions import ConnectionFailed
 from ...runtime import Timer
-from ...validation import COUNT, check_option
+from .blocking_sockets import BlockingSockets
+from .interfaces import Engine
+from .open_packet import Handshake
 from .websocket import ClientWebSocket, connect_websocket
-from .wires import Wires
 
 if TYPE_CHECKING:
-    from .engine import EngineClient
     from .polling import PollingTransport
-
-
-@dataclass(frozen=True, slots=True)
-class Handshake:
-    """The server's first packet (Engine.IO protocol, "Handshake"); times in seconds here."""
-
-    sid: str
-    upgrades: tuple[str, ...]
-    ping_interval: float
-    ping_timeout: float
-    max_payload: int | None
-
-    @classmethod
-    def of(cls, data: str | bytes) -> Handshake:
-        """Read the packet.
-
-        :raises ConnectionFailed: it is another, or has not what it must have.
-        """
-        try:
-            packet = decode_packet(data)
-            if packet.type != OPEN:
-                raise ValueError("not an open packet")
-            fields: Any = json.loads(packet.data or "")
-            made = cls(
-                sid=fields["sid"],
-                upgrades=tuple(fields.get("upgrades", ())),
-                ping_interval=fields["pingInterval"] / 1000,
-                ping_timeout=fields["pingTimeout"] / 1000,
-                max_payload=check_option("maxPayload", fields.get("maxPayload"), int | None, COUNT),
-            )
-            if not isinstance(made.sid, str) or not made.sid:
-                raise ValueError("no session id")
-            if not 0 < made.ping_interval + made.ping_timeout < math.inf:
-                raise ValueError("no heartbeat")
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            hint = f"{data[:100]!r} ({error})"
-            raise ConnectionFailed(f"server error: this is no Engine.IO 4 handshake: {hint}") from error
-        return made
 
 
 class Opening:
@@ -62,7 +20,7 @@ class Opening:
 
     __slots__ = ("_attempt", "_engine", "_names", "_over", "_timer")
 
-    def __init__(self, engine: EngineClient, names: list[str]) -> None:
+    def __init__(self, engine: Engine, names: list[str]) -> None:
         self._engine = engine
         self._names = names
         self._attempt: PollingAttempt | WebSocketAttempt | None = None
@@ -88,7 +46,7 @@ class Opening:
         if late:
             attempt.cancel()
         else:
-            self._engine.living.spawn(attempt.run)
+            self._engine.tasks.spawn(attempt.run)
 
     def failed(self, attempt: PollingAttempt | WebSocketAttempt, error: ConnectionFailed) -> None:
         """``attempt`` has come to nothing; the first to say so counts."""
@@ -133,7 +91,7 @@ class PollingAttempt:
 
     __slots__ = ("_engine", "_opening", "_transport")
 
-    def __init__(self, engine: EngineClient, opening: Opening) -> None:
+    def __init__(self, engine: Engine, opening: Opening) -> None:
         from .polling import PollingTransport  # needs urllib3, which WebSocket can do without
 
         self._engine = engine
@@ -163,12 +121,12 @@ class PollingAttempt:
 class WebSocketAttempt:
     """The handshake over a WebSocket, which it owns until the session is there."""
 
-    __slots__ = ("_candidate", "_code", "_engine", "_opening", "_over", "_wires")
+    __slots__ = ("_candidate", "_code", "_engine", "_opening", "_over", "_sockets")
 
-    def __init__(self, engine: EngineClient, opening: Opening) -> None:
+    def __init__(self, engine: Engine, opening: Opening) -> None:
         self._engine = engine
         self._opening = opening
-        self._wires = Wires()
+        self._sockets = BlockingSockets()
         self._candidate: ClientWebSocket | None = None
         self._code: int | None = None
         self._over = False
@@ -176,7 +134,7 @@ class WebSocketAttempt:
     def run(self) -> None:
         """Open."""
         try:
-            candidate, early = connect_websocket(self._engine, self, self._wires)
+            candidate, early = connect_websocket(self._engine, self, self._sockets)
         except ConnectionFailed as error:
             self._opening.failed(self, error)
             return
@@ -211,6 +169,6 @@ class WebSocketAttempt:
         with self._engine.lock:
             self._over = True
             candidate = self._candidate
-        self._wires.cut()
+        self._sockets.cancel()
         if candidate is not None:
             candidate.finish(self._code)

@@ -1,19 +1,15 @@
 """The client's long-polling: one task GETs, another POSTs; one request of each at a time.
 
 ``idle`` means that nothing is being POSTed; who finds it so gives the packets to the POSTing task, which empties the
-engine's outbox before it waits again.
+engine's write buffer before it waits again.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ...engineio.packet import CLOSE, SEPARATOR, Packet, PacketError, decode_payload, to_utf8
 from ...exceptions import ConnectionFailed
-from .http import HTTPSession
-
-if TYPE_CHECKING:
-    from .engine import EngineClient
+from .http import HTTPClient
+from .interfaces import Engine
 
 _GOODBYE = Packet(CLOSE)
 # How much is POSTed at once to a server that names no limit (bytes).
@@ -45,19 +41,19 @@ class PollingTransport:
 
     name = "polling"
 
-    def __init__(self, engine: EngineClient) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.idle = False
         self.paused = False
         self.polls = True
         self._engine = engine
-        self._http = HTTPSession(engine.address, engine.memory, engine.heard)
+        self._http = HTTPClient(engine.address, engine.remembered, engine.heard)
         self._sid = engine.id
         self._session_url = engine.address.url(self.name, engine.id)  # of this id
         self._given: list[Packet] | None = None
         self._posts = False
         self._stopped = False
         self._wake = engine.reactor.event()
-        engine.living.add(self)
+        engine.tasks.add(self)
 
     # -- GET (in its own task) ----------------------------------------------------------------------------------
 
@@ -104,7 +100,7 @@ class PollingTransport:
         """Let the POSTing task look for what is to be sent; the caller gives it the baton."""
         if not self._posts:
             self._posts = True
-            self._engine.living.spawn(self._post_loop)
+            self._engine.tasks.spawn(self._post_loop)
         self._wake.set()
 
     def _post_loop(self) -> None:
@@ -144,7 +140,7 @@ class PollingTransport:
     # -- the end ------------------------------------------------------------------------------------------------
 
     def finish(self, code: int | None = None) -> None:
-        """The outbox is empty and the engine is closing: the POSTing task finds that, and says goodbye."""
+        """The write buffer is empty and the engine is closing: the POSTing task finds that, and says goodbye."""
         self.carry_on()
 
     def abort(self, code: int | None = None, *, baton: bool = False) -> None:
@@ -159,7 +155,7 @@ class PollingTransport:
             again, self._stopped = self._stopped, True
         if again:
             return
-        self._http.cut()
+        self._http.cancel()
         self._http.close()
         self._wake.set()
         self._engine.closed(self)

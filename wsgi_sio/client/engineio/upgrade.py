@@ -6,17 +6,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ...engineio.packet import PING, UPGRADE, Packet
 from ...exceptions import ConnectionFailed
 from ...runtime import Timer
+from .blocking_sockets import BlockingSockets
+from .interfaces import Engine, Pollable
 from .websocket import ClientWebSocket, connect_websocket
-from .wires import Wires
-
-if TYPE_CHECKING:
-    from .engine import EngineClient
-    from .polling import PollingTransport
 
 _PROBED = "3probe"
 
@@ -30,14 +25,14 @@ class Upgrade:
     :ivar posts: whether the POSTing task still has the engine's flush baton.
     """
 
-    __slots__ = ("_candidate", "_engine", "_polling", "_timer", "_wires", "phase", "posts")
+    __slots__ = ("_candidate", "_engine", "_polling", "_sockets", "_timer", "phase", "posts")
 
-    def __init__(self, engine: EngineClient, polling: PollingTransport) -> None:
+    def __init__(self, engine: Engine, polling: Pollable) -> None:
         self.phase = CONNECTING
         self.posts = True
         self._engine = engine
         self._polling = polling
-        self._wires = Wires()
+        self._sockets = BlockingSockets()
         self._candidate: ClientWebSocket | None = None
         self._timer: Timer | None = None
 
@@ -49,11 +44,11 @@ class Upgrade:
         if self.phase == OVER:  # closed already
             self._stop_timer()
             return
-        engine.living.spawn(self._connect)
+        engine.tasks.spawn(self._connect)
 
     def _connect(self) -> None:
         try:
-            candidate, early = connect_websocket(self._engine, self, self._wires)
+            candidate, early = connect_websocket(self._engine, self, self._sockets)
         except ConnectionFailed as error:
             self.fail(error)
             return
@@ -73,7 +68,7 @@ class Upgrade:
     def receive(self, data: str | bytes) -> None:
         """Take a packet from the candidate."""
         if data == _PROBED and self.phase == PROBING:
-            self._engine.memory.websocket_worked = True
+            self._engine.remembered.websocket_worked = True
             self._pause()
         elif not self.fail(ConnectionFailed(f"probe error: the server sent {data[:20]!r}")) and self._switched():
             self._engine.receive(data)
@@ -144,11 +139,11 @@ class Upgrade:
             polling.polls |= polls_again
             posts_again = paused and not self.posts
         self._stop_timer()
-        self._wires.cut()
+        self._sockets.cancel()
         if self._candidate is not None:
             self._candidate.finish(code)
         if polls_again:
-            engine.living.spawn(polling.poll)
+            engine.tasks.spawn(polling.poll)
         if posts_again:
             polling.carry_on()
         if error is not None:

@@ -1,4 +1,4 @@
-"""The reactor of a manager: made when something first needs it, closed when nothing does any more."""
+"""SharedReactor: a reactor for many users, made when the first needs it, and closed when none does any more."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from collections.abc import Callable
 from time import monotonic
 from types import TracebackType
 
-from ..runtime import Event, Rank, Reactor, Timer, create_reactor, make_event, make_lock
+from . import create_reactor, make_event
+from .locks import Rank, make_lock
+from .reactor import Event, Reactor, Timer
 
 # How long closing waits for the threads to end (seconds).
 _JOIN = 1.0
 
 
-class ReactorLease:
+class SharedReactor:
     """Counts who uses the reactor: connections, jobs, timers, callers that wait.
 
     So a client at rest has no threads, whatever way it came to rest, and there is no right moment to be missed.
@@ -87,13 +89,13 @@ class ReactorLease:
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
         """Call ``callback``, which must not block, in ``delay`` seconds."""
-        timer = LeasedTimer(self, callback)
+        timer = SharedTimer(self, callback)
         timer.start(self.hold().call_later, delay)
         return timer
 
     def expire_after(self, seconds: float, callback: Callable[[], None]) -> Timer:
         """See :meth:`Reactor.expire_after`."""
-        timer = LeasedTimer(self, callback)
+        timer = SharedTimer(self, callback)
         timer.start(self.hold().expire_after, seconds)
         return timer
 
@@ -116,13 +118,13 @@ class ReactorLease:
             reactor.join(max(0.0, deadline - monotonic()))
 
 
-class LeasedTimer:
+class SharedTimer:
     """A timer that lets go of the reactor once, whether it fires or is cancelled."""
 
-    __slots__ = ("_callback", "_lease", "_lock", "_timer")
+    __slots__ = ("_callback", "_lock", "_shared", "_timer")
 
-    def __init__(self, lease: ReactorLease, callback: Callable[[], None]) -> None:
-        self._lease = lease
+    def __init__(self, shared: SharedReactor, callback: Callable[[], None]) -> None:
+        self._shared = shared
         self._lock = make_lock(Rank.LEAF)
         self._callback: Callable[[], None] | None = callback
         self._timer: Timer | None = None
@@ -134,7 +136,7 @@ class LeasedTimer:
         if self._take() is not None:
             if self._timer is not None:
                 self._timer.cancel()
-            self._lease.let_go()
+            self._shared.let_go()
 
     def _fire(self) -> None:
         callback = self._take()
@@ -142,7 +144,7 @@ class LeasedTimer:
             try:
                 callback()
             finally:
-                self._lease.let_go()
+                self._shared.let_go()
 
     def _take(self) -> Callable[[], None] | None:
         """The callback, for one caller only."""

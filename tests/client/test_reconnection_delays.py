@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from wsgi_sio.client.backoff import Backoff
+from wsgi_sio.client.reconnection import Backoff
 
 
 def test_without_jitter_the_delay_doubles_up_to_the_maximum() -> None:

@@ -1,41 +1,42 @@
-"""What a connection has under way, so that its end can be waited for: tasks that may block, and transports."""
+"""TaskGroup: tasks that may block, and whatever else somebody has under way, so that the end of all can be awaited."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...runtime import Rank, Reactor, make_lock
+from .locks import Rank, make_lock
+from .reactor import Reactor
 
 
-class Living:
-    """See the module's text."""
+class TaskGroup:
+    """Its end is that of the last member, once :meth:`close` has said that no more will come."""
 
-    __slots__ = ("_ended", "_last", "_lock", "_reactor", "_things")
+    __slots__ = ("_closed", "_ended", "_lock", "_members", "_reactor")
 
     def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
         self._lock = make_lock(Rank.LEAF)
-        self._things: set[object] = set()
-        self._last = False
+        self._members: set[object] = set()
+        self._closed = False
         self._ended = reactor.event()
 
-    def add(self, thing: object) -> None:
-        """``thing`` has begun."""
+    def add(self, member: object) -> None:
+        """``member`` has begun."""
         with self._lock:
-            self._things.add(thing)
+            self._members.add(member)
 
-    def remove(self, thing: object) -> None:
-        """``thing`` has ended; it may be said twice."""
+    def remove(self, member: object) -> None:
+        """``member`` has ended; it may be said twice."""
         with self._lock:
-            self._things.discard(thing)
+            self._members.discard(member)
         self._look()
 
-    def expect_no_more(self) -> None:
+    def close(self) -> None:
         """Nothing that is there now will begin anything else."""
-        self._last = True
+        self._closed = True
         self._look()
 
-    def wait(self, timeout: float | None) -> bool:
+    def join(self, timeout: float | None) -> bool:
         """Wait until all have ended, at most ``timeout`` seconds; whether they have."""
         return self._ended.wait(timeout)
 
@@ -53,5 +54,5 @@ class Living:
         self._reactor.spawn(run)
 
     def _look(self) -> None:
-        if self._last and not self._things:
+        if self._closed and not self._members:
             self._ended.set()

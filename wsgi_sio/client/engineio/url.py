@@ -1,10 +1,9 @@
-"""Where the server is: its URL taken apart once, the URL of each request, and the proxy on the way."""
+"""Where the server is: its URL taken apart once, the URL of each request, and the headers that all of them carry."""
 
 from __future__ import annotations
 
 import base64
 import secrets
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
@@ -49,7 +48,7 @@ class Address:
             host=parts.hostname,
             port=port,
             netloc=host if port == _PORTS[secure] else f"{host}:{port}",
-            authorization=_basic_authorization(parts.username, parts.password),
+            authorization=basic_authorization(parts.username, parts.password),
             options=options,
             query={**dict(parse_qsl(parts.query, keep_blank_values=True)), **options.query},
         )
@@ -88,50 +87,8 @@ class Address:
         names = {name.lower(): name for name in headers}
         return headers | {names.get(name.lower(), name): value for name, value in self.options.extra_headers.items()}
 
-    def proxy(self) -> Proxy | None:
-        """The proxy to go through: the options' or, failing that, the environment's.
 
-        :raises ValueError: it is no http:// URL.
-        """
-        chosen = _choose(self.options.proxies, self.scheme, self.host)
-        if chosen is None and not urllib.request.proxy_bypass(f"{self.host}:{self.port}"):
-            chosen = _choose(urllib.request.getproxies(), self.scheme, self.host)
-        return Proxy.of(chosen) if chosen else None
-
-
-@dataclass(frozen=True, slots=True)
-class Proxy:
-    """An HTTP proxy.
-
-    :ivar host: without brackets.
-    :ivar authorization: the Proxy-Authorization header that its URL asks for.
-    """
-
-    host: str
-    port: int
-    authorization: str | None
-
-    @classmethod
-    def of(cls, url: str) -> Proxy:
-        """Take its URL apart.
-
-        :raises ValueError: it is no http:// URL.
-        """
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        if parts.scheme != "http" or not parts.hostname:
-            raise ValueError(f"a proxy's URL must be http://host[:port], not {parts.scheme}://")
-        return cls(parts.hostname, parts.port or 80, _basic_authorization(parts.username, parts.password))
-
-
-def _choose(proxies: Mapping[str, str], scheme: str, host: str) -> str | None:
-    """The most special entry that fits, by the rules of requests."""
-    for key in (f"{scheme}://{host}", scheme, f"all://{host}", "all"):
-        if key in proxies:
-            return proxies[key]
-    return None
-
-
-def _basic_authorization(user: str | None, password: str | None) -> str | None:
+def basic_authorization(user: str | None, password: str | None) -> str | None:
     """The header for a URL's user and password, None where it has none."""
     if user is None:
         return None

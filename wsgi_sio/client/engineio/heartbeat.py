@@ -12,7 +12,7 @@ _GRACE = 1.0
 _BEHIND = 0.001
 
 
-class Watchdog:
+class Heartbeat:
     """Calls ``on_silence`` when nobody has called :meth:`feed` for too long.
 
     A process that has stood still for longer than that (SIGSTOP, a suspended machine) first reads what has come

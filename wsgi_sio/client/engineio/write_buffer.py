@@ -1,16 +1,16 @@
-"""The packets that wait for a busy transport, in order and in bounds; guarded by the engine's lock."""
+"""The packets that wait for a busy transport, in order and in bounds."""
 
 from __future__ import annotations
 
-from ...engineio.packet import Packet
+from ...engineio.packet import Packet, to_utf8
 from ...exceptions import LocalProtocolError
 
 # What a packet weighs beside its payload (bytes), so that a million tiny ones are not for free.
 _OVERHEAD = 256
 
 
-class WaitingPackets:
-    """A queue of packets.
+class WriteBuffer:
+    """A queue of packets; guarded by the engine's lock.
 
     :param limit: bytes from which nothing more is taken in.
     """
@@ -66,3 +66,18 @@ class WaitingPackets:
         taken, self._packets = self._packets, []
         self._size = 0
         return taken
+
+
+def check_size(packet: Packet, limit: int | None, *, as_text: bool) -> None:
+    """Refuse a packet that the server does not take.
+
+    :param limit: of the server (``maxPayload``), in bytes; None if it named none.
+    :param as_text: whether bytes, too, go as text, as over polling.
+    :raises LocalProtocolError: it is larger.
+    """
+    if limit is None:
+        return
+    data = packet.data
+    size = len(data) if isinstance(data, bytes) and not as_text else len(to_utf8(packet.text()))
+    if size > limit:
+        raise LocalProtocolError(f"a packet of {size} bytes is over the {limit} that the server takes (maxPayload)")

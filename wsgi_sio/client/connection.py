@@ -1,24 +1,54 @@
-"""Link: one connection of a manager, from the attempt to its end; packets above, the engine below."""
+"""Connection: one of a manager's, from the attempt to its end; Socket.IO's packets above, the engine below."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from ..engineio.packet import Packet as EnginePacket
 from ..exceptions import ConnectionFailed, SocketIOError
 from ..runtime import Rank, make_lock
+from ..runtime.shared_reactor import SharedReactor
 from ..socketio.packet import Packet
 from ..socketio.parser import PacketDecoder
 from .engineio.engine import EngineClient
-
-if TYPE_CHECKING:
-    from .manager import Manager
+from .engineio.remembered import Remembered
+from .options import ClientOptions
 
 # How long the tasks of a connection that is over may take to end, at the very most (seconds).
 _LINGER = 10.0
 
 
-class Link:
+class Owner(Protocol):
+    """Whose connection it is: a :class:`Manager`."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def options(self) -> ClientOptions: ...
+
+    @property
+    def reactor(self) -> SharedReactor: ...
+
+    @property
+    def remembered(self) -> Remembered: ...
+
+    def new_decoder(self) -> PacketDecoder: ...
+
+    def encode(self, packet: Packet, compress: bool) -> list[EnginePacket]: ...
+
+    def tell(self, event: str, *args: Any) -> None: ...
+
+    def connection_opened(self, connection: Connection) -> None: ...
+
+    def connection_received(self, connection: Connection, packet: Packet, size: int) -> None: ...
+
+    def connection_failed(self, connection: Connection, error: ConnectionFailed) -> None: ...
+
+    def connection_closed(self, connection: Connection, reason: str, detail: object) -> None: ...
+
+
+class Connection:
     """The events of one :class:`EngineClient`, with the decoder of what it receives.
 
     The manager makes one for each attempt, and drops it when it is over; what an old one still tells is ignored there.
@@ -29,7 +59,7 @@ class Link:
 
     __slots__ = ("_decoder", "_engine", "_lock", "_manager", "_over", "_size", "opened", "retry")
 
-    def __init__(self, manager: Manager, *, retry: bool) -> None:
+    def __init__(self, manager: Owner, *, retry: bool) -> None:
         self.retry = retry
         self.opened = False
         self._manager = manager
@@ -45,11 +75,11 @@ class Link:
         """Begin to connect."""
         manager = self._manager
         self._decoder = manager.new_decoder()
-        reactor = manager.lease.hold()
+        reactor = manager.reactor.hold()
         try:
-            engine = EngineClient(manager.url, manager.options, reactor, self, manager.memory)
+            engine = EngineClient(manager.url, manager.options, reactor, self, manager.remembered)
         except BaseException:
-            manager.lease.let_go()
+            manager.reactor.let_go()
             raise
         with self._lock:
             self._engine = engine
@@ -98,7 +128,7 @@ class Link:
     def on_open(self) -> None:
         self.opened = True
         if not self._over:
-            self._manager.link_opened(self)
+            self._manager.connection_opened(self)
 
     def on_message(self, data: str | bytes) -> None:
         if self._over or self._decoder is None:
@@ -107,12 +137,12 @@ class Link:
         try:
             packet = self._decoder.add(data)
         except Exception as error:  # whatever a parser raises: the stream cannot be understood any more
-            self._manager.link_closed(self, "parse error", error)
+            self._manager.connection_closed(self, "parse error", error)
             self.close()
             return
         if packet is not None:
             size, self._size = self._size, 0
-            self._manager.link_received(self, packet, size)
+            self._manager.connection_received(self, packet, size)
 
     def on_ping(self) -> None:
         self._manager.tell("ping")
@@ -124,18 +154,18 @@ class Link:
         self._manager.tell("upgrade_error", error)
 
     def on_error(self, error: ConnectionFailed) -> None:
-        self._manager.link_failed(self, error)
+        self._manager.connection_failed(self, error)
         self._let_go()
 
     def on_close(self, reason: str, detail: object) -> None:
-        self._manager.link_closed(self, reason, detail)
+        self._manager.connection_closed(self, reason, detail)
         self._let_go()
 
     def _let_go(self) -> None:
         """The engine has told its last; its tasks end before the reactor may."""
-        self._manager.lease.submit(self._wind_up)
+        self._manager.reactor.submit(self._wind_up)
 
     def _wind_up(self) -> None:
         if self._engine is not None:
             self._engine.join(_LINGER)
-        self._manager.lease.let_go()
+        self._manager.reactor.let_go()
