@@ -18,8 +18,8 @@ PACKAGE = ROOT / "wsgi_sio"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 PURE = ("websocket", "engineio.packet", "engineio.packet_v3", "socketio.packet", "socketio.jsoncodec")
-TOP = ("server", "wsgi", "serving", "flask", "django", "testing", "admin", "client_files", "connect", "demo",
-       "gunicorn", "migrate", "__main__", "__init__")  # fmt: skip
+TOP = ("server", "wsgi", "serving", "flask", "django", "testing", "admin", "client_files", "command_line_client",
+       "demo", "gunicorn", "migrate", "__main__", "__init__")  # fmt: skip
 
 # Which parts of the package each part may import, from the bottom upwards; its own modules always.
 ALLOWED: dict[str, tuple[str, ...]] = {
