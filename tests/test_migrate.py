@@ -16,7 +16,7 @@ import wsgi_sio.flask
 from wsgi_sio.__main__ import main
 from wsgi_sio.flask import SocketIO
 from wsgi_sio.flask.options import check
-from wsgi_sio.flask.running import _OWN, _RELOADER, _WERKZEUG, Runner
+from wsgi_sio.flask.run import _OWN, _RELOADER, _WERKZEUG, Runner
 from wsgi_sio.migrate import FileReport, migrate
 from wsgi_sio.migrate.advice import ADVICE, FLASK_NAMES, KEYWORDS, OPTIONS
 

@@ -14,7 +14,7 @@ from tests.flask.conftest import Site
 from tests.support.world import WORLD
 from wsgi_sio.flask import SocketIO
 from wsgi_sio.flask.options import Options
-from wsgi_sio.flask.running import RUN_OPTIONS, Runner
+from wsgi_sio.flask.run import RUN_OPTIONS, Runner
 
 ALL = {
     "manage_session": True,
