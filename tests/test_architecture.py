@@ -162,6 +162,54 @@ def test_arrows_go_down_only() -> None:
         below.append(part)
 
 
+# Modules that import each other in a circle, if only for types, and why; folders while they are being taken apart.
+CIRCLES = {
+    ("flask.extension", "flask.namespace"): "a namespace is registered with a SocketIO, and Namespace.socketio is one:"
+    " applications use, and type checkers know, the whole of it",
+    ("runtime",): "to be taken apart (issue 13)",
+    ("siblings",): "to be taken apart (issue 13)",
+    ("engineio",): "to be taken apart (issue 13)",
+    ("socketio",): "to be taken apart (issue 13)",
+    ("cluster",): "to be taken apart (issue 13)",
+    ("client",): "to be taken apart (issue 13)",
+}
+
+
+def test_no_modules_import_each_other_but_for_a_reason() -> None:
+    own = own_modules()
+    graph = {name_of(path): set(_own_imports(path, own)) for path in MODULES}
+    reached: dict[str, set[str]] = {}
+    for name in graph:
+        found, pending = set(), [name]
+        while pending:
+            new = graph[pending.pop()] - found
+            found |= new
+            pending += new
+        reached[name] = found
+    circles = {
+        tuple(sorted(other for other in reached[name] if name in reached[other]))
+        for name in graph
+        if name in reached[name]
+    }
+    assert [circle for circle in circles if not any(all(within(m, known) for m in circle) for known in CIRCLES)] == []
+    assert [known for known in CIRCLES if len(known) > 1 and known not in circles] == [], "it is gone: take it out"
+
+
+def _own_imports(path: Path, own: set[str]) -> Iterator[str]:
+    """The modules of the package that one imports; ``from . import name`` is that of the module, not of the package."""
+    name = name_of(path)
+    found = [imported.removeprefix("wsgi_sio.") for imported in imports(path, for_types=True)
+             if imported.startswith("wsgi_sio.")]  # fmt: skip
+    modules = {imported for imported in found if imported in own}
+    for imported in found:
+        target = imported
+        while target and target not in own:
+            target = target.rpartition(".")[0]
+        only_on_the_way = any(module.startswith(f"{target}.") for module in modules)
+        if target and target != name and not only_on_the_way:
+            yield target
+
+
 @pytest.mark.parametrize("path", [p for p in MODULES if name_of(p) not in ("server", "socketio.server")], ids=name_of)
 def test_every_server_is_the_one_that_chooses_the_adapter(path: Path) -> None:
     """server.py sets the default adapter; who made or subclassed socketio's own server would have another."""
