@@ -24,9 +24,9 @@ import pytest
 from tests.support.freezing import freeze, thaw
 from tests.support.inprocess import DEADLINE, eventually
 from tests.support.servers import ROOT, SERVERS, RunningServer, start_server
+from wsgi_sio.command_line_client.console import Console
 from wsgi_sio.command_line_client.input_syntax import Command, Emission, NotUnderstood, read_line
 from wsgi_sio.command_line_client.screen import show, show_event
-from wsgi_sio.command_line_client.console import Console
 
 COMMAND = [sys.executable, "-m", "wsgi_sio", "connect"]
 ENVIRON = {**os.environ, "PYTHONUNBUFFERED": "1", "TERM": "xterm", "NO_COLOR": ""}

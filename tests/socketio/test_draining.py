@@ -106,7 +106,7 @@ def _draining(io: Server, process: InProcess) -> tuple[list[Client], Background]
 def test_an_empty_server_is_drained_at_once(serve: Serve) -> None:
     """So is one whose clients leave by themselves meanwhile."""
     io = Server()
-    process = serve(io)
+    serve(io)
     began = time.monotonic()
     assert io.drain(30) is True
     assert time.monotonic() - began < AT_ONCE

@@ -7,9 +7,9 @@ import logging
 import sys
 from typing import Any
 
+from .console import Console, Failed
 from .input_syntax import Emission, NotUnderstood, read_json, read_seconds
 from .screen import complain
-from .console import Console, Failed
 
 _FOREVER = "forever"
 
