@@ -13,7 +13,7 @@ import pytest
 from benchmarks.__main__ import build_parser, choose_scenarios, choose_servers
 from tests.docs.pages import DOCS, blocks
 from tests.docs.terminal import ROOT
-from tests.support.world import WORLD
+from tests.support.world import one_world
 
 PAGE = "../CONTRIBUTING.rst"
 TEXT = (DOCS / PAGE).read_text(encoding="utf-8")
@@ -22,7 +22,7 @@ CONSOLES = [block for block in BLOCKS if block.language == "console"]
 COMMANDS = [command for block in CONSOLES for command, _ in block.commands()]
 TRIED = [command for block in CONSOLES if block.kind == "here" for command, _ in block.commands()]
 
-pytestmark = pytest.mark.skipif(WORLD == "gevent", reason="the same in both worlds")
+pytestmark = one_world
 
 
 def test_every_file_that_it_names_is_there() -> None:

@@ -9,10 +9,13 @@ import pytest
 
 from tests.docs.house import PICTURE, WHAT, arrows, draw, floors, folders
 from tests.docs.pages import DOCS, blocks
+from tests.support.world import one_world
 from tests.test_architecture import PACKAGE
 
 WAY = next(block.text for block in blocks("how_it_works.rst") if block.name == "an-event")
 STEPS = re.findall(r"([\w/]+\.py) +(\w+)\(\)", WAY)
+
+pytestmark = one_world
 
 
 def test_every_folder_and_every_import_is_in_the_picture() -> None:

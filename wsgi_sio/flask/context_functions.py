@@ -27,8 +27,7 @@ def _extension(helper: str) -> SocketIO:
             f" other code use the SocketIO object: socketio.emit(..., to=sid_or_room)"
         )
     dispatcher = current_dispatcher()
-    socketio: SocketIO | None
-    socketio = flask.current_app.extensions.get("socketio") if dispatcher is None else dispatcher.owner
+    socketio: SocketIO | None = flask.current_app.extensions.get("socketio") if dispatcher is None else dispatcher.owner
     if socketio is None:
         raise OutOfContext(f"{helper}(): {flask.current_app!r} has no SocketIO: call SocketIO(app) or init_app(app)")
     return socketio
