@@ -179,7 +179,7 @@ def test_what_has_another_meaning_is_mentioned_once(
     options: dict[str, Any], text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     config(**options)
-    (record,) = caplog.records
+    (record,) = [record for record in caplog.records if record.name != "wsgi_sio.runtime"]  # a machine that is busy
     assert text in record.getMessage() and record.levelno == logging.WARNING
 
 
