@@ -13,12 +13,15 @@ from pathlib import Path
 import pytest
 
 import wsgi_sio.flask
+from tests.support.world import one_world
 from wsgi_sio.__main__ import main
 from wsgi_sio.flask import SocketIO
 from wsgi_sio.flask.options import check
-from wsgi_sio.flask.running import _OWN, _RELOADER, _WERKZEUG, Runner
+from wsgi_sio.flask.run import _OWN, _RELOADER, _WERKZEUG, Runner
 from wsgi_sio.migrate import FileReport, migrate
 from wsgi_sio.migrate.advice import ADVICE, FLASK_NAMES, KEYWORDS, OPTIONS
+
+pytestmark = one_world
 
 GEVENT_WORKER = "geventwebsocket.gunicorn.workers.GeventWebSocketWorker"
 

@@ -12,8 +12,11 @@ import pytest
 
 from tests.docs.pages import DOCS, PAGES
 from tests.support.require import require
+from tests.support.world import one_world
 from wsgi_sio import __version__
 from wsgi_sio.__main__ import build_parser, main
+
+pytestmark = one_world
 
 CONFIG = ConfigParser()
 CONFIG.read(DOCS.parent / "setup.cfg", encoding="utf-8")

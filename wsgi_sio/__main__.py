@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from wsgi_sio import __version__, connect
+from wsgi_sio import __version__, command_line_client
 from wsgi_sio.client_files import ClientUnavailable, copy_client, find_client, install_client
 
 
@@ -156,7 +156,11 @@ def run_client_files(options: argparse.Namespace) -> int:
 
 COMMANDS = {
     "client-files": Command("Install the browser's client", add_client_files_arguments, run_client_files),
-    "connect": Command("Connect to a server and print its events as they come", connect.add_arguments, connect.run),
+    "connect": Command(
+        "Connect to a server and print its events as they come",
+        command_line_client.add_arguments,
+        command_line_client.run,
+    ),
     "migrate": Command("List what code uses of Flask-SocketIO and python-socketio", add_migrate_arguments, run_migrate),
 }
 

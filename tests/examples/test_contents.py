@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from typing import Any
 
 import pytest
@@ -18,6 +19,22 @@ def test_the_readme_has_a_command_that_exists_for_each_example(name: str) -> Non
     assert len(commands) == 1
     program = commands[0].split("``")[1].split()[1]
     assert (EXAMPLES.parent / program).is_file()
+
+
+def frame(page: str) -> list[str]:
+    """The lines around what is a page's own: up to its heading and the state of its connection, and behind its main."""
+    head, _, rest = page.partition("<h1>")
+    state = re.findall(r"\n( *<span id=\"connection\" [^>]*>)", rest)
+    own = re.sub(r"<title>.*</title>|/static/\w+\.(?:css|js)", "OWN", head)
+    own = own.replace('  <link rel="stylesheet" href="OWN">\n', "")  # one needs no style sheet
+    return [*own.splitlines(), *state, *rest.partition("</main>")[2].splitlines()]
+
+
+def test_the_pages_have_one_base() -> None:
+    """Each is whole, to be copied without a template engine; what they have in common is changed in all, or in none."""
+    frames = {path.parent.name: frame(path.read_text(encoding="utf-8")) for path in EXAMPLES.glob("*/page.html")}
+    assert len(frames) > 6
+    assert {name: lines for name, lines in frames.items() if lines != frames["dashboard"]} == {}
 
 
 def new_game() -> Any:

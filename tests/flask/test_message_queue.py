@@ -19,7 +19,7 @@ from wsgi_sio import AckTimeout, Emitter
 from wsgi_sio.cluster.drivers.bridge import BridgedAdapter
 from wsgi_sio.cluster.drivers.node_redis import RedisAdapter
 from wsgi_sio.flask import SocketIO
-from wsgi_sio.flask.queue import MessageQueue
+from wsgi_sio.flask.message_queue import MessageQueue
 
 CHANNEL = "flask-socketio"
 

@@ -14,7 +14,7 @@ from tests.flask.conftest import Site
 from tests.support.world import WORLD
 from wsgi_sio.flask import SocketIO
 from wsgi_sio.flask.options import Options
-from wsgi_sio.flask.running import RUN_OPTIONS, Runner
+from wsgi_sio.flask.run import RUN_OPTIONS, Runner
 
 ALL = {
     "manage_session": True,
@@ -183,7 +183,7 @@ def test_what_has_another_meaning_is_mentioned_once(
     options: dict[str, Any], text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     config(**options)
-    (record,) = caplog.records
+    (record,) = [record for record in caplog.records if record.name != "wsgi_sio.runtime"]  # a machine that is busy
     assert text in record.getMessage() and record.levelno == logging.WARNING
 
 

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from tests.socketio.conftest import Serve
-from tests.support.inprocess import AT_ONCE, DEADLINE, Background, eventually
+from tests.support.inprocess import AT_ONCE, DEADLINE, Background, Client, InProcess, eventually
 from wsgi_sio import Server, Socket
 from wsgi_sio.adapters import MemoryAdapter
 
@@ -93,20 +93,25 @@ def test_a_handler_that_does_not_end_is_not_waited_for_longer_than_allowed(serve
     gate.set()
 
 
-def test_an_empty_server_is_drained_at_once(serve: Serve) -> None:
-    """So is one whose clients leave by themselves meanwhile."""
-    io = Server()
-    process = serve(io)
-    began = time.monotonic()
-    assert io.drain(30) is True
-    assert time.monotonic() - began < AT_ONCE
-    io = Server()
-    process = serve(io)
+def _draining(io: Server, process: InProcess) -> tuple[list[Client], Background]:
+    """Three clients, and a drain that has sent the first of them away."""
     clients = [process.client() for _ in range(3)]
     for client in clients:
         client.connect()
     draining = Background(io.drain, 30)
     eventually(lambda: len(io.sockets.sockets) == 2, "the first end")
+    return clients, draining
+
+
+def test_an_empty_server_is_drained_at_once(serve: Serve) -> None:
+    """So is one whose clients leave by themselves meanwhile."""
+    io = Server()
+    serve(io)
+    began = time.monotonic()
+    assert io.drain(30) is True
+    assert time.monotonic() - began < AT_ONCE
+    io = Server()
+    clients, draining = _draining(io, serve(io))
     for client in clients:
         client.close()
     assert draining.result() is True
@@ -114,12 +119,7 @@ def test_an_empty_server_is_drained_at_once(serve: Serve) -> None:
 
 def test_closing_breaks_a_drain_off(serve: Serve) -> None:
     io = Server()
-    process = serve(io)
-    clients = [process.client() for _ in range(3)]
-    for client in clients:
-        client.connect()
-    draining = Background(io.drain, 30)
-    eventually(lambda: len(io.sockets.sockets) == 2, "the first end")
+    clients, draining = _draining(io, serve(io))
     io.close()
     assert draining.result() is True
     for client in clients:

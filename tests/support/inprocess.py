@@ -7,48 +7,53 @@ a deadline.
 
 from __future__ import annotations
 
-import gc
 import io
 import json
-import os
 import socket
-import struct
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlencode
 
+from tests.support.waiting import AT_ONCE, DEADLINE, Background, at_once, eventually, open_descriptors
+from tests.support.websocket_end import CLOSE_OPCODE, Closed, WebSocket, Wire, control_frame, frame_of, tcp_pair
 from wsgi_sio import Server
 from wsgi_sio.engineio import EngineServer
+from wsgi_sio.engineio.packet import decode_packet
 from wsgi_sio.engineio.pools import THREADS
 from wsgi_sio.engineio.request import Response
 from wsgi_sio.engineio.server import Hijacked
 from wsgi_sio.socketio.packet import ACK, CONNECT, EVENT, Decoder, Encoder, Packet
-from wsgi_sio.websocket.frames import BINARY, CLOSE, TEXT, encode_close, encode_frame
-from wsgi_sio.websocket.messages import Close, MessageDecoder, Violation
 
-# Seconds. What must happen has happened after the first, however busy the machine is. What takes less than the second
-# has not waited for something that takes the first.
-DEADLINE = 30.0
-AT_ONCE = 10.0
+__all__ = [
+    "AT_ONCE",
+    "CLOSE_OPCODE",
+    "DEADLINE",
+    "SEPARATOR",
+    "UPGRADE",
+    "Background",
+    "Client",
+    "Closed",
+    "Environ",
+    "InProcess",
+    "Polling",
+    "Refused",
+    "WebSocket",
+    "at_once",
+    "control_frame",
+    "event_packet",
+    "eventually",
+    "frame_of",
+    "in_process",
+    "open_descriptors",
+    "tcp_pair",
+]
+
 SEPARATOR = "\x1e"
-_MASK = b"\x01\x02\x03\x04"
-_ENDED = 1006
 
 Environ = dict[str, Any]
-
-
-class Closed(Exception):
-    """The connection is over; ``code`` is 1006 when it ended without a close frame."""
-
-    def __init__(self, code: int, reason: str = "") -> None:
-        super().__init__(code, reason)
-        self.code = code
-        self.reason = reason
 
 
 class Refused(Exception):
@@ -59,190 +64,7 @@ class Refused(Exception):
         self.response = response
 
 
-class Background:
-    """A call in another thread (or greenlet): its result, or what it raised, when asked for."""
-
-    def __init__(self, target: Callable[..., Any], *args: Any) -> None:
-        self._target = target
-        self._args = args
-        self._result: Any = None
-        self._error: BaseException | None = None
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._result = self._target(*self._args)
-        except BaseException as error:  # it is raised again in result()
-            self._error = error
-        finally:
-            self._done.set()
-
-    @property
-    def done(self) -> bool:
-        return self._done.is_set()
-
-    def result(self, timeout: float = DEADLINE) -> Any:
-        """Wait for the end. Raises TimeoutError, or what the call raised."""
-        if not self._done.wait(timeout):
-            raise TimeoutError(f"{self._target} did not return within {timeout} s")
-        if self._error is not None:
-            raise self._error
-        return self._result
-
-
-def at_once(count: int, target: Callable[[int], Any], timeout: float = DEADLINE) -> list[Any]:
-    """Run ``target(0)`` to ``target(count - 1)`` in as many threads, started together; their results in order."""
-    ready = threading.Barrier(count)
-
-    def run(number: int) -> Any:
-        ready.wait(timeout)
-        return target(number)
-
-    calls = [Background(run, number) for number in range(count)]
-    return [call.result(timeout) for call in calls]
-
-
-def eventually(condition: Callable[[], Any], what: str = "the condition", timeout: float = DEADLINE) -> Any:
-    """Wait until ``condition()`` is true and return its value; fail after ``timeout`` seconds."""
-    deadline = time.monotonic() + timeout
-    while not (value := condition()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what} did not come true within {timeout} s")
-        time.sleep(0.005)
-    return value
-
-
-def open_descriptors() -> int:
-    """How many file descriptors this process has, forgotten objects not counted."""
-    gc.collect()
-    return len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else -1
-
-
-def tcp_pair() -> tuple[socket.socket, socket.socket]:
-    """Both ends (client, server) of a TCP connection over the loopback."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        client = socket.create_connection(listener.getsockname(), timeout=DEADLINE)
-        server, _ = listener.accept()
-    return client, server
-
-
-class WebSocket:
-    """The client's end of a WebSocket, by our own codec in the client's role."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
-        self.accept = b""  # the 101
-        self.answer_pings = True
-        self._decoder = MessageDecoder(expect_masked=False, max_message_size=1 << 30)
-        self._events: deque[Any] = deque()
-
-    def read_accept(self) -> None:
-        """Read the 101; what follows it belongs to the WebSocket."""
-        data = b""
-        while b"\r\n\r\n" not in data:
-            data += self._recv(time.monotonic() + DEADLINE)
-        self.accept, _, rest = data.partition(b"\r\n\r\n")
-        self._events += self._decoder.feed(rest)
-
-    def _recv(self, deadline: float) -> bytes:
-        self.sock.settimeout(max(0.001, deadline - time.monotonic()))
-        try:
-            data = self.sock.recv(1 << 18)
-        except TimeoutError:
-            raise TimeoutError("nothing came before the deadline") from None
-        except OSError:
-            data = b""
-        if not data:
-            raise Closed(_ENDED)
-        return data
-
-    def next_event(self, timeout: float = DEADLINE) -> Any:
-        """The next message (str or bytes), Ping or Pong. Raises Closed and TimeoutError."""
-        deadline = time.monotonic() + timeout
-        while not self._events:
-            self._events += self._decoder.feed(self._recv(deadline))
-        event = self._events.popleft()
-        if isinstance(event, Close):
-            raise Closed(event.code, event.reason)
-        assert not isinstance(event, Violation), event
-        return event
-
-    def receive(self, timeout: float = DEADLINE) -> str | bytes:
-        """The next message; Engine.IO's pings are answered and skipped, unless ``answer_pings`` is off."""
-        deadline = time.monotonic() + timeout
-        while (event := self.next_event(max(0.001, deadline - time.monotonic()))) == "2" and self.answer_pings:
-            self.send("3")
-        return event  # type: ignore[no-any-return]
-
-    def wait_closed(self, timeout: float = DEADLINE) -> int:
-        """Drop what comes until the server ends the WebSocket; the close code."""
-        deadline = time.monotonic() + timeout
-        try:
-            while True:
-                self.receive(max(0.001, deadline - time.monotonic()))
-        except Closed as closed:
-            return closed.code
-
-    def wait_eof(self, timeout: float = DEADLINE) -> None:
-        """Wait until the server closes the TCP connection."""
-        deadline = time.monotonic() + timeout
-        with suppress(Closed):
-            while True:
-                self._recv(deadline)
-
-    def expect_silence(self, seconds: float) -> None:
-        """Fail if anything comes within ``seconds``."""
-        try:
-            event = self.receive(seconds)
-        except TimeoutError:
-            return
-        raise AssertionError(f"unexpected {event!r}")
-
-    def send(self, *messages: str | bytes) -> None:
-        """Send messages in one write."""
-        self.send_raw(b"".join(frame_of(message) for message in messages))
-
-    def send_raw(self, data: bytes, timeout: float = DEADLINE) -> None:
-        """Send bytes that need not be frames."""
-        self.sock.settimeout(timeout)
-        self.sock.sendall(data)
-
-    def send_close(self, code: int = 1000) -> None:
-        """Send a close frame."""
-        self.send_raw(encode_close(code, mask=_MASK))
-
-    def half_close(self) -> None:
-        """Send a FIN and go on reading."""
-        self.sock.shutdown(socket.SHUT_WR)
-
-    def reset(self) -> None:
-        """End the TCP connection by an RST."""
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.sock.close()
-
-    def close(self) -> None:
-        """End the connection without a close frame."""
-        self.sock.close()
-
-
-def frame_of(message: str | bytes) -> bytes:
-    """A client's frame."""
-    if isinstance(message, str):
-        return encode_frame(TEXT, message.encode(), mask=_MASK)
-    return encode_frame(BINARY, message, mask=_MASK)
-
-
-def control_frame(opcode: int, payload: bytes = b"") -> bytes:
-    """A client's ping, pong or close frame."""
-    return encode_frame(opcode, payload, mask=_MASK)
-
-
-CLOSE_OPCODE = CLOSE
-
-
-class Polling:
+class Polling(Wire):
     """A long-polling client; ``send`` and ``receive`` are those of :class:`WebSocket`."""
 
     def __init__(self, process: InProcess) -> None:
@@ -274,16 +96,12 @@ class Polling:
 
     def send(self, *messages: str | bytes) -> None:
         """POST messages together."""
-        from wsgi_sio.engineio.packet import decode_packet
-
         texts = [decode_packet(message).text() for message in messages]
         answer = self.post(SEPARATOR.join(texts))
         assert (answer.status, answer.body) == (200, b"ok"), answer
 
     def receive(self, timeout: float = DEADLINE) -> str | bytes:
         """The next packet that is neither ping nor noop. Raises Closed for the engine's CLOSE or a refused GET."""
-        from wsgi_sio.engineio.packet import decode_packet
-
         deadline = time.monotonic() + timeout
         while True:
             while self._packets:
@@ -302,21 +120,6 @@ class Polling:
             if answer.status != 200:
                 raise Closed(answer.status, answer.body.decode())
             self._packets += answer.body.decode().split(SEPARATOR)
-
-    def expect_silence(self, seconds: float) -> None:
-        try:
-            event = self.receive(seconds)
-        except TimeoutError:
-            return
-        raise AssertionError(f"unexpected {event!r}")
-
-    def wait_closed(self, timeout: float = DEADLINE) -> int:
-        deadline = time.monotonic() + timeout
-        try:
-            while True:
-                self.receive(max(0.001, deadline - time.monotonic()))
-        except Closed as closed:
-            return closed.code
 
     def close(self) -> None:
         """Tell the server goodbye."""

@@ -13,10 +13,10 @@ from django.utils.module_loading import autodiscover_modules
 
 from ..wsgi import WSGIApp
 from .checks import check_options, check_wsgi_application
-from .codec import DjangoJSON
-from .handshake import HandshakePolicy
-from .options import load_options
+from .hosts_and_origins import HandshakePolicy
+from .json_codec import DjangoJSON
 from .server import Server
+from .settings import load_options
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication

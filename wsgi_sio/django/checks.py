@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import ImproperlyConfigured
@@ -22,7 +23,7 @@ from ..engineio.config import refuse_unknown_options
 from ..server import Server
 from ..validation import fits, misfit, trial
 from ..wsgi import WSGIApp
-from .options import known_options, load_options
+from .settings import known_options, load_options
 
 
 def check_options(**kwargs: Any) -> list[CheckMessage]:
@@ -73,14 +74,12 @@ def check_wsgi_application(**kwargs: Any) -> list[CheckMessage]:
     """Whether what ``runserver`` serves, and other servers most likely too, has Socket.IO in front."""
     if check_options():
         return []  # it could not be loaded for that reason alone
-    from .apps import installed_app
-
     try:
         application = get_internal_wsgi_application()
     except ImproperlyConfigured as error:
         return [Error(f"{error} ({error.__cause__})", id="wsgi_sio.E005")]
     # Other middlewares may be around it, so the app is asked too.
-    if isinstance(application, WSGIApp) or installed_app().serving:
+    if isinstance(application, WSGIApp) or getattr(apps.get_containing_app_config(__name__), "serving", False):
         return []
     return [
         Warning(

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import logging
+from io import BytesIO
 from typing import Any
 
 from django.apps import apps
 from django.conf import settings
 from django.contrib.sessions.backends import signed_cookies
 from django.contrib.sessions.middleware import SessionMiddleware
+from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.functional import cached_property
 from django.utils.module_loading import import_string
 
 from ..engineio.config import Environ
-from .handshake import as_request
 
 logger = logging.getLogger("wsgi_sio.django")
 
 
 def _view(request: HttpRequest) -> HttpResponse:
     return HttpResponse()
+
+
+def as_request(environ: Environ) -> WSGIRequest:
+    """A Django request of a handshake's environ, or of what was kept of it; it has no body."""
+    return WSGIRequest({**environ, "wsgi.input": BytesIO()})  # a copy, since Django changes it
 
 
 class Requests:

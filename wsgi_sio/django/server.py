@@ -6,16 +6,11 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import wraps
 from typing import TYPE_CHECKING, Any, cast, overload
 
-from asgiref.local import Local
-from django.conf import settings
-from django.core.cache import caches, close_caches
-from django.core.cache.backends.base import BaseCache
+from django.core.cache import close_caches
 from django.core.handlers.base import BaseHandler
-from django.core.handlers.wsgi import get_script_name
 from django.db import connections, reset_queries
 from django.urls import get_script_prefix, set_script_prefix
 
@@ -27,7 +22,7 @@ from ..socketio.dynamic import NamespaceTest, ParentNamespace
 from ..socketio.handlers import HandlerTable
 from ..socketio.server_side import ServerSideHandlers
 from ..synchronous import refuse_async
-from .databases import close_old_connections
+from .around_event import EVENT, Caches, Event, close_old_connections, set_prefix, tidy
 from .request import Requests
 
 if TYPE_CHECKING:
@@ -37,55 +32,6 @@ if TYPE_CHECKING:
     from ..socketio.packet import Packet
 
 logger = logging.getLogger("wsgi_sio.django")
-
-
-class _Event:
-    """One under way.
-
-    :ivar requests: those that its handlers have asked for.
-    :ivar over: what it has started may live longer, with the same context variables: a greenlet, say.
-    """
-
-    __slots__ = ("over", "requests")
-
-    def __init__(self) -> None:
-        self.requests: dict[core_socket.Socket, HttpRequest] = {}
-        self.over = False
-
-
-_event: ContextVar[_Event] = ContextVar("wsgi_sio.django.event")
-
-
-class _Caches:
-    """The caches of a worker: in each event's fresh context Django would make them anew, connections included."""
-
-    def __init__(self) -> None:
-        self._worker = Local(thread_critical=True)
-
-    def use(self) -> None:
-        """Let the event have those of the one before."""
-        if getattr(self._worker, "settings", None) is not caches.settings:  # the first event, or a test's override
-            self._worker.settings, self._worker.made = caches.settings, {alias: caches[alias] for alias in caches}
-        made: dict[str, BaseCache] = self._worker.made
-        for alias, cache in made.items():
-            caches[alias] = cache
-
-
-def _tidy(*steps: Callable[[], object]) -> None:
-    """Take all steps; what one of them raises must neither hinder the others nor the event."""
-    for step in steps:
-        try:
-            step()
-        except Exception:
-            logger.exception("tidying up around an event failed")
-
-
-def _set_prefix(socket: core_socket.Socket | None) -> None:
-    """Let ``reverse()`` give what it gives to views: Django sets the prefix for each request, and so only there."""
-    if socket is not None:
-        set_script_prefix(get_script_name(socket.handshake.environ))
-    elif settings.FORCE_SCRIPT_NAME is not None:
-        set_script_prefix(settings.FORCE_SCRIPT_NAME)
 
 
 class Socket(core_socket.Socket):
@@ -102,7 +48,7 @@ class Socket(core_socket.Socket):
         that exists: a handler cannot set the cookie of a new one.  Outside of events each access makes a new request,
         whose session you would have to save yourself.
         """
-        event = _event.get(None)
+        event = EVENT.get(None)
         request = event.requests.get(self) if event else None
         if request is None:
             request = self._server.requests.make(self.handshake.environ)
@@ -171,7 +117,7 @@ class Server(core_server.Server):
 
     def __init__(self, **options: Any) -> None:
         self.requests = Requests()
-        self._caches = _Caches()
+        self._caches = Caches()
         self._make_atomic = BaseHandler().make_view_atomic
         super().__init__(**options)
 
@@ -201,23 +147,23 @@ class Server(core_server.Server):
 
         :param socket: whose event it is: ``reverse()`` gives URLs below the prefix of its handshake.
         """
-        event = _Event()
-        token = _event.set(event)
+        event = Event()
+        token = EVENT.set(event)
         prefix = get_script_prefix()
-        _set_prefix(socket)
-        _tidy(self._caches.use, reset_queries, close_old_connections)
+        set_prefix(socket)
+        tidy(self._caches.use, reset_queries, close_old_connections)
         try:
             yield
         finally:
             self.save_sessions()
             event.over = True
-            _event.reset(token)
+            EVENT.reset(token)
             set_script_prefix(prefix)
-            _tidy(close_old_connections, close_caches)
+            tidy(close_old_connections, close_caches)
 
     def save_sessions(self) -> None:
         """Save the sessions that the event under way has changed."""
-        requests = _event.get().requests
+        requests = EVENT.get().requests
         while requests:
             socket, request = requests.popitem()
             try:

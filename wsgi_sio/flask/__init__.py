@@ -7,11 +7,12 @@ Each handler runs in a request context made from the environ of the client's han
 
 from ..exceptions import ConnectRefused
 from ..socketio.handlers import NO_ACK
-from .errors import ConnectionRefusedError, DisconnectReason
+from .context_functions import call, close_room, disconnect, emit, join_room, leave_room, rooms, send
+from .disconnect_reason import DisconnectReason
 from .extension import SocketIO
-from .helpers import call, close_room, disconnect, emit, join_room, leave_room, rooms, send
+from .handler_errors import ConnectionRefusedError
 from .namespace import Namespace
-from .testclient import SocketIOTestClient
+from .test_client import SocketIOTestClient
 
 __all__ = [
     "NO_ACK",

@@ -13,21 +13,23 @@ from ..runtime import Task
 from ..server import Server
 from ..socketio.socket import Socket
 from ..synchronous import refuse_async
-from .arguments import as_clients, either
-from .current import DISPATCHER_KEY, SOCKET_KEY, current_dispatcher, current_environ
-from .dispatch import Dispatcher, ErrorHandler, Events
-from .errors import Reason
-from .handlers import EventHandler
+from .disconnect_reason import Reason
+from .dispatcher import Dispatcher
+from .emit_parameters import as_clients, either
+from .external_process import WriteOnlyServer
+from .handler_arguments import EventHandler
+from .handler_errors import ErrorHandler
+from .handler_registry import HandlerRegistry
+from .message_queue import MessageQueue
+from .middleware import wrap
 from .namespace import Namespace, refuse_async_methods
 from .options import Options, check, without_run_options
-from .queue import MessageQueue
-from .running import Runner
+from .request_context import DISPATCHER_KEY, SOCKET_KEY, current_dispatcher, current_environ
+from .run import Runner
 from .server import PeerServer
-from .wrapping import wrap
-from .write_only import WriteOnlyServer
 
 if TYPE_CHECKING:
-    from .testclient import SocketIOTestClient
+    from .test_client import SocketIOTestClient
 
 # Where an app keeps what brings its events to each of its SocketIOs.
 _DISPATCHERS = "wsgi_sio.flask"
@@ -62,7 +64,7 @@ class SocketIO:
     def __init__(self, app: flask.Flask | None = None, **options: Any) -> None:
         self.manage_session = True
         self.server_options: dict[str, Any] = {}
-        self._events = Events()
+        self._events = HandlerRegistry()
         self._dispatchers: WeakSet[Dispatcher] = WeakSet()  # each app keeps its own
         self._latest: Dispatcher | None = None
         self._runner = Runner()
@@ -91,9 +93,9 @@ class SocketIO:
 
     def _dispatcher(self) -> Dispatcher:
         """That of the event being handled, if it is ours; else that of the current app, or the one attached to last."""
-        dispatcher = current_dispatcher()
-        if dispatcher is not None and dispatcher.owner is self:
-            return dispatcher
+        source = current_dispatcher()
+        if isinstance(source, Dispatcher) and source.owner is self:
+            return source
         dispatcher = self._latest
         if flask.has_app_context():
             dispatcher = flask.current_app.extensions.get(_DISPATCHERS, {}).get(self, dispatcher)
@@ -208,7 +210,7 @@ class SocketIO:
         """Run a class-based namespace's method for the client ``sid``; None when it has gone."""
         dispatcher = self._dispatcher()
         socket = dispatcher.server.socket(sid, namespace)
-        return None if socket is None else dispatcher.run(handler, socket, args)
+        return None if socket is None else dispatcher.contexts.run(handler, socket, args)
 
     # -- sending from anywhere ----------------------------------------------------------------------------------
 
@@ -319,7 +321,7 @@ class SocketIO:
         flask_test_client: Any = None,
     ) -> SocketIOTestClient:
         """A client in memory, for tests; see :class:`SocketIOTestClient`."""
-        from .testclient import SocketIOTestClient
+        from .test_client import SocketIOTestClient
 
         return SocketIOTestClient(app, self, namespace, query_string, headers, auth, flask_test_client)
 
@@ -327,7 +329,7 @@ class SocketIO:
 def _in_context(callback: Callable[..., Any], dispatcher: Dispatcher, socket: Socket) -> Callable[..., Any]:
     """``callback``, in a request context like that of the handler which gives it."""
     handler = EventHandler("callback", callback)
-    return lambda *args: dispatcher.run(handler, socket, args, message=None)
+    return lambda *args: dispatcher.contexts.run(handler, socket, args, message=None)
 
 
 def _checked(handler: AnyErrorHandler) -> AnyErrorHandler:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..logtext import quote
 from ..synchronous import refuse_async
-from .arguments import either
-from .current import current_dispatcher
-from .handlers import LIFE_CYCLE, EventHandler
+from .emit_parameters import either
+from .handler_arguments import LIFE_CYCLE, EventHandler
+from .request_context import current_dispatcher
 
 if TYPE_CHECKING:
     from .extension import SocketIO
@@ -36,7 +36,9 @@ class Namespace:
     def socketio(self) -> SocketIO:
         """The SocketIO it is registered with; of several, the one whose event is being handled, or else the last."""
         dispatcher = current_dispatcher()
-        return dispatcher.owner if dispatcher is not None and dispatcher.has(self) else self._socketio
+        socketio: SocketIO
+        socketio = dispatcher.owner if dispatcher is not None and dispatcher.has(self) else self._socketio
+        return socketio
 
     @socketio.setter
     def socketio(self, socketio: SocketIO) -> None:

@@ -15,9 +15,9 @@ from ..engineio.config import EngineConfig, refuse_unknown_options
 from ..runtime import threads_are_greenlets
 from ..server import Server
 from ..validation import COUNT_OR_NONE_AT_ALL, check_option, check_options
-from .logs import use_loggers
-from .queue import MessageQueue
-from .running import RUN_OPTIONS
+from .logger_options import use_loggers
+from .message_queue import MessageQueue
+from .run import RUN_OPTIONS
 
 logger = logging.getLogger("wsgi_sio.flask")
 
@@ -37,8 +37,8 @@ _TYPES: Mapping[str, Any] = {
     "resource": str | None,
 }
 
-# Three become an adapter (queue.py), beside a fourth that is ours; each client's events run in order, beside those of
-# others; the session is not the server's business.
+# Three become an adapter (message_queue.py), beside a fourth that is ours; each client's events run in order, beside
+# those of others; the session is not the server's business.
 _NOT_PASSED_ON = ("message_queue", "client_manager", "channel", "old_servers", "async_handlers", "manage_session")
 
 _COOKIE_ATTRIBUTES = {

@@ -18,10 +18,10 @@ from ..socketio.namespace import Namespace
 from ..socketio.remote import RemoteOperator
 from ..socketio.socket import Socket
 from ..synchronous import refuse_async
-from .arguments import as_arguments, as_clients, either
-from .errors import Reason
-from .private import EngineView, EnvironView, ManagerView
-from .write_only import WriteOnlyServer
+from .deprecated_views import EngineView, EnvironView, ManagerView
+from .disconnect_reason import Reason
+from .emit_parameters import as_arguments, as_clients, either
+from .external_process import WriteOnlyServer
 
 # How long a callback waits for the answers of several clients (seconds).
 _ANSWERS_WITHIN = 60.0
@@ -46,7 +46,7 @@ class PeerServer:
         self._parents: list[ParentNamespace] = []
         self._admitting: WeakValueDictionary[tuple[str, str], Socket] = WeakValueDictionary()
 
-    # -- which namespaces and clients there are (told by dispatch.py) --------------------------------------------
+    # -- which namespaces and clients there are (told by dispatcher.py) --------------------------------------------
 
     def add_namespace(self, namespace: Namespace) -> None:
         """Clients may join ``namespace``; or its children, if it is a parent."""

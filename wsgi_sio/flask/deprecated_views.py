@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ..engineio import EngineServer, Session
+from ..socketio.namespace import Namespace
+from ..socketio.socket import Socket
 
-if TYPE_CHECKING:
-    from .server import PeerServer
+
+class Clients(Protocol):
+    """What a PeerServer knows of its clients."""
+
+    def namespaces(self) -> list[Namespace]:
+        """All namespaces that clients may be in."""
+
+    def namespace(self, name: str | None) -> Namespace | None:
+        """The namespace of that name."""
+
+    def socket(self, sid: Any, namespace: str | None) -> Socket | None:
+        """The client of that id."""
 
 
 class ManagerView:
     """``socketio.server.manager``: who is in which room, in this process."""
 
-    def __init__(self, server: PeerServer) -> None:
+    def __init__(self, server: Clients) -> None:
         self._server = server
 
     @property

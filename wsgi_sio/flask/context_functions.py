@@ -1,4 +1,4 @@
-"""The helpers for handlers: they act on the SocketIO whose handler runs, and find the client by ``request``.
+"""``emit()``, ``join_room()`` and the like: they act on the SocketIO whose handler runs, for the client of ``request``.
 
 Those that are told whom they are for work in views, and anywhere else in an app context, as well: for the SocketIO of
 ``current_app``, the last one if it has several.
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import flask
 
 from ..exceptions import OutOfContext
-from .arguments import either
-from .current import current_dispatcher
+from .emit_parameters import either
+from .request_context import current_dispatcher
 
 if TYPE_CHECKING:
     from .extension import SocketIO
@@ -27,9 +27,7 @@ def _extension(helper: str) -> SocketIO:
             f" other code use the SocketIO object: socketio.emit(..., to=sid_or_room)"
         )
     dispatcher = current_dispatcher()
-    if dispatcher is not None:
-        return dispatcher.owner
-    socketio: SocketIO | None = flask.current_app.extensions.get("socketio")
+    socketio: SocketIO | None = flask.current_app.extensions.get("socketio") if dispatcher is None else dispatcher.owner
     if socketio is None:
         raise OutOfContext(f"{helper}(): {flask.current_app!r} has no SocketIO: call SocketIO(app) or init_app(app)")
     return socketio

@@ -212,7 +212,7 @@ def test_tls(by: str, tmp_path: Path) -> None:
 
 
 def test_the_port_of_server_name(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    from wsgi_sio.flask.running import _port
+    from wsgi_sio.flask.run import _port
 
     assert _port(site.app, None) == 5000
     site.app.config["SERVER_NAME"] = "example.org:8080"

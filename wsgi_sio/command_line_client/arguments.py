@@ -7,9 +7,9 @@ import logging
 import sys
 from typing import Any
 
-from .language import Emission, NotUnderstood, read_json, read_seconds
+from .console import Console, Failed
+from .input_syntax import Emission, NotUnderstood, read_json, read_seconds
 from .screen import complain
-from .session import Failed, Session
 
 _FOREVER = "forever"
 
@@ -56,10 +56,10 @@ def run(options: argparse.Namespace) -> int:
     """Connect, and do what is wanted; the exit status, with one line on the standard error where it is not 0."""
     sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]  # whatever characters come
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    logging.getLogger("wsgi_sio.client.outage").addHandler(logging.NullHandler())  # the session tells each failure
+    logging.getLogger("wsgi_sio.client.outage").addHandler(logging.NullHandler())  # the console tells each failure
     try:
         emissions = [Emission.of_words(words) for words in options.emit]
-        session = Session(options.url, options.namespace, options.timeout, _client_options(options))
+        console = Console(options.url, options.namespace, options.timeout, _client_options(options))
     except (NotUnderstood, ValueError) as error:
         complain(str(error))
         return 2
@@ -67,18 +67,18 @@ def run(options: argparse.Namespace) -> int:
         complain(str(error))
         return 1
     try:
-        with session.interrupts:
-            session.connect()
+        with console.interrupts:
+            console.connect()
             if emissions or options.listen is not None:
-                return session.emit_and_listen(emissions, None if options.listen == _FOREVER else options.listen or 0)
+                return console.emit_and_listen(emissions, None if options.listen == _FOREVER else options.listen or 0)
             if sys.stdin.isatty() and sys.stdout.isatty():
-                return session.run_prompt()
-            return session.run_script(sys.stdin)
+                return console.run_prompt()
+            return console.run_script(sys.stdin)
     except Failed as error:
         complain(str(error))
         return error.status
     finally:
-        session.close()
+        console.close()
 
 
 def _client_options(options: argparse.Namespace) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from typing import Any, TextIO
 
 from ..runtime import Rank, make_lock
-from .interrupts import Interrupts
+from .ctrl_c import Interrupts
 
 # How much of a line, of a string in it, and of bytes, is shown (characters, characters, bytes).
 _LONGEST_LINE = 1000

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import flask
 from flask.testing import EnvironBuilder
 from werkzeug.test import Client as HTTPClient
 
 from ..exceptions import ConnectRefused
+from ..server import Server
 from ..socketio.tester import RAISED_KEY
 from ..testing import Received, TestClient
 
-if TYPE_CHECKING:
-    from .extension import SocketIO
+
+class ServedBy(Protocol):
+    """A SocketIO, of which a test client needs only the server."""
+
+    @property
+    def io(self) -> Server:
+        """The server of the current app."""
 
 
 class SocketIOTestClient:
@@ -35,7 +41,7 @@ class SocketIOTestClient:
     def __init__(
         self,
         app: flask.Flask,
-        socketio: SocketIO,
+        socketio: ServedBy,
         namespace: str | None = None,
         query_string: str | None = None,
         headers: Any = None,

@@ -24,9 +24,12 @@ import pytest
 from tests.support.freezing import freeze, thaw
 from tests.support.inprocess import DEADLINE, eventually
 from tests.support.servers import ROOT, SERVERS, RunningServer, start_server
-from wsgi_sio.connect.language import Command, Emission, NotUnderstood, read_line
-from wsgi_sio.connect.screen import show, show_event
-from wsgi_sio.connect.session import Session
+from tests.support.world import one_world
+from wsgi_sio.command_line_client.console import Console
+from wsgi_sio.command_line_client.input_syntax import Command, Emission, NotUnderstood, read_line
+from wsgi_sio.command_line_client.screen import show, show_event
+
+pytestmark = one_world
 
 COMMAND = [sys.executable, "-m", "wsgi_sio", "connect"]
 ENVIRON = {**os.environ, "PYTHONUNBUFFERED": "1", "TERM": "xterm", "NO_COLOR": ""}
@@ -207,13 +210,13 @@ def test_nobody_listening_and_silence_are_told() -> None:
 
 def test_an_upgrade_is_told_once(server: RunningServer, capsys: pytest.CaptureFixture[str]) -> None:
     """A connection that is told late, when it has been upgraded already, is told to be a WebSocket; that is all."""
-    session = Session(server.url, None, DEADLINE, {})
-    client = session._client
+    console = Console(server.url, None, DEADLINE, {})
+    client = console._client
     client.off("connect")
     client.on("connect", lambda: eventually(lambda: client.io.transport_name == "websocket", "the upgrade"))
-    client.on("connect", session._connected)
-    session.connect()
-    session.close()
+    client.on("connect", console._connected)
+    console.connect()
+    console.close()
     printed = capsys.readouterr().out
     assert "over websocket" in printed and "upgraded" not in printed
 

@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 from ..emitter import Emitter
 from ..exceptions import NotPublished
 from ..runtime import threads_are_greenlets
-from .arguments import as_arguments, as_clients, either
-from .queue import MessageQueue
+from .emit_parameters import as_arguments, as_clients, either
+from .message_queue import MessageQueue
 
 logger = logging.getLogger("wsgi_sio.flask")
 

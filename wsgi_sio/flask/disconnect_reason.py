@@ -1,22 +1,6 @@
-"""Refusing a client, and why one has left, in Flask-SocketIO's words."""
+"""Why a client has left, in Flask-SocketIO's words."""
 
 from __future__ import annotations
-
-from typing import Any
-
-from ..exceptions import ConnectRefused
-
-
-class ConnectionRefusedError(ConnectRefused):
-    """Raise it in a ``connect`` handler to refuse the client.
-
-    :param args: the message, and what else the client is to get as the error's ``data``: one value, or a list of
-        several.
-    """
-
-    def __init__(self, *args: Any) -> None:
-        message, *data = args or ("Connection rejected by server",)
-        super().__init__(str(message), (data[0] if len(data) == 1 else data) if data else None)
 
 
 class Reason:

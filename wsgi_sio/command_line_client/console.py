@@ -11,9 +11,9 @@ from ..client import Manager
 from ..client.client import split_url
 from ..exceptions import LocalProtocolError, SocketIOError
 from ..runtime import Event, Rank, make_event, make_lock
-from .hints import explain, one_line
-from .interrupts import Interrupts
-from .language import HELP, Command, Emission, NotUnderstood, read_line
+from .connect_error_hints import explain, one_line
+from .ctrl_c import Interrupts
+from .input_syntax import HELP, Command, Emission, NotUnderstood, read_line
 from .screen import Screen, complain, show, show_event
 
 _SLICE = 0.5
@@ -39,7 +39,7 @@ def await_event(event: Event, seconds: float | None) -> bool:
     return event.is_set()
 
 
-class Session:
+class Console:
     """See the module's text.
 
     :param namespace: None for the path of the URL.

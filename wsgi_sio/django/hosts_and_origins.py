@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from io import BytesIO
 from typing import Any
 
 from django.core.exceptions import DisallowedHost
@@ -15,12 +14,8 @@ from ..engineio.config import Environ
 from ..engineio.request import BAD_REQUEST, FORBIDDEN, EngineError
 from ..logtext import one_line, quote
 from ..runtime import threads_are_greenlets
-from .databases import close_old_connections
-
-
-def as_request(environ: Environ) -> WSGIRequest:
-    """A Django request of a handshake's environ, or of what was kept of it; it has no body."""
-    return WSGIRequest({**environ, "wsgi.input": BytesIO()})  # a copy, since Django changes it
+from .around_event import close_old_connections
+from .request import as_request
 
 
 class HandshakePolicy:
