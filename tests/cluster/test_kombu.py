@@ -33,7 +33,7 @@ from tests.support.world import WORLD
 from wsgi_sio import AckTimeout, Emitter, NotPublished
 from wsgi_sio.cluster.bus.kombu_bus import KombuBus
 from wsgi_sio.flask import SocketIO
-from wsgi_sio.flask.queue import MessageQueue
+from wsgi_sio.flask.message_queue import MessageQueue
 from wsgi_sio.runtime import create_reactor
 
 __all__ = ["find_peer", "make_ours", "old", "ours", "server"]
