@@ -69,6 +69,15 @@ def _by_file(items: list[pytest.Item]) -> dict[str, list[pytest.Item]]:
     return files
 
 
+def _longest_first(files: dict[str, list[pytest.Item]]) -> list[tuple[int, list[pytest.Item]]]:
+    """The tests of each file, with its number; whoever takes the last one should not be at work for long.
+
+    Those of servers that are started take longest, and so do folders by the end of the alphabet.
+    """
+    numbered = [(number, "live" in name, tests) for number, (name, tests) in enumerate(files.items())]
+    return [(number, tests) for number, _, tests in sorted(numbered, key=lambda file: file[:2][::-1], reverse=True)]
+
+
 def _run(session: pytest.Session, items: Iterable[pytest.Item]) -> None:
     """What pytest's own loop does; the next one is asked for before an item is run."""
     for item, following in pairwise(chain(items, [None])):
@@ -94,7 +103,7 @@ class OneOfMany:
         os.write(self._out, json.dumps(line, default=repr).encode() + b"\n")
 
     def _taken(self, items: list[pytest.Item]) -> Iterator[pytest.Item]:
-        for number, tests in reversed([*enumerate(_by_file(items).values())]):  # those that take longest are last
+        for number, tests in _longest_first(_by_file(items)):
             try:
                 (self._folder / f"taken {number}").touch(exist_ok=False)
             except FileExistsError:
@@ -148,6 +157,8 @@ class _Process:
         self.number = number
         self._told = folder / f"told by {self._popen.pid}"
         self._read = 0
+        self._looked_at = 0
+        self._file = ""  # of the last start that has been looked at
         self.ended = False
         self.lines: list[Line] = []
 
@@ -171,15 +182,19 @@ class _Process:
 
     def next_file(self) -> list[Line]:
         """What it has told of a file, when that is all; what it was at when it ended is left to ask for."""
-        starts = [number for number, line in enumerate(self.lines) if line[0] == "start"]
-        for number in starts:
-            if number and self.lines[number][1].partition("::")[0] != self.lines[starts[0]][1].partition("::")[0]:
-                lines, self.lines = self.lines[:number], self.lines[number:]
-                return lines
-        if self.ended:
-            lines, self.lines = self.lines, []
-            return lines
-        return []
+        for number in range(self._looked_at, len(self.lines)):
+            what, *told = self.lines[number]
+            if what == "start":
+                before, self._file = self._file, told[0].partition("::")[0]
+                if before not in ("", self._file):
+                    return self._take(number)
+        self._looked_at = len(self.lines)
+        return self._take(self._looked_at) if self.ended else []
+
+    def _take(self, count: int) -> list[Line]:
+        lines, self.lines = self.lines[:count], self.lines[count:]
+        self._looked_at = 1 if self.lines else 0  # the first of them has been
+        return lines
 
     def interrupt(self) -> None:
         self._popen.send_signal(signal.SIGINT)
