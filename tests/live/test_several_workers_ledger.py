@@ -28,6 +28,8 @@ WORKER = "-k gevent" if WORLD == "gevent" else "-k gthread --threads 8"
 SECONDS = float(os.environ.get("LEDGER_SECONDS", "60"))
 CLIENTS = int(os.environ.get("LEDGER_CLIENTS", "200"))
 WORKERS = 4
+# How many requests a worker serves, and how many clients there are for each: often with few, or seldom with many.
+MAX_REQUESTS = (300, CLIENTS // WORKERS // 5) if WORLD == "gevent" else (1500, CLIENTS // WORKERS)
 BROKEN = re.compile("end of file|reset by peer|0 bytes read")
 
 
@@ -117,7 +119,7 @@ def test_a_worker_is_killed_every_five_seconds() -> None:
 @pytest.mark.timeout(240)
 def test_a_stopped_worker() -> None:
     """It stands still for six seconds and goes on: nobody loses anything, whosever clients they are."""
-    with ledger("", WORKERS, CLIENTS, SECONDS, period=1.0, arrive=3.0) as (server, clients):
+    with ledger("", WORKERS, CLIENTS, SECONDS / 2, period=1.0, arrive=3.0) as (server, clients):
         before = clients.joined["tags"]
         stopped = server.worker_pids[1]
         time.sleep(3)
@@ -137,7 +139,7 @@ def test_a_stopped_worker() -> None:
 @pytest.mark.timeout(240)
 def test_a_reload() -> None:
     """HUP: all workers are replaced, so everybody reconnects, once; the old and the new ones are siblings meanwhile."""
-    with ledger("", WORKERS, CLIENTS, SECONDS, period=1.0, arrive=3.0) as (server, clients):
+    with ledger("", WORKERS, CLIENTS, SECONDS / 2, period=1.0, arrive=3.0) as (server, clients):
         old = server.worker_pids
         time.sleep(3)
         os.kill(server.pid, signal.SIGHUP)
@@ -179,7 +181,7 @@ def assert_replaced(report: dict[str, Any], old: list[int]) -> None:
 @slow
 @pytest.mark.alone
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize(("requests", "clients_each"), [(300, CLIENTS // WORKERS // 5), (1500, CLIENTS // WORKERS)])
+@pytest.mark.parametrize(("requests", "clients_each"), [MAX_REQUESTS])
 def test_workers_that_serve_so_many_requests(requests: int, clients_each: int) -> None:
     """``--max-requests``: workers end all the time, each with its own clients, who go on elsewhere.
 
