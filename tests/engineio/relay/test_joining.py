@@ -78,6 +78,31 @@ def test_the_page_does_not_wait(named: list[Engine], monkeypatch: pytest.MonkeyP
     assert len(joins) == 1
 
 
+def test_nobody_gets_sessions_of_others_before_all_know_of_it(
+    named: list[Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its clients would miss what those broadcast who do not."""
+    first, second = named
+    assert page(first) == b"page"
+    eventually(lambda: first.engine.joining.settled, "the first one")
+    joined, going_on = threading.Event(), threading.Event()
+    join = Siblings.join
+
+    def slowly(siblings: Siblings, patience: float = 1.0) -> None:
+        join(siblings, patience)
+        joined.set()
+        assert going_on.wait(30)  # another sibling has not answered yet
+
+    monkeypatch.setattr(Siblings, "join", slowly)
+    assert page(second) == b"page"
+    assert joined.wait(30)
+    placement = company(first).placement
+    eventually(lambda: knows(first) == 1, "the second one")
+    assert placement._choose(leaving=True) is None
+    going_on.set()
+    eventually(lambda: placement._choose(leaving=True) is not None, "that it takes sessions")
+
+
 def test_who_is_alone_makes_nothing_for_a_page(
     make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -20,7 +20,7 @@ from ..reports import no_siblings
 from ..takeover import find_socket
 from .holder import Holder
 from .owner import Owner
-from .placement import Placement
+from .placement import NO_ROOM, Placement
 
 if TYPE_CHECKING:
     from ..server import EngineServer
@@ -31,8 +31,6 @@ logger = logging.getLogger("wsgi_sio.engineio")
 # (seconds).
 _PATIENCE = 1.0
 _LONGEST = 3.0
-# The load of a process that may only emit, a task queue's worker perhaps: nobody gives a new session to such.
-_NO_ROOM = 0xFFFFFFFF
 
 
 class Company:
@@ -188,9 +186,11 @@ class Joining:
         self.company = company  # siblings may give us clients before all have answered, and their ids need our tag
         if self._engine.opening.closed:
             siblings.tell_draining()
-        if not serves:
-            siblings.tell_load(_NO_ROOM)  # until it has a session of its own
+        # A client that came before all know of us would miss what they broadcast.
+        siblings.tell_load(NO_ROOM)
         siblings.join(_PATIENCE if reactor.may_wait() else 0.0)
+        if serves:  # else when it has a session of its own
+            siblings.tell_load(len(self._engine.sessions))
         logger.debug("joined %d other processes of this server", len(siblings.links()))
         return company
 

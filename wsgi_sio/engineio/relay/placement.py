@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ...siblings import Link, Siblings, close_all
 from ..config import Environ
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 # A sibling gets a new session when this process has so many times, and besides so many more, as it has.
 _RATIO = 1.1
 _MARGIN = 2
+# The load of a process that is still joining, or may only emit, a task queue's worker perhaps: nobody gives it any.
+NO_ROOM: Final = 0xFFFFFFFF
 
 
 class Placement:
@@ -92,7 +94,8 @@ class Placement:
 
     def _takes(self, link: Link) -> bool:
         """Whether a sibling wants sessions, and seems to be moving: one that has been stopped tells nothing of it."""
-        return link.known and not (link.draining or link.outbox_size or self._handed.waits(link))
+        wants = link.known and link.load < NO_ROOM and not link.draining
+        return wants and not (link.outbox_size or self._handed.waits(link))
 
     def tell(self) -> None:
         """The number of sessions has changed."""
