@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from benchmarks.measure import interpreter
 from tests.support import processes
@@ -16,6 +17,10 @@ from tests.support.world import WORLD
 from wsgi_sio.runtime import forks
 
 __all__ = ["node_modules"]
+
+# No example is a failure because the machine was busy.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
