@@ -277,7 +277,7 @@ def test_a_signal_handler_emits_while_its_own_thread_does(mode: str) -> None:
     assert outcome.returncode == 0, outcome.stderr[-5000:]
     result = json.loads(outcome.stdout)
     sent = result["sent"]
-    assert sent["handler"] > 500 and sent["main"] > 500
+    assert sent["handler"] > 100 and sent["main"] > 100  # so that they have met, however busy the machine is
     for number, got in enumerate(result["got"]):
         assert got["wrong"] == 0, result
         if mode != "room" or number == 0:  # the handler moves the others in and out
