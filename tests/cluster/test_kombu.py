@@ -29,7 +29,7 @@ from tests.support.middleman import Middleman, middleman
 from tests.support.old_peer import OldPeer
 from tests.support.rabbitmq import RabbitMQ
 from tests.support.require import require
-from tests.support.world import WORLD
+from tests.support.world import WORLD, one_world
 from wsgi_sio import AckTimeout, Emitter, NotPublished
 from wsgi_sio.cluster.bus.kombu_bus import KombuBus
 from wsgi_sio.flask import SocketIO
@@ -346,7 +346,7 @@ def test_an_emitter_that_cannot_publish_says_so(between: Middleman) -> None:
         assert not caught.value.perhaps
 
 
-@pytest.mark.skipif(WORLD == "gevent", reason="the messages are the same in both worlds")
+@one_world
 def test_message_queue_and_client_manager(rabbitmq: RabbitMQ) -> None:
     require(find_spec("socketio"), "python-socketio")
     import socketio
@@ -389,7 +389,7 @@ def test_managers_that_cannot_be_had() -> None:
 # -- last: what the others' connections would not survive -------------------------------------------------------------
 
 
-@pytest.mark.skipif(WORLD == "gevent", reason="the broker is the same in both worlds")
+@one_world
 def test_a_broker_that_dies_and_comes_back_empty(
     make_bus: MakeBus, rabbitmq: RabbitMQ, caplog: pytest.LogCaptureFixture
 ) -> None:

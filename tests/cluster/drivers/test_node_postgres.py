@@ -14,7 +14,7 @@ from tests.cluster.conftest import Cluster, MakeCluster
 from tests.cluster.drivers.test_node_redis_interop import Mixed
 from tests.support.inprocess import eventually
 from tests.support.postgres import PostgresServer
-from tests.support.world import WORLD
+from tests.support.world import one_world
 from wsgi_sio import AckTimeout, Emitter, NotPublished, Server
 from wsgi_sio.adapters import postgres_adapter
 from wsgi_sio.cluster.drivers.node_postgres import read_header, write
@@ -232,7 +232,7 @@ def test_local_clients_get_everything_when_it_is_away(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(WORLD != "threads", reason="what travels is the same in both worlds")
+@one_world
 def test_large_events_and_a_server_of_node_that_dies(make_cluster: MakeCluster, node_modules: Path) -> None:
     cluster = make_cluster("postgres", 2, heartbeat_interval=1.0, heartbeat_timeout=4.0)
     mixed = Mixed(cluster, "postgres", channelPrefix=cluster.key, heartbeatInterval=1000, heartbeatTimeout=4000)

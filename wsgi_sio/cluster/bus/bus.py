@@ -12,8 +12,8 @@ import os
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from ...logtext import one_line
 from ...runtime import FAILURES, Rank, Reactor, make_lock, tell_in_child
@@ -35,6 +35,9 @@ _STEADY = 1.0
 _LAST_WORDS = 2.0
 
 
+Names = TypeVar("Names", bound=Collection[Any])
+
+
 class Subscription(Protocol):
     """What :meth:`Bus.subscribe` gives."""
 
@@ -43,6 +46,36 @@ class Subscription(Protocol):
 
     def close(self) -> None:
         """Hear nothing more."""
+
+
+class ReaderSubscription(Subscription, Generic[Names]):
+    """A subscription at a bus that has one reader.
+
+    :ivar names: what is heard, as the reader names it.
+    :ivar missing: those of them that the bus has not confirmed; guarded by the reader.
+    :ivar ready: set when there is none.
+    :param remove: has the reader forget it.
+    """
+
+    def __init__(
+        self,
+        names: Names,
+        on_message: OnMessage,
+        reactor: Reactor,
+        remove: Callable[[ReaderSubscription[Names]], None],
+    ) -> None:
+        self.names = names
+        self.on_message = on_message
+        self.missing = set(names)
+        self.ready = reactor.event()
+        self._reactor = reactor
+        self._remove = remove
+
+    def wait_subscribed(self, timeout: float) -> bool:
+        return self._reactor.wait(self.ready, timeout)
+
+    def close(self) -> None:
+        self._remove(self)
 
 
 class Bus(Protocol):

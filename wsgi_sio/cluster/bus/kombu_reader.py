@@ -15,7 +15,7 @@ from secrets import token_hex
 from typing import Any, Final
 
 from ...runtime import FAILURES, Rank, Reactor, make_lock
-from .bus import OnMessage, Outage, wait_before
+from .bus import OnMessage, Outage, ReaderSubscription, wait_before
 from .kombu_urls import TIMEOUT
 from .kombu_wire import EXCHANGE, Address, abandon, address_of, close, declare_counter, declare_exchange
 
@@ -38,22 +38,8 @@ _TURN: Final = 50
 _BACKLOG: Final = 64_000_000
 
 
-class KombuSubscription:
-    """See :class:`Subscription`."""
-
-    def __init__(self, reader: KombuReader, names: dict[Address, str], on_message: OnMessage, reactor: Reactor) -> None:
-        self.names = names
-        self.on_message = on_message
-        self.missing = set(names)  # guarded by the reader
-        self.ready = reactor.event()
-        self._reader = reader
-        self._reactor = reactor
-
-    def wait_subscribed(self, timeout: float) -> bool:
-        return self._reactor.wait(self.ready, timeout)
-
-    def close(self) -> None:
-        self._reader.remove(self)
+# The channel of each address.
+KombuSubscription = ReaderSubscription[dict[Address, str]]
 
 
 class KombuReader:
@@ -94,7 +80,7 @@ class KombuReader:
     def add(self, channels: Iterable[str], on_message: OnMessage) -> KombuSubscription:
         """Hear ``channels``."""
         names = {address_of(channel, self._exchanges): channel for channel in channels}
-        subscription = KombuSubscription(self, names, on_message, self._reactor)
+        subscription = KombuSubscription(names, on_message, self._reactor, self.remove)
         with self._lock:
             if self.closed:
                 return subscription
@@ -103,7 +89,12 @@ class KombuReader:
                 self._wishes.append((True, name))
             start, self._running = not self._running, True
         if start:
-            self._reactor.spawn(self._run)
+            try:
+                self._reactor.spawn(self._run)
+            except RuntimeError:  # no thread is to be had; the next one may be luckier
+                self._running = False
+                self.remove(subscription)
+                raise
         elif self.queue:
             self._use_publisher()
         return subscription

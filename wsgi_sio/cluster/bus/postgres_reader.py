@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...runtime import FAILURES, Rank, Reactor, make_lock
-from .bus import OnMessage, Outage, wait_before
+from .bus import OnMessage, Outage, ReaderSubscription, wait_before
 from .postgres_urls import quoted
 
 if TYPE_CHECKING:
@@ -32,21 +32,7 @@ _TRIES = 2
 Heard = deque[tuple[str, bytes]]
 
 
-class PostgresSubscription:
-    """See :class:`Subscription`."""
-
-    def __init__(self, reader: PostgresReader, channels: frozenset[str], on_message: OnMessage) -> None:
-        self.channels = channels
-        self.on_message = on_message
-        self.missing = set(channels)  # guarded by the reader
-        self._reader = reader
-        self.ready = reader.reactor.event()
-
-    def wait_subscribed(self, timeout: float) -> bool:
-        return self._reader.reactor.wait(self.ready, timeout)
-
-    def close(self) -> None:
-        self._reader.remove(self)
+PostgresSubscription = ReaderSubscription[frozenset[str]]
 
 
 class PostgresReader:
@@ -75,7 +61,7 @@ class PostgresReader:
 
     def add(self, channels: frozenset[str], on_message: OnMessage) -> PostgresSubscription:
         """Hear ``channels``."""
-        subscription = PostgresSubscription(self, channels, on_message)
+        subscription = PostgresSubscription(channels, on_message, self.reactor, self.remove)
         with self._lock:
             if self.closed:
                 return subscription
@@ -84,13 +70,18 @@ class PostgresReader:
             self._changed |= channels
             start, self._running = not self._running, True
         if start:
-            self.reactor.spawn(self._run)
+            try:
+                self.reactor.spawn(self._run)
+            except RuntimeError:  # no thread is to be had; the next one may be luckier
+                self._running = False
+                self.remove(subscription)
+                raise
         return subscription
 
     def remove(self, subscription: PostgresSubscription) -> None:
         """Hear the channels of ``subscription`` for it no more."""
         with self._lock:
-            for channel in subscription.channels:
+            for channel in subscription.names:
                 left = tuple(one for one in self._table.get(channel, ()) if one is not subscription)
                 if left:
                     self._table[channel] = left
@@ -161,7 +152,7 @@ class PostgresReader:
         with self._lock:
             for subscriptions in self._table.values():
                 for subscription in subscriptions:
-                    subscription.missing = set(subscription.channels)
+                    subscription.missing = set(subscription.names)
                     subscription.ready.clear()
             self._changed = set(self._table)
         self._listen(connection)

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from ...runtime import FAILURES, Rank, Reactor, disown, make_lock
-from .bus import OnMessage, Outage, wait_before
+from .bus import OnMessage, Outage, ReaderSubscription, wait_before
 from .redis_urls import cut, descriptor_of, set_timeout, socket_of, write_to
 from .redis_wire import AnswerReader, Line, pack
 
@@ -41,22 +41,7 @@ _CHUNK = 65536
 _NAMES = 500
 
 
-class RedisSubscription:
-    """See :class:`Subscription`."""
-
-    def __init__(self, reader: RedisReader, names: frozenset[Name], on_message: OnMessage, reactor: Reactor) -> None:
-        self.names = names
-        self.on_message = on_message
-        self.missing = set(names)  # guarded by the reader
-        self.ready = reactor.event()
-        self._reader = reader
-        self._reactor = reactor
-
-    def wait_subscribed(self, timeout: float) -> bool:
-        return self._reactor.wait(self.ready, timeout)
-
-    def close(self) -> None:
-        self._reader.remove(self)
+RedisSubscription = ReaderSubscription[frozenset[Name]]
 
 
 class RedisReader:
@@ -93,7 +78,7 @@ class RedisReader:
 
     def add(self, names: frozenset[Name], on_message: OnMessage) -> RedisSubscription:
         """Hear ``names``."""
-        subscription = RedisSubscription(self, names, on_message, self._reactor)
+        subscription = RedisSubscription(names, on_message, self._reactor, self.remove)
         with self._lock:
             if self.closed:
                 return subscription
