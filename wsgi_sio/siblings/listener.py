@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ..runtime import Rank, Reactor, Watch, make_lock
+from .descriptor_passing import close_all
 from .frames import is_tag
-from .rights import close_all
 
 # How many may dial before they are heard.
 _BACKLOG = 1024

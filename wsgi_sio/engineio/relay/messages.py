@@ -1,4 +1,4 @@
-"""What holders and owners of sessions tell each other: kinds of frames, and their payloads.
+"""What those that forward requests and the owners of sessions tell each other: kinds of frames, and their payloads.
 
 A payload is a head in JSON and a body of bytes.  What does not fit is :class:`Junk`: a sibling is this user's own, and
 of the same version, so that is nothing but a fault.
@@ -14,7 +14,9 @@ from struct import Struct
 from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 
 from ..config import Environ
-from ..request import EngineError, EngineRequest, Headers, Response, parse_query
+from ..errors import EngineError
+from ..request import EngineRequest, parse_query
+from ..response import Headers, Response
 
 _Args = ParamSpec("_Args")
 _Read = TypeVar("_Read")
