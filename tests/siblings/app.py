@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from wsgi_sio.engineio.hijack import find_socket
-from wsgi_sio.siblings.listening_sockets import listening_names, name_of
+from wsgi_sio.siblings.server_addresses import listening_names, name_of
 from wsgi_sio.siblings.server_identity import find_server, identify_server
 
 MADE_IN = os.getpid()

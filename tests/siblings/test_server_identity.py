@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.siblings.test_listening_sockets import accepted, unix_listener
-from wsgi_sio.siblings.listening_sockets import name_of
+from tests.siblings.test_server_addresses import accepted, unix_listener
+from wsgi_sio.siblings.server_addresses import name_of
 from wsgi_sio.siblings.server_identity import Alone, ServerIdentity, before_serving, find_server, identify_server
 
 ONE: dict[str, Any] = {"wsgi.multiprocess": False, "SERVER_SOFTWARE": "gevent/26.9 Python/3.11"}

@@ -12,9 +12,9 @@ from ..runtime import Reactor
 from .frames import HELLO, VERSION, is_tag
 from .link import Link, LinkOwner
 from .link_table import LinkTable
-from .listener import Stranger
 from .sibling_state import OwnState
 from .socket_file import SocketFile
+from .unix_sockets import Stranger
 
 logger = logging.getLogger("wsgi_sio.siblings")
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..runtime import has_forked
-from .listening_sockets import anywhere, forms, listening_names, name_of
+from .server_addresses import anywhere, forms, listening_names, name_of
 from .socket_directory import OWN
 
 Environ = Mapping[str, Any]

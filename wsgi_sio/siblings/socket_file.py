@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable
 
 from ..runtime import Rank, Reactor, make_lock
-from .listener import Listener, dial, list_tags
+from .unix_sockets import Listener, dial, list_tags
 
 
 class SocketFile:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.forking import forked
-from wsgi_sio.siblings.listening_sockets import anywhere, forms, is_listening, listening_names, name_of
+from wsgi_sio.siblings.server_addresses import anywhere, forms, is_listening, listening_names, name_of
 
 
 @contextmanager
@@ -136,7 +136,7 @@ def test_other_descriptors_stay_as_they_are() -> None:
 
 
 def test_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wsgi_sio.siblings.listening_sockets._LISTED", "/nonexistent")
+    monkeypatch.setattr("wsgi_sio.siblings.server_addresses._LISTED", "/nonexistent")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         assert name_of(listener) in listening_names()
 
