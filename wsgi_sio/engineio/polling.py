@@ -160,7 +160,7 @@ class PollingTransport:
             if isinstance(waiting, ThreadWait):
                 waiting.after_fork()
 
-    # -- POST (polling_post.py) ----------------------------------------------------------------------------------------
+    # -- POST (polling_post.py) ---------------------------------------------------------------------------------
 
     def post(self, request: EngineRequest, limit: int, cors: Headers) -> Response | Hijacked:
         """Take the packets of a body of at most ``limit`` bytes; see :class:`Posts`."""
@@ -171,7 +171,7 @@ class PollingTransport:
         self._client_left = True
         self.session.close("transport close")
 
-    # -- payloads (protocol 3 has others: protocol_v3.py) ------------------------------------------------------
+    # -- payloads (protocol 3 has others: protocol_v3.py) -------------------------------------------------------
 
     def payload_response(self, request: EngineRequest, packets: list[Packet]) -> Response:
         """The answer that carries ``packets``, compressed when it is worth it and the client can read that."""

@@ -1,9 +1,9 @@
 """The WebSocket transport: frames <-> packets on a non-blocking socket, driven by the reactor.
 
 Reading happens in the reactor, by one thread at a time.  Writing happens in whatever thread holds the session's flush
-baton (see session_writer.py); what the kernel does not take at once waits for writability, baton included.  Only the holder of
-the baton ends the connection: it sends the close frame, shuts its side down and lets the peer's last bytes run dry, so
-that the close frame is not lost to a reset.
+baton (see session_writer.py); what the kernel does not take at once waits for writability, baton included.  Only the
+holder of the baton ends the connection: it sends the close frame, shuts its side down and lets the peer's last bytes
+run dry, so that the close frame is not lost to a reset.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ import pytest
 from tests.engineio.conftest import Engine
 from tests.engineio.relay.conftest import MakeSiblings, body_of, company, get, link_between, post
 from tests.support.inprocess import eventually, open_descriptors
-from wsgi_sio.engineio.relay.messages import ABORT, ANSWER, NEW, RELEASE, REQUEST
-from wsgi_sio.engineio.relay.messages import UPGRADE as HANDOVER
+from wsgi_sio.engineio.relay.wire_format import ABORT, ANSWER, NEW, RELEASE, REQUEST
+from wsgi_sio.engineio.relay.wire_format import UPGRADE as HANDOVER
 
 Two = tuple[Engine, Engine]
 

@@ -31,7 +31,7 @@ from tests.support.world import WORLD
 from wsgi_sio.engineio import MESSAGE, Packet, Session
 from wsgi_sio.engineio.packet_v3 import decode_payload_v3, encode_payload_v3
 from wsgi_sio.engineio.relay import forwarder as holders_side
-from wsgi_sio.engineio.relay.messages import pack_request
+from wsgi_sio.engineio.relay.wire_format import pack_request
 
 Two = tuple[Engine, Engine]
 

@@ -25,7 +25,8 @@ from ..request import EngineRequest
 from ..request_body import read_body, refusal
 from ..response import Headers, Hijacked, Response
 from ..verify import verify_upgrade
-from .messages import (
+from .tls_proxy import pump
+from .wire_format import (
     ABORT,
     ANSWER,
     RELEASE,
@@ -38,7 +39,6 @@ from .messages import (
     pack_request,
     unpack_response,
 )
-from .tls_proxy import pump
 
 # How long the answer to a POST is waited for, and after a GET has been told to return (seconds).
 _POST_PATIENCE = 20.0

@@ -20,8 +20,8 @@ from ..interfaces import Engine
 from ..request import EngineRequest
 from ..response import Headers, Hijacked
 from .forwarder import Forwarder
-from .messages import NEW, TAKEN, Handshake, pack_handshake
 from .receiver import Came, Receiver
+from .wire_format import NEW, TAKEN, Handshake, pack_handshake
 
 # A sibling gets a new session when this process has so many times, and besides so many more, as it has.
 _RATIO = 1.1

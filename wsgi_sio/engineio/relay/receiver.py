@@ -20,7 +20,7 @@ from ..log_messages import junk_from_sibling
 from ..pending_requests import HijackedRequest
 from ..request import EngineRequest, Waiting, parse_query
 from ..response import Headers, Hijacked, Response
-from .messages import (
+from .wire_format import (
     ABORT,
     ANSWER,
     NEW,
