@@ -1,4 +1,5 @@
 """What is asked of a bus, and what all buses are made with: the outbox, the report of an outage, one bus a process.
+(What their readers are made with is in reader.py.)
 
 An outage makes nobody wait.  What is published goes into an outbox that is bounded in bytes, and a job sends it, in
 order, each message at most once: what may have arrived is never sent again.  What is lost is counted, and told in one
@@ -7,13 +8,16 @@ line when the outage is over.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import partial
+from typing import NamedTuple, Protocol
+from weakref import ref
 
 from ...logtext import one_line
 from ...runtime import FAILURES, Rank, Reactor, make_lock, tell_in_child
@@ -35,9 +39,6 @@ _STEADY = 1.0
 _LAST_WORDS = 2.0
 
 
-Names = TypeVar("Names", bound=Collection[Any])
-
-
 class Subscription(Protocol):
     """What :meth:`Bus.subscribe` gives."""
 
@@ -46,36 +47,6 @@ class Subscription(Protocol):
 
     def close(self) -> None:
         """Hear nothing more."""
-
-
-class ReaderSubscription(Subscription, Generic[Names]):
-    """A subscription at a bus that has one reader.
-
-    :ivar names: what is heard, as the reader names it.
-    :ivar missing: those of them that the bus has not confirmed; guarded by the reader.
-    :ivar ready: set when there is none.
-    :param remove: has the reader forget it.
-    """
-
-    def __init__(
-        self,
-        names: Names,
-        on_message: OnMessage,
-        reactor: Reactor,
-        remove: Callable[[ReaderSubscription[Names]], None],
-    ) -> None:
-        self.names = names
-        self.on_message = on_message
-        self.missing = set(names)
-        self.ready = reactor.event()
-        self._reactor = reactor
-        self._remove = remove
-
-    def wait_subscribed(self, timeout: float) -> bool:
-        return self._reactor.wait(self.ready, timeout)
-
-    def close(self) -> None:
-        self._remove(self)
 
 
 class Bus(Protocol):
@@ -303,6 +274,61 @@ class Outbox:
 def wait_before(attempt: int) -> float:
     """Seconds to wait before a bus is tried again, after ``attempt`` failures; not the same for all who do."""
     return min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(attempt, 20)) * random.uniform(0.5, 1.0)
+
+
+class Part(Protocol):
+    """A reader, or a publisher, of a :class:`ConnectedBus`."""
+
+    def abandon(self) -> None:
+        """In a forked child: it is the parent's."""
+
+
+class ConnectedBus(Bus):
+    """A bus with an outbox, a reader and a publisher, which end with their process.
+
+    :ivar outage: whether it works.
+    """
+
+    def __init__(self, outage: Outage, outbox: Outbox, reader: Part, publisher: Part) -> None:
+        self.outage = outage
+        self._outbox = outbox
+        self._parts = (reader, publisher)
+        self._pid = os.getpid()
+        self._closed = False
+        tell_in_child(self)
+        self._at_exit = partial(_close_at_exit, ref(self))
+        atexit.register(self._at_exit)
+
+    def publish(self, channel: str, payload: bytes) -> None:
+        self._outbox.put(Item(channel, payload))
+
+    def close(self) -> None:
+        if self._closed or self._pid != os.getpid():
+            return
+        self._closed = True
+        atexit.unregister(self._at_exit)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """See :meth:`close`, the first time."""
+        raise NotImplementedError
+
+    def wait_closed(self) -> None:
+        """Wait a moment until a bus that has been closed has said goodbye."""
+
+    def after_fork(self) -> None:
+        """See :class:`Forkable`: the child makes a bus of its own."""
+        self._closed = True
+        self._outbox.abandon()
+        for part in self._parts:
+            part.abandon()
+
+
+def _close_at_exit(found: Callable[[], ConnectedBus | None]) -> None:
+    bus = found()
+    if bus is not None:
+        bus.close()
+        bus.wait_closed()
 
 
 class SharedBus:

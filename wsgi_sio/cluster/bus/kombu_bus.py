@@ -7,15 +7,12 @@ arrived.
 
 from __future__ import annotations
 
-import atexit
-import os
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
-from weakref import ref
 
-from ...runtime import Reactor, tell_in_child
-from .bus import MAX_OUTBOX, Bus, Item, OnMessage, Outage, Outbox, Sender, SharedBus
+from ...runtime import Reactor
+from .bus import MAX_OUTBOX, ConnectedBus, Item, OnMessage, Outage, Outbox, Sender, SharedBus
 from .kombu_reader import HEARTBEAT, KombuReader, KombuSubscription
 from .kombu_urls import TIMEOUT, KombuUrl
 from .kombu_wire import NOWHERE, Address, Link, abandon, address_of, close
@@ -38,7 +35,7 @@ def kombu_bus(url: str, *, exchanges: Iterable[str] = (), max_outbox: int = MAX_
     return SharedBus(lambda reactor: KombuBus(reactor, parsed, exchanges=own, max_outbox=max_outbox))
 
 
-class KombuBus(Bus):
+class KombuBus(ConnectedBus):
     """See the module's text.
 
     :param exchanges: the channels that are fanout exchanges of their own; who listens to these cannot be counted.
@@ -55,21 +52,13 @@ class KombuBus(Bus):
     ) -> None:
         self.url = url = KombuUrl.parse(url) if isinstance(url, str) else url
         url.require_client()
-        self._pid = os.getpid()
         self._exchanges = exchanges
-        self.outage = Outage(reactor, url.shown)
+        outage = Outage(reactor, url.shown)
         connect = partial(url.connect, "listener", heartbeat=HEARTBEAT)
-        self._reader = KombuReader(reactor, connect, self.outage, exchanges, self._use_publisher)
+        self._reader = KombuReader(reactor, connect, outage, exchanges, self._use_publisher)
         self._publisher = _Publisher(url, exchanges, self._reader)
-        self._outbox = Outbox(reactor, self._publisher, self.outage, max_outbox)
         self._counting: deque[Link] = deque()
-        self._closed = False
-        tell_in_child(self)
-        self._at_exit = partial(_close_at_exit, ref(self))
-        atexit.register(self._at_exit)
-
-    def publish(self, channel: str, payload: bytes) -> None:
-        self._outbox.put(Item(channel, payload))
+        super().__init__(outage, Outbox(reactor, self._publisher, outage, max_outbox), self._reader, self._publisher)
 
     def _use_publisher(self) -> None:
         self._outbox.put(Item(_OWN, b""))
@@ -105,11 +94,7 @@ class KombuBus(Bus):
             close(link.connection)
         return None
 
-    def close(self) -> None:
-        if self._closed or self._pid != os.getpid():
-            return
-        self._closed = True
-        atexit.unregister(self._at_exit)
+    def _let_go(self) -> None:
         self._reader.close()
         if self._reader.queue:
             self._use_publisher()  # which wakes it
@@ -124,20 +109,9 @@ class KombuBus(Bus):
             self._reader.ended.wait(_GOODBYE)
 
     def after_fork(self) -> None:
-        """See :class:`Forkable`: the child makes a bus of its own."""
-        self._closed = True
-        self._outbox.abandon()
-        self._reader.abandon()
-        self._publisher.abandon()
+        super().after_fork()
         for link in self._counting:
             abandon(link.connection)
-
-
-def _close_at_exit(found: Callable[[], KombuBus | None]) -> None:
-    bus = found()
-    if bus is not None:
-        bus.close()
-        bus.wait_closed()
 
 
 class _Publisher(Sender):
