@@ -12,10 +12,12 @@ from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 
 from ...runtime import Reactor
-from .bus import MAX_OUTBOX, ConnectedBus, Item, OnMessage, Outage, Outbox, Sender, SharedBus
+from .bus import ConnectedBus, OnMessage, OnMessages, SharedBus
 from .kombu_reader import HEARTBEAT, KombuReader, KombuSubscription
 from .kombu_urls import TIMEOUT, KombuUrl
 from .kombu_wire import NOWHERE, Address, Link, abandon, address_of, close
+from .outage import Outage
+from .outbox import MAX_OUTBOX, Item, Outbox, Sender
 
 # After how many seconds, twice, the broker gives up a publisher from whom nothing comes.
 _PUBLISHER_HEARTBEAT = 40
@@ -63,7 +65,13 @@ class KombuBus(ConnectedBus):
     def _use_publisher(self) -> None:
         self._outbox.put(Item(_OWN, b""))
 
-    def subscribe(self, channels: Iterable[str], patterns: Iterable[str], on_message: OnMessage) -> KombuSubscription:
+    def subscribe(
+        self,
+        channels: Iterable[str],
+        patterns: Iterable[str],
+        on_message: OnMessage,
+        on_messages: OnMessages | None = None,
+    ) -> KombuSubscription:
         if list(patterns):
             raise ValueError("RabbitMQ's channels have no patterns here")
         return self._reader.add(channels, on_message)

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 from ...logtext import one_line
 from ...runtime import Rank, Reactor, make_lock
-from .bus import MAX_OUTBOX, ConnectedBus, Item, OnMessage, Outage, Outbox, Sender, SharedBus
+from .bus import ConnectedBus, OnMessage, OnMessages, SharedBus
+from .outage import Outage
+from .outbox import MAX_OUTBOX, Item, Outbox, Sender
 from .postgres_reader import Heard, PostgresReader, PostgresSubscription
 from .postgres_urls import MAX_NAME, check_table, check_url, shown
 
@@ -127,7 +129,11 @@ class PostgresBus(ConnectedBus):
         return bytes(found[0][0]) if found and found[0][0] is not None else None
 
     def subscribe(
-        self, channels: Iterable[str], patterns: Iterable[str], on_message: OnMessage
+        self,
+        channels: Iterable[str],
+        patterns: Iterable[str],
+        on_message: OnMessage,
+        on_messages: OnMessages | None = None,
     ) -> PostgresSubscription:
         """See :meth:`Bus.subscribe`.
 

@@ -14,7 +14,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...runtime import FAILURES, Reactor
-from .bus import OnMessage, Outage
+from .bus import OnMessage
+from .outage import Outage
 from .postgres_urls import quoted
 from .reader import ChannelReader, ReaderSubscription
 

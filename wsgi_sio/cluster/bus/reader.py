@@ -11,7 +11,8 @@ from collections.abc import Callable, Collection
 from typing import Any, Generic, TypeVar
 
 from ...runtime import FAILURES, Event, Rank, Reactor, make_lock
-from .bus import OnMessage, Outage, Subscription, wait_before
+from .bus import OnMessage, OnMessages, Subscription
+from .outage import Outage, wait_before
 
 logger = logging.getLogger("wsgi_sio.bus")
 
@@ -67,8 +68,8 @@ class Reader(ABC, Generic[Connection]):
             finally:
                 if connection is not None:
                     self._end(connection)
-            if not self.closed:
-                self._wake.wait(wait_before(failures))
+            if not self.closed and self._wake.wait(wait_before(failures)):
+                self._wake.clear()
 
     @abstractmethod
     def _begin(self, connection: Connection) -> None:
@@ -106,9 +107,11 @@ class ReaderSubscription(Subscription, Generic[Names]):
         on_message: OnMessage,
         reactor: Reactor,
         remove: Callable[[ReaderSubscription[Names]], None],
+        on_messages: OnMessages | None = None,
     ) -> None:
         self.names = names
         self.on_message = on_message
+        self.on_messages = on_messages
         self.missing = set(names)
         self.ready = reactor.event()
         self._reactor = reactor
@@ -130,9 +133,11 @@ class ChannelReader(Reader[Connection], Generic[Connection, Name, Names]):
         self._table: dict[Name, tuple[ReaderSubscription[Names], ...]] = {}
         self._running = False
 
-    def _add(self, names: Names, on_message: OnMessage) -> ReaderSubscription[Names]:
+    def _add(
+        self, names: Names, on_message: OnMessage, on_messages: OnMessages | None = None
+    ) -> ReaderSubscription[Names]:
         """Hear ``names``."""
-        subscription = ReaderSubscription(names, on_message, self._reactor, self.remove)
+        subscription = ReaderSubscription(names, on_message, self._reactor, self.remove, on_messages)
         with self._lock:
             if self.closed:
                 return subscription

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ...runtime import FAILURES, Reactor, disown
-from .bus import Outage
+from .outage import Outage
 from .reader import Reader
 from .redis_urls import descriptor_of
 from .redis_wire import pack
