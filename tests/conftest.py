@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -48,6 +47,4 @@ def pytest_report_header() -> list[str]:
 
 
 def pytest_collection_finish() -> None:
-    """Thousands of tests and all that they import need not be looked through whenever one looks for garbage."""
-    gc.collect()
-    gc.freeze()
+    processes.tidy()

@@ -1,9 +1,10 @@
 """Tests in several processes at once: ``--processes N``, in either world.
 
 The process that was asked for it collects, and starts N more by its own command line. Each of them takes the tests of a
-file, runs them, and takes the next file that nobody has taken; what came of them is read by the first process, and
-reported as if it had run them. At last one process more runs what is marked ``alone``. Whatever has not been run
-because a process died is run by new ones; the test that it died in has failed. ``--second-look`` is second_look.py's.
+file, imports and runs them, and takes the next file that nobody has taken; of what is slow, it takes the cases of one
+test. What came of them is read by the first process, and reported as if it had run them. At last one process more runs
+what is marked ``alone``. Whatever has not been run because a process died is run by new ones; the test that it died in
+has failed. ``--second-look`` is second_look.py's.
 
 The N are whole pytest runs, with tests in the main thread. (pytest-xdist's workers are not: they talk to their master
 from a thread that blocks in a read, for which gevent has no patch.)
@@ -11,6 +12,7 @@ from a thread that blocks in a read, for which gevent has no patch.)
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -36,6 +38,7 @@ _CRASHES = 5  # so many are no accident
 _PATIENCE = 20.0  # seconds for what has to be torn down after Ctrl-C
 
 Line = list[Any]
+Unit = list[str]  # the ids of tests of one file that one process runs
 
 
 def add_option(parser: pytest.Parser) -> None:
@@ -62,20 +65,36 @@ def _count(text: str) -> int:
     return len(os.sched_getaffinity(0)) + 1 if text == "auto" else int(text)
 
 
-def _by_file(items: list[pytest.Item]) -> dict[str, list[pytest.Item]]:
-    files = defaultdict(list)
-    for item in items:
-        files[item.nodeid.partition("::")[0]].append(item)
-    return files
+def tidy() -> None:
+    """What there is now, imports and tests, need not be looked through whenever a test looks for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
-def _longest_first(files: dict[str, list[pytest.Item]]) -> list[tuple[int, list[pytest.Item]]]:
-    """The tests of each file, with its number; whoever takes the last one should not be at work for long.
+def _file_of(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
 
-    Those of servers that are started take longest, and so do folders by the end of the alphabet.
+
+def _units(items: list[pytest.Item]) -> list[Unit]:
+    """What is run by one process, longest first: whoever takes the last unit should not be at work for long.
+
+    Of slow tests that is what they may take. Else, servers that are started take longest, and so do folders by the end
+    of the alphabet.
     """
-    numbered = [(number, "live" in name, tests) for number, (name, tests) in enumerate(files.items())]
-    return [(number, tests) for number, _, tests in sorted(numbered, key=lambda file: file[:2][::-1], reverse=True)]
+    units: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        slow = item.get_closest_marker("slow") is not None
+        units[item.nodeid.partition("[" if slow else "::")[0]].append(item)
+    numbered = [(_patience(tests), "live" in name, number) for number, (name, tests) in enumerate(units.items())]
+    ids = [[item.nodeid for item in tests] for tests in units.values()]
+    return [ids[number] for *_, number in sorted(numbered, reverse=True)]
+
+
+def _patience(items: list[pytest.Item]) -> float:
+    """How long the slow ones of them may take, in seconds."""
+    limits = [item.get_closest_marker("timeout") for item in items if item.get_closest_marker("slow") is not None]
+    default = float(items[0].config.getini("timeout") or 0)
+    return sum(limit.args[0] if limit is not None else default for limit in limits)
 
 
 def _run(session: pytest.Session, items: Iterable[pytest.Item]) -> None:
@@ -96,28 +115,55 @@ class OneOfMany:
         self._config = config
         self._folder = folder
         self._parent = os.getppid()
-        self._todo = set(json.loads((folder / "todo").read_text()))
+        self._todo: list[Unit] = json.loads((folder / "todo").read_text())
+        self._files: dict[str, pytest.Collector] = {}
+        self._collected: dict[str, list[pytest.Item]] = {}
+        self._file = ""
         self._out = os.open(folder / f"told by {os.getpid()}", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def _tell(self, *line: object) -> None:
         os.write(self._out, json.dumps(line, default=repr).encode() + b"\n")
 
-    def _taken(self, items: list[pytest.Item]) -> Iterator[pytest.Item]:
-        for number, tests in _longest_first(_by_file(items)):
+    def _taken(self, session: pytest.Session) -> Iterator[pytest.Item]:
+        for number, unit in enumerate(self._todo):
             try:
                 (self._folder / f"taken {number}").touch(exist_ok=False)
             except FileExistsError:
                 continue
-            yield from tests
+            ids = set(unit)
+            yield from [item for item in self._tests_of(session, _file_of(unit[0])) if item.nodeid in ids]
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items[:] = [item for item in items if item.nodeid in self._todo]
+    def _tests_of(self, session: pytest.Session, file: str) -> list[pytest.Item]:
+        if file not in self._collected:
+            items = list(session.genitems(self._files[file]))
+            session.testscollected += len(items)
+            self._config.hook.pytest_collection_modifyitems(session=session, config=self._config, items=items)
+            self._collected[file] = items
+        return self._collected[file]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self, session: pytest.Session) -> bool:
+        """Find the files, but import none before it is taken: that of all takes longer than many a test."""
+        files = {_file_of(unit[0]): None for unit in self._todo}
+        session.perform_collect([str(self._config.rootpath / file) for file in files], genitems=False)
+        return True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item | pytest.Collector]) -> None:
+        if not self._files:
+            self._files = {file.nodeid: file for file in items if isinstance(file, pytest.Collector)}
+            items.clear()  # what other plugins do is for tests
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        _run(session, self._taken(session.items))
+        _run(session, self._taken(session))
         return True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> None:
+        if self._file != _file_of(item.nodeid):
+            self._file = _file_of(item.nodeid)
+            tidy()
 
     def pytest_runtest_logstart(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
         self._tell("start", nodeid, location)
@@ -185,7 +231,7 @@ class _Process:
         for number in range(self._looked_at, len(self.lines)):
             what, *told = self.lines[number]
             if what == "start":
-                before, self._file = self._file, told[0].partition("::")[0]
+                before, self._file = self._file, _file_of(told[0])
                 if before not in ("", self._file):
                     return self._take(number)
         self._looked_at = len(self.lines)
@@ -220,38 +266,35 @@ class First:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
         together = [item for item in session.items if item.get_closest_marker("alone") is None]
-        if session.testsfailed or session.config.option.collectonly or len(_by_file(together)) < 2:
+        if session.testsfailed or session.config.option.collectonly or len(_units(together)) < 2:
             return None  # pytest's own loop comes next
-        alone = [item.nodeid for item in session.items if item.get_closest_marker("alone") is not None]
-        self._have_all_run(session, [item.nodeid for item in together], self._count)
+        alone = [item for item in session.items if item.get_closest_marker("alone") is not None]
+        self._have_all_run(session, together, self._count)
         self._have_all_run(session, alone, 1)
         again = self._second_look.close()
         for report in self._second_look.failures:
             self._hook.pytest_runtest_logreport(report=report)
-        self._finished -= set(again)
-        self._have_all_run(session, again, 1)
+        self._finished -= again
+        self._have_all_run(session, [item for item in session.items if item.nodeid in again], 1)
         return True
 
-    def _have_all_run(self, session: pytest.Session, todo: list[str], count: int) -> None:
+    def _have_all_run(self, session: pytest.Session, todo: list[pytest.Item], count: int) -> None:
         while todo:
             before = len(self._finished)
-            self._have_run(session, todo, count)
+            self._have_run(session, _units(todo), count)
             if session.shouldfail:
                 raise session.Failed(session.shouldfail)
-            todo = [nodeid for nodeid in todo if nodeid not in self._finished]
+            todo = [item for item in todo if item.nodeid not in self._finished]
             if todo and (len(self._finished) == before or self._crashes >= _CRASHES):
-                raise session.Failed(f"{len(todo)} tests have not been run, {todo[0]} for one")
+                raise session.Failed(f"{len(todo)} tests have not been run, {todo[0].nodeid} for one")
 
-    def _have_run(self, session: pytest.Session, todo: list[str], count: int) -> None:
+    def _have_run(self, session: pytest.Session, todo: list[Unit], count: int) -> None:
         """Have the tests run by so many processes, as far as they live so long."""
         folder = Path(tempfile.mkdtemp(prefix="wsgi-sio-tests-"))
         (folder / "todo").write_text(json.dumps(todo))
         processes: list[_Process] = []
         try:
-            processes += [
-                _Process(folder, number)
-                for number in range(min(count, len({nodeid.partition("::")[0] for nodeid in todo})))
-            ]
+            processes += [_Process(folder, number) for number in range(min(count, len(todo)))]
             alive = processes
             while alive and not session.shouldfail:
                 time.sleep(0.05)
@@ -270,7 +313,8 @@ class First:
             last = [line for line in lines if line[0] in ("start", "finish")][-1]
             if last[0] == "start":
                 begun = last[1:]
-        if process.ended and not stopped and process.status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        orderly = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
+        if process.ended and not stopped and process.status not in orderly:
             self._crashed(process, *begun)
 
     def _report(self, lines: list[Line]) -> None:

@@ -26,16 +26,16 @@ class SecondLook:
             self._reports.setdefault(report.nodeid, []).append(report)
             report.outcome = AGAIN  # type: ignore[assignment]
 
-    def close(self) -> list[str]:
+    def close(self) -> set[str]:
         """From now on what fails has failed.
 
         :return: the tests that are to be looked at again; none if they are too many, which are failures at once.
         """
-        tests = list(self._reports)
+        tests = set(self._reports)
         if len(tests) > self._most:
             for report in self._kept:
                 report.outcome = "failed"
-            tests = []
+            tests = set()
         self._most = 0
         return tests
 
