@@ -339,7 +339,8 @@ def test_clients_of_every_protocol_get_a_broadcast_of_another_worker(
     query["sid"] = opened.partition('"sid":"')[2][:20]
     if "EIO" not in query:
         assert process.request("POST", body=b"40", **query).status == 200
-    process.request("GET", **query)
+    if not opened.endswith("2:40"):  # the older ones are connected at once: some are told so beside their id
+        process.request("GET", **query)
     cluster.servers[0].emit("x", "ü")
     cluster.servers[0].emit("y", b"\x00\xff")
     outbox = cluster.servers[1].engine.sessions[query["sid"]]._write_buffer
