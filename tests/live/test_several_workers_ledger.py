@@ -25,7 +25,7 @@ from tests.support.world import WORLD
 
 slow = pytest.mark.slow
 WORKER = "-k gevent" if WORLD == "gevent" else "-k gthread --threads 8"
-SECONDS = float(os.environ.get("LEDGER_SECONDS", "60"))
+SECONDS = float(os.environ.get("LEDGER_SECONDS", "24"))
 CLIENTS = int(os.environ.get("LEDGER_CLIENTS", "200"))
 WORKERS = 4
 # How many requests a worker serves, and how many clients there are for each: often with few, or seldom with many.
@@ -155,7 +155,7 @@ def test_a_reload() -> None:
 @pytest.mark.timeout(240)
 def test_an_upgrade_of_gunicorn() -> None:
     """USR2: a second master starts its workers, which are siblings of the first one's; those are told to go then."""
-    with ledger("", WORKERS, CLIENTS, SECONDS, period=1.0, arrive=3.0) as (server, clients):
+    with ledger("", WORKERS, CLIENTS, 1.5 * SECONDS, period=1.0, arrive=3.0) as (server, clients):
         old = server.worker_pids
         time.sleep(2)
         os.kill(server.pid, signal.SIGUSR2)
@@ -186,10 +186,10 @@ def test_workers_that_serve_so_many_requests(requests: int, clients_each: int) -
     """``--max-requests``: workers end all the time, each with its own clients, who go on elsewhere.
 
     Coming back costs a client four requests or so.  If all those of one worker use up what the next may serve, that one
-    ends as well, and so on without end; here it is some seventh of it.
+    ends as well, and so on without end; here it is some seventh of it.  A worker is at so many for some 20 seconds.
     """
     options = f"--max-requests {requests} --max-requests-jitter {requests // 4}"
-    with ledger(options, WORKERS, WORKERS * clients_each, SECONDS, period=1.0, arrive=3.0) as (server, clients):
+    with ledger(options, WORKERS, WORKERS * clients_each, 2.5 * SECONDS, period=1.0, arrive=3.0) as (server, clients):
         report = clients.report()
         show(f"max_requests {requests}", report)
         alive = {tag for pid, tag in report["pids"].items() if not has_ended(int(pid))}

@@ -42,7 +42,7 @@ Unit = list[str]  # the ids of tests of one file that one process runs
 
 
 def add_option(parser: pytest.Parser) -> None:
-    help = "run the tests of several files at once, in N processes (not with -s or --pdb); auto: cores and one"
+    help = "run the tests of several files at once, in N processes (not with -s or --pdb); auto: cores and two"
     parser.addoption("--processes", metavar="N", default="1", type=_count, help=help)
     help = "with --processes: if no more than N tests fail, run them once more by themselves, and tell of both"
     parser.addoption("--second-look", metavar="N", default=0, type=int, help=help)
@@ -62,7 +62,7 @@ def configure(config: pytest.Config) -> None:
 
 def _count(text: str) -> int:
     """Tests wait about as much as they compute; with many more than cores, they would wait for each other."""
-    return len(os.sched_getaffinity(0)) + 1 if text == "auto" else int(text)
+    return len(os.sched_getaffinity(0)) + 2 if text == "auto" else int(text)
 
 
 def tidy() -> None:
@@ -78,23 +78,36 @@ def _file_of(nodeid: str) -> str:
 def _units(items: list[pytest.Item]) -> list[Unit]:
     """What is run by one process, longest first: whoever takes the last unit should not be at work for long.
 
-    Of slow tests that is what they may take. Else, servers that are started take longest, and so do folders by the end
-    of the alphabet.
+    Slow tests take about what they may; of the others, those with programs of Node's, and with started servers, take
+    longest, and so do folders by the end of the alphabet.
     """
     units: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
-        slow = item.get_closest_marker("slow") is not None
-        units[item.nodeid.partition("[" if slow else "::")[0]].append(item)
-    numbered = [(_patience(tests), "live" in name, number) for number, (name, tests) in enumerate(units.items())]
+        units[item.nodeid.partition("[" if _is_of_a_slow_test(item) else "::")[0]].append(item)
+    numbered = [
+        (sum(map(_patience, tests)), sum(map(_with_node, tests)), "live" in name, number)
+        for number, (name, tests) in enumerate(units.items())
+    ]
     ids = [[item.nodeid for item in tests] for tests in units.values()]
     return [ids[number] for *_, number in sorted(numbered, reverse=True)]
 
 
-def _patience(items: list[pytest.Item]) -> float:
-    """How long the slow ones of them may take, in seconds."""
-    limits = [item.get_closest_marker("timeout") for item in items if item.get_closest_marker("slow") is not None]
-    default = float(items[0].config.getini("timeout") or 0)
-    return sum(limit.args[0] if limit is not None else default for limit in limits)
+def _is_of_a_slow_test(item: pytest.Item) -> bool:
+    """Whether all cases of its test are slow; where some are, they are many, and often have one server for all."""
+    marks = getattr(item.obj, "pytestmark", []) if isinstance(item, pytest.Function) else []
+    return any(mark.name == "slow" for mark in marks)
+
+
+def _patience(item: pytest.Item) -> float:
+    """How long it may take if it is slow, in seconds."""
+    if item.get_closest_marker("slow") is None:
+        return 0.0
+    limit = item.get_closest_marker("timeout")
+    return float(item.config.getini("timeout") if limit is None else limit.args[0])
+
+
+def _with_node(item: pytest.Item) -> bool:
+    return isinstance(item, pytest.Function) and "node_modules" in item.fixturenames
 
 
 def _run(session: pytest.Session, items: Iterable[pytest.Item]) -> None:
