@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.world import one_world
+
+pytestmark = one_world
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

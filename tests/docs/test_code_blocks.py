@@ -12,6 +12,9 @@ import pytest
 from tests.docs.pages import PAGES, Block, blocks
 from tests.docs.terminal import ROOT, Terminals
 from tests.support.require import require
+from tests.support.world import one_world
+
+pytestmark = one_world
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 FOLLOWED = sorted(

@@ -12,7 +12,10 @@ import pytest
 
 import wsgi_sio
 from tests.docs.pages import DOCS
+from tests.support.world import one_world
 from wsgi_sio.engineio.errors import EngineError
+
+pytestmark = one_world
 
 PACKAGE = Path(wsgi_sio.__file__).parent
 TOOLS = {"demo", "migrate", "connect", "testing"}  # programs of their own, and what tests use

@@ -13,6 +13,9 @@ import pytest
 from tests.docs.pages import blocks
 from tests.docs.terminal import ROOT, Terminals
 from tests.support.require import require
+from tests.support.world import one_world
+
+pytestmark = one_world
 
 TUTORIAL = list(blocks("tutorial.rst"))
 SECTIONS = list(dict.fromkeys(block.section for block in TUTORIAL if block.kind == "" and block.language == "console"))

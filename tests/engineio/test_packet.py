@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.world import one_world
 from wsgi_sio.engineio.packet import (
     CLOSE,
     MESSAGE,
@@ -22,6 +23,8 @@ from wsgi_sio.engineio.packet import (
     decode_payload,
     encode_payload,
 )
+
+pytestmark = one_world
 
 quick = settings(deadline=None, max_examples=150, database=None)
 

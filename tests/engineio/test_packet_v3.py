@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.world import one_world
 from wsgi_sio.engineio.packet import MESSAGE, OPEN, PING, PONG, Packet, PacketError
 from wsgi_sio.engineio.packet_v3 import decode_packet_v3, decode_payload_v3, encode_packet_v3, encode_payload_v3
+
+pytestmark = one_world
 
 quick = settings(deadline=None, max_examples=150, database=None)
 

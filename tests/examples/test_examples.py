@@ -15,7 +15,7 @@ from tests.support.redis import running_redis
 from tests.support.require import require
 from tests.support.scenario import assert_clean
 from tests.support.servers import ROOT
-from tests.support.world import WORLD
+from tests.support.world import WORLD, one_world
 
 # By world: what runs every day, "python" meaning ``python app.py``, and what runs at leisure.
 EVERYDAY, AT_LEISURE = {
@@ -79,6 +79,7 @@ def test_django_polls(browser: Browser, kind: str, tmp_path: Path) -> None:
         assert_clean(server)
 
 
+@one_world
 def test_the_migrations_of_the_polls_are_complete(tmp_path: Path) -> None:
     manage(EXAMPLES / "django_polls", "makemigrations", {"DATABASE": str(tmp_path / "db.sqlite3")}, "--check")
 

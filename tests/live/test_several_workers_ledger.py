@@ -30,7 +30,7 @@ CLIENTS = int(os.environ.get("LEDGER_CLIENTS", "200"))
 WORKERS = 4
 # How many requests a worker serves, and how many clients there are for each: often with few, or seldom with many.
 MAX_REQUESTS = (300, CLIENTS // WORKERS // 5) if WORLD == "gevent" else (1500, CLIENTS // WORKERS)
-BROKEN = re.compile("end of file|reset by peer|0 bytes read")
+BROKEN = re.compile("end of file|reset by peer|broken pipe|0 bytes read", re.IGNORECASE)
 
 
 def show(title: str, report: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.world import one_world
 from wsgi_sio.socketio.packet import (
     ACK,
     BINARY_ACK,
@@ -22,6 +23,8 @@ from wsgi_sio.socketio.packet import (
     Encoder,
     Packet,
 )
+
+pytestmark = one_world
 
 quick = settings(deadline=None, max_examples=150, database=None)
 

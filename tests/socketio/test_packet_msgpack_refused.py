@@ -11,8 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.world import one_world
 from wsgi_sio.socketio.packet import EVENT, RESERVED_EVENTS, DecodeError, Packet
 from wsgi_sio.socketio.packet_msgpack import Decoder, Encoder
+
+pytestmark = one_world
 
 quick = settings(deadline=None, max_examples=300, database=None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.world import one_world
 from tests.websocket.autobahn_cases import CASES, INVALID_DATA, Case
 from tests.websocket.autobahn_utf8 import TEXTS, Text
 from tests.websocket.wire import (
@@ -18,6 +19,8 @@ from tests.websocket.wire import (
 )
 from wsgi_sio.websocket.frames import CONTINUATION, TEXT
 from wsgi_sio.websocket.messages import Event, MessageDecoder
+
+pytestmark = one_world
 
 # Autobahn's own chop for its large frames; the small cases fit in one such piece.
 CHOPS = {"whole": 1 << 30, "chops-997": 997, "octets": 1}

@@ -6,9 +6,12 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.world import one_world
 from tests.websocket.wire import MASK, chop, feed_all, server_decoder
 from wsgi_sio.websocket.frames import BINARY, CONTINUATION, TEXT, encode_frame
 from wsgi_sio.websocket.messages import Event
+
+pytestmark = one_world
 
 K = 1024
 M = 1024 * K

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.world import one_world
 from tests.websocket.wire import MASK, Frame, naive_mask
 from wsgi_sio.websocket.frames import (
     BINARY,
@@ -21,6 +22,8 @@ from wsgi_sio.websocket.frames import (
     is_close_code,
     read_header,
 )
+
+pytestmark = one_world
 
 MASKS = st.binary(min_size=4, max_size=4)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.support.world import one_world
 from tests.websocket.wire import (
     MASK,
     Frame,
@@ -20,6 +21,8 @@ from tests.websocket.wire import (
 )
 from wsgi_sio.websocket.frames import BINARY, PING, TEXT, encode_frame
 from wsgi_sio.websocket.messages import Event, MessageDecoder, Violation
+
+pytestmark = one_world
 
 TOO_BIG: list[Event] = [Violation(1009, "")]
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.world import one_world
 from tests.websocket.wire import (
     MASK,
     Frame,
@@ -20,6 +21,8 @@ from tests.websocket.wire import (
 )
 from wsgi_sio.websocket.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, encode_frame
 from wsgi_sio.websocket.messages import Close, Event, Ping, Pong, Violation
+
+pytestmark = one_world
 
 LONG = "€uro " * 60
 
