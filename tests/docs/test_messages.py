@@ -48,15 +48,13 @@ def is_phrase(text: str) -> bool:
 
 def spoken(path: Path) -> Iterator[tuple[int, str]]:
     """What a module says: (line, text); a name stands for the texts that are assigned to it anywhere in the module."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = [*ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
     calls: list[ast.stmt | ast.expr]
     if path == REPORTS:
-        calls = [node for node in ast.walk(tree) if isinstance(node, (ast.Return, ast.Assign, ast.AugAssign))]
+        calls = [node for node in tree if isinstance(node, (ast.Return, ast.Assign, ast.AugAssign))]
     else:
-        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and says(node)]
-    assigned = [
-        node for node in ast.walk(tree) if isinstance(node, ast.Assign) and not isinstance(node.value, ast.Call)
-    ]
+        calls = [node for node in tree if isinstance(node, ast.Call) and says(node)]
+    assigned = [node for node in tree if isinstance(node, ast.Assign) and not isinstance(node.value, ast.Call)]
     for call in calls:
         names = {argument.id for argument in getattr(call, "args", ()) if isinstance(argument, ast.Name)}
         texts = [

@@ -63,12 +63,14 @@ def assert_undisturbed(server: SeveralWorkers, report: dict[str, Any]) -> None:
 def assert_only_theirs(report: dict[str, Any], tags: set[str], most: int) -> None:
     """Only clients of those workers have reconnected, but for those whose request was just being read by one that died.
 
-    These have seen their connection break; nobody is told that a session is unknown which lives.
+    These have seen their connection break; nobody is told that a session is unknown which lives, and no session's
+    WebSocket breaks.
     """
     assert not report["wrongs"], report["wrong"]
     others = [lost for lost in report["lost"] if lost[1] not in tags]
     print(f"of others: {others}")
-    assert not [lost for lost in others if lost[2] == "websocket" or BROKEN.search(lost[3]) is None], others
+    alive = [lost for lost in others if (lost[1] and lost[2] == "websocket") or BROKEN.search(lost[3]) is None]
+    assert not alive, others
     assert len(others) <= most, others
 
 
