@@ -42,12 +42,12 @@ from .exceptions import (
     TimedOut,
 )
 from .server import Server
-from .socketio.broadcast import BroadcastOperator
+from .socketio.broadcast_operator import BroadcastOperator
 from .socketio.handlers import NO_ACK, NoAck
-from .socketio.handshake import Handshake
 from .socketio.namespace import Namespace
-from .socketio.remote import RemoteSocket
+from .socketio.remote_socket import RemoteSocket
 from .socketio.socket import Socket
+from .socketio.socket_handshake import Handshake
 from .wsgi import WSGIApp
 
 __all__ = [

@@ -12,13 +12,21 @@ from .cluster.bus.commands import CommandsFailed
 from .cluster.bus.postgres_commands import PostgresCommands
 from .cluster.bus.postgres_urls import is_postgres
 from .cluster.bus.urls import commands_at, family_of
-from .cluster.drivers.emitting import FORMATS, Classic, Commands, EmitterFormat, FlaskSocketIO, Kombu, Postgres, Streams
+from .cluster.drivers.emitter_formats import (
+    FORMATS,
+    Classic,
+    Commands,
+    EmitterFormat,
+    FlaskSocketIO,
+    Kombu,
+    Postgres,
+    Streams,
+)
 from .exceptions import LocalProtocolError, NotPublished
-from .socketio.adapter import EVERYBODY, NOBODY, BroadcastOptions, Room
-from .socketio.broadcast import as_rooms
+from .socketio.broadcast_options import EVERYBODY, NOBODY, BroadcastOptions, Room, as_rooms
 from .socketio.handlers import check_event
 from .socketio.jsoncodec import JSONCodec
-from .socketio.server_side import check_server_side_event
+from .socketio.server_side_emit import check_server_side_event
 from .validation import SECONDS, check_option
 
 logger = logging.getLogger("wsgi_sio.emitter")

@@ -21,8 +21,8 @@ from tests.cluster import test_adapter
 from tests.cluster.bus.conftest import Listener
 from tests.cluster.bus.test_redis_outages import check_lines, streaming, told, wait_for_more
 from tests.cluster.conftest import Cluster, MakeCluster
-from tests.cluster.drivers import test_bridge
-from tests.cluster.drivers.test_bridge import MakeOurs, Ours, find_peer, make_ours, old, ours, server
+from tests.cluster.drivers import test_flask_socketio_bridge
+from tests.cluster.drivers.test_flask_socketio_bridge import MakeOurs, Ours, find_peer, make_ours, old, ours, server
 from tests.flask.conftest import Site
 from tests.support.inprocess import eventually
 from tests.support.middleman import Middleman, middleman
@@ -260,7 +260,7 @@ def redis(rabbitmq: RabbitMQ) -> RabbitMQ:
 
 @pytest.fixture
 def mixed(server: OldPeer, make_ours: MakeOurs) -> Ours:
-    made = make_ours(test_bridge.CHANNELS[server.kind], old_servers=True)  # type: ignore[attr-defined]
+    made = make_ours(test_flask_socketio_bridge.CHANNELS[server.kind], old_servers=True)  # type: ignore[attr-defined]
     eventually(lambda: (made.io.to("nobody of ours").except_("x").emit("?"), server.do("rooms"))[1] == [], "the rooms")
     return made
 
@@ -277,7 +277,7 @@ _OF_OLD = (
     "test_an_old_servers_client_is_disconnected",
 )
 if WORLD == "threads":
-    globals().update((name, getattr(test_bridge, name)) for name in _OF_OLD)
+    globals().update((name, getattr(test_flask_socketio_bridge, name)) for name in _OF_OLD)
 
 
 def test_junk_is_dropped_and_told_once(

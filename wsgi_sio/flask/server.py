@@ -11,11 +11,11 @@ from weakref import WeakValueDictionary
 from ..exceptions import AckTimeout, Disconnected
 from ..runtime import Task, threads_are_greenlets
 from ..server import Server
-from ..socketio.adapter import Room
-from ..socketio.broadcast import BroadcastOperator, as_rooms
-from ..socketio.dynamic import ParentNamespace
+from ..socketio.broadcast_operator import BroadcastOperator
+from ..socketio.broadcast_options import Room, as_rooms
+from ..socketio.dynamic_namespaces import ParentNamespace
 from ..socketio.namespace import Namespace
-from ..socketio.remote import RemoteOperator
+from ..socketio.remote_socket import RemoteOperator
 from ..socketio.socket import Socket
 from ..synchronous import refuse_async
 from .deprecated_views import EngineView, EnvironView, ManagerView

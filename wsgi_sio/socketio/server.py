@@ -20,10 +20,11 @@ from ..logtext import quote
 from ..runtime import FAILURES, Event, Rank, Reactor, Task, make_lock
 from ..synchronous import refuse_async
 from ..validation import BYTES, COUNT, DELAY_SECONDS, check_options, type_hints
-from .adapter import Adapter, Room
-from .broadcast import BroadcastOperator, Broadcasts
+from .adapter import Adapter
+from .broadcast_operator import BroadcastOperator, Broadcasts, Sends
+from .broadcast_options import Room
 from .connection import Connection
-from .dynamic import NamespaceTest, ParentNamespace
+from .dynamic_namespaces import NamespaceTest, ParentNamespace
 from .handlers import Listens
 from .jsoncodec import JSONCodec
 from .memory_adapter import MemoryAdapter
@@ -32,12 +33,11 @@ from .packet import MAX_ATTACHMENTS, Packet
 from .parser import JSON_PARSER, Parser
 from .presence import Watchable
 from .recovery import RecoveryConfig
-from .remote import RemoteSocket
-from .sends import Sends
-from .server_side import ServerSide
+from .remote_socket import RemoteSocket
+from .server_side_emit import ServerSide
 from .session_aware_adapter import session_aware
 from .socket import Socket
-from .v2 import ConnectionV2
+from .v2_clients import ConnectionV2
 
 logger = logging.getLogger("wsgi_sio.socketio")
 

@@ -16,15 +16,13 @@ from ..logtext import quote
 from ..runtime import FAILURES, Rank, make_lock
 from ..synchronous import refuse_async
 from .acks import ACK_TIMEOUT, BlockingAck, CallbackAck, Waiter
-from .adapter import BroadcastOptions, Room
-from .broadcast import BroadcastOperator, Targets, as_rooms
+from .broadcast_operator import BroadcastOperator, Sends, SocketOperator, Targets
+from .broadcast_options import BroadcastOptions, Room, as_rooms
 from .handlers import INTERNAL_ERROR, NO_ACK, HandlerTable, Listens, check_event
-from .handshake import Handshake
-from .listeners import ListensToAny
-from .operator import SocketOperator
+from .on_any import ListensToAny
 from .packet import ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Packet
-from .sends import Sends
-from .tester import make_mailbox, tell_tester
+from .socket_handshake import Handshake
+from .testing_hooks import make_mailbox, tell_tester
 
 if TYPE_CHECKING:
     from .connection import Connection

@@ -26,7 +26,7 @@ from ..server import Server
 from ..socketio.acks import unpack
 from ..socketio.packet import ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Packet
 from ..socketio.socket import Socket
-from ..socketio.tester import RAISED_KEY, SUBMIT_KEY
+from ..socketio.testing_hooks import RAISED_KEY, SUBMIT_KEY
 from ..wsgi import WSGIApp
 from .desk import Desk, Mark
 from .transport import MemoryTransport, put_in_place

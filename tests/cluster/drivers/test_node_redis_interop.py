@@ -13,7 +13,7 @@ from tests.cluster.conftest import Cluster, MakeCluster
 from tests.support.inprocess import Background, eventually
 from tests.support.node_peer import NodePeer
 from tests.support.redis import RedisServer
-from wsgi_sio.socketio.remote import RemoteSocket
+from wsgi_sio.socketio.remote_socket import RemoteSocket
 
 
 class Mixed:
