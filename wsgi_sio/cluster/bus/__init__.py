@@ -1,5 +1,7 @@
 """Buses: publish, subscribe, count.  There is no Socket.IO in them; each third-party client has its own file."""
 
-from .bus import Bus, Item, OnMessage, Outage, Outbox, Sender, SharedBus, Subscription
+from .bus import Bus, OnMessage, SharedBus, Subscription
+from .outage import Outage
+from .publish_outbox import Item, Outbox, Sender
 
 __all__ = ["Bus", "Item", "OnMessage", "Outage", "Outbox", "Sender", "SharedBus", "Subscription"]

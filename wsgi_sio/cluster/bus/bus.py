@@ -1,39 +1,19 @@
-"""What is asked of a bus, and what all buses are made with: the outbox, the report of an outage, one bus a process.
-
-An outage makes nobody wait.  What is published goes into an outbox that is bounded in bytes, and a job sends it, in
-order, each message at most once: what may have arrived is never sent again.  What is lost is counted, and told in one
-line when the outage is over.
-"""
+"""What is asked of a bus, what the buses of all kinds have in common, and one bus a process."""
 
 from __future__ import annotations
 
-import logging
+import atexit
 import os
-import random
-import time
-from collections import deque
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Collection, Hashable, Iterable
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar
+from weakref import ref
 
-from ...logtext import one_line
-from ...runtime import FAILURES, Rank, Reactor, make_lock, tell_in_child
-
-logger = logging.getLogger("wsgi_sio.bus")
+from ...runtime import Rank, Reactor, make_lock, tell_in_child
+from .publish_outbox import Item, Outbox
 
 # Called with the channel and the payload, by the bus's one reader: it must not block.
 OnMessage = Callable[[str, bytes], None]
-
-# How many bytes may wait for a bus that is slow or away.
-MAX_OUTBOX = 16_000_000
-# How many messages, or bytes, are sent before it is asked whether they have arrived.
-_BATCH, _BATCH_SIZE = 500, 256_000
-# The waits between attempts to reach a bus again, in seconds: the first, and the longest.
-_FIRST_WAIT, _LONGEST_WAIT = 0.05, 3.0
-# For how long a bus works again before that is believed (seconds), so that a flickering one is told of once.
-_STEADY = 1.0
-# How long the end of a process, or of a bus, waits for what is in the outbox (seconds).
-_LAST_WORDS = 2.0
-
 
 Names = TypeVar("Names", bound=Collection[Any])
 
@@ -99,210 +79,62 @@ class Bus(Protocol):
         """Send what there is, for a moment, and let go."""
 
 
-class Item(NamedTuple):
-    """What waits in an outbox."""
-
-    channel: str
-    payload: bytes
-
-
-class Sender(Protocol):
-    """How an outbox sends; called by one job at a time, which it may block for a bounded time."""
-
-    def connect(self) -> None:
-        """Be ready to send; nothing happens when it is.
-
-        :raises Exception: the bus cannot be reached.
-        """
-
-    def send(self, batch: Sequence[Item]) -> tuple[int, Exception | None]:
-        """Send them in order: how many have arrived for certain, and what went wrong with the rest."""
-
-
-class Outage:
-    """Tells when a bus does not work, once, and when it does again, with what was lost meanwhile.
-
-    :param where: the bus, as the log may show it.
-    """
-
-    def __init__(self, reactor: Reactor, where: str) -> None:
-        self._reactor = reactor
-        self._where = where
-        self._lock = make_lock(Rank.LEAF)  # guards the rest
-        self._failing: set[str] = set()
-        self._since: float | None = None
-        self._turns = 0  # how often something has begun or ceased to work
-        self._lost = 0
-        self.total_lost = 0
-
-    @property
-    def lasts(self) -> bool:
-        """Whether something does not work just now."""
-        return bool(self._failing)
-
-    def failed(self, part: str, error: object) -> None:
-        """A part (the publisher, the reader...) does not work."""
-        with self._lock:
-            self._turns += 1
-            self._failing.add(part)
-            begins = self._since is None
-            if begins:
-                self._since = time.monotonic()
-        if begins:
-            logger.warning(
-                "%s does not work (%s): until it does, clients of other servers get nothing from this one, or late",
-                self._where,
-                one_line(f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else str(error)),
-            )
-
-    def works(self, part: str) -> None:
-        """It works again."""
-        with self._lock:
-            if part not in self._failing:
-                return
-            self._failing.discard(part)
-            self._turns += 1
-            turn, over = self._turns, not self._failing
-        if over:
-            self._reactor.call_later(_STEADY, lambda: self._end(turn))
-
-    def lost(self, count: int) -> None:
-        """So many messages have been lost, or nobody knows whether they arrived."""
-        with self._lock:
-            self._lost += count
-            self.total_lost += count
-
-    def _end(self, turn: int) -> None:
-        with self._lock:
-            if turn != self._turns or self._since is None:
-                return  # it has failed again
-            seconds, self._since = time.monotonic() - _STEADY - self._since, None
-            lost, self._lost = self._lost, 0
-        logger.warning(
-            "%s works again after %.1f s: %s that this server published then",
-            self._where,
-            max(0.0, seconds),
-            f"{lost} messages were lost (or nobody knows) of those" if lost else "nothing was lost",
-        )
-
-
-class Outbox:
-    """What waits to be published, in order; a job sends it, so that nobody waits.
-
-    :param limit: bytes that may wait; what comes then is lost.
-    """
-
-    def __init__(self, reactor: Reactor, sender: Sender, outage: Outage, limit: int = MAX_OUTBOX) -> None:
-        self._reactor = reactor
-        self._sender = sender
-        self._outage = outage
-        self._limit = limit
-        self._lock = make_lock(Rank.LEAF)  # guards the rest
-        self._items: deque[Item] = deque()
-        self._size = 0
-        self._full = False
-        self._running = False
-        self._failures = 0
-        self.closed = False
-        self._idle = reactor.event()
-
-    def put(self, item: Item) -> bool:
-        """Send it when its turn comes; False: too much waits already, so it is lost."""
-        size = len(item.payload) + len(item.channel)
-        with self._lock:
-            fits = not self.closed and self._size + size <= self._limit
-            begins_to_overflow = not fits and not self.closed and not self._full
-            if fits:
-                self._items.append(item)
-                self._size += size
-            else:
-                self._full = not self.closed
-            start = fits and not self._running
-            if start:
-                self._running = True
-        if start:
-            self._reactor.submit(self._drain)
-        elif not fits:
-            self._outage.lost(1)
-            if begins_to_overflow:
-                self._outage.failed("the outbox", f"{self._limit} bytes are waiting for it, which is all that may")
-        return fits
-
-    def _take_locked(self) -> list[Item]:
-        batch: list[Item] = []
-        size = 0
-        items = self._items
-        while items and len(batch) < _BATCH and size < _BATCH_SIZE:
-            item = items.popleft()
-            size += len(item.payload) + len(item.channel)
-            batch.append(item)
-        self._size -= size
-        return batch
-
-    def _drain(self) -> None:
-        """Send until there is nothing more, or until the bus fails: then again a little later."""
-        try:
-            while not self.closed:
-                self._sender.connect()  # before anything is taken: what has never been sent is not lost
-                with self._lock:
-                    batch = self._take_locked()
-                    relieved = self._full and self._size * 2 <= self._limit
-                    if relieved:
-                        self._full = False
-                    if not batch:
-                        self._running = False
-                if relieved:
-                    self._outage.works("the outbox")
-                if not batch:
-                    self._works()
-                    self._idle.set()
-                    return
-                sent, error = self._sender.send(batch)
-                if error is not None:
-                    self._outage.lost(len(batch) - sent)
-                    raise error
-                self._works()
-        except FAILURES as error:
-            self._fails(error)
-
-    def _works(self) -> None:
-        if self._failures:
-            self._failures = 0
-            self._outage.works("publishing")
-
-    def _fails(self, error: BaseException) -> None:
-        if self.closed:
-            return
-        self._failures += 1
-        self._outage.failed("publishing", error)
-        self._reactor.call_later(wait_before(self._failures), lambda: self._reactor.submit(self._drain))
+class Part(Protocol):
+    """What a bus is made of."""
 
     def close(self) -> None:
-        """Wait a moment until all is sent; what is not is lost."""
-        with self._lock:
-            waits = self._running and not self._failures and self._reactor.may_wait()
-            self._idle.clear()
-            waits = waits and self._running
-        if waits:
-            self._reactor.wait(self._idle, _LAST_WORDS)  # which lets others work, for one of them has to send it
-        with self._lock:
-            self.closed = True
-            left = len(self._items)
-            self._items.clear()
-        if left:
-            self._outage.lost(left)
-            logger.warning("%d messages to other servers could not be sent before the end", left)
+        """End it."""
 
     def abandon(self) -> None:
-        """Forget all, in a forked child."""
-        self.closed = True
-        self._lock = make_lock(Rank.LEAF)
-        self._items.clear()
+        """In a forked child: it is the parent's."""
 
 
-def wait_before(attempt: int) -> float:
-    """Seconds to wait before a bus is tried again, after ``attempt`` failures; not the same for all who do."""
-    return min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(attempt, 20)) * random.uniform(0.5, 1.0)
+class ProcessBus(Bus):
+    """A bus that ends with its process, and is not a forked child's.
+
+    What is in its outbox is sent at the end, for a moment, by whoever ends it.
+    """
+
+    def __init__(self, outbox: Outbox, reader: Part, publisher: Part) -> None:
+        self._outbox = outbox
+        self._reader = reader
+        self._publisher = publisher
+        self._pid = os.getpid()
+        self._closed = False
+        tell_in_child(self)
+        self._at_exit = partial(_close_at_exit, ref(self))
+        atexit.register(self._at_exit)
+
+    def publish(self, channel: str, payload: bytes) -> None:
+        self._outbox.put(Item(channel, payload))
+
+    def close(self) -> None:
+        if self._closed or self._pid != os.getpid():
+            return
+        self._closed = True
+        atexit.unregister(self._at_exit)
+        self._end()
+
+    def _end(self) -> None:
+        self._outbox.close()
+        self._reader.close()
+        self._publisher.close()
+
+    def close_at_exit(self) -> None:
+        """The process ends."""
+        self.close()
+
+    def after_fork(self) -> None:
+        """See :class:`Forkable`: the child makes a bus of its own."""
+        self._closed = True
+        for part in (self._outbox, self._reader, self._publisher):
+            part.abandon()
+
+
+def _close_at_exit(found: Callable[[], ProcessBus | None]) -> None:
+    bus = found()
+    if bus is not None:
+        bus.close_at_exit()
 
 
 class SharedBus:

@@ -7,18 +7,17 @@ arrived.
 
 from __future__ import annotations
 
-import atexit
-import os
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
-from weakref import ref
 
-from ...runtime import Reactor, tell_in_child
-from .bus import MAX_OUTBOX, Bus, Item, OnMessage, Outage, Outbox, Sender, SharedBus
+from ...runtime import Reactor
+from .bus import OnMessage, ProcessBus, SharedBus
 from .kombu_reader import HEARTBEAT, KombuReader, KombuSubscription
 from .kombu_urls import TIMEOUT, KombuUrl
 from .kombu_wire import NOWHERE, Address, Link, abandon, address_of, close
+from .outage import Outage
+from .publish_outbox import MAX_OUTBOX, Item, Outbox, Sender
 
 # After how many seconds, twice, the broker gives up a publisher from whom nothing comes.
 _PUBLISHER_HEARTBEAT = 40
@@ -38,12 +37,14 @@ def kombu_bus(url: str, *, exchanges: Iterable[str] = (), max_outbox: int = MAX_
     return SharedBus(lambda reactor: KombuBus(reactor, parsed, exchanges=own, max_outbox=max_outbox))
 
 
-class KombuBus(Bus):
+class KombuBus(ProcessBus):
     """See the module's text.
 
     :param exchanges: the channels that are fanout exchanges of their own; who listens to these cannot be counted.
     :param max_outbox: bytes that may wait to be published.
     """
+
+    _reader: KombuReader
 
     def __init__(
         self,
@@ -55,21 +56,13 @@ class KombuBus(Bus):
     ) -> None:
         self.url = url = KombuUrl.parse(url) if isinstance(url, str) else url
         url.require_client()
-        self._pid = os.getpid()
         self._exchanges = exchanges
         self.outage = Outage(reactor, url.shown)
         connect = partial(url.connect, "listener", heartbeat=HEARTBEAT)
-        self._reader = KombuReader(reactor, connect, self.outage, exchanges, self._use_publisher)
-        self._publisher = _Publisher(url, exchanges, self._reader)
-        self._outbox = Outbox(reactor, self._publisher, self.outage, max_outbox)
         self._counting: deque[Link] = deque()
-        self._closed = False
-        tell_in_child(self)
-        self._at_exit = partial(_close_at_exit, ref(self))
-        atexit.register(self._at_exit)
-
-    def publish(self, channel: str, payload: bytes) -> None:
-        self._outbox.put(Item(channel, payload))
+        reader = KombuReader(reactor, connect, self.outage, exchanges, self._use_publisher)
+        publisher = _Publisher(url, exchanges, reader)
+        super().__init__(Outbox(reactor, publisher, self.outage, max_outbox), reader, publisher)
 
     def _use_publisher(self) -> None:
         self._outbox.put(Item(_OWN, b""))
@@ -105,18 +98,18 @@ class KombuBus(Bus):
             close(link.connection)
         return None
 
-    def close(self) -> None:
-        if self._closed or self._pid != os.getpid():
-            return
-        self._closed = True
-        atexit.unregister(self._at_exit)
+    def _end(self) -> None:
         self._reader.close()
         if self._reader.queue:
             self._use_publisher()  # which wakes it
         self._outbox.close()
-        self._publisher.disconnect()
+        self._publisher.close()
         while self._counting:
             close(self._counting.popleft().connection)
+
+    def close_at_exit(self) -> None:
+        self.close()
+        self.wait_closed()
 
     def wait_closed(self) -> None:
         """Wait a moment for the reader, lest the broker's log complain of a connection that has just vanished."""
@@ -124,20 +117,9 @@ class KombuBus(Bus):
             self._reader.ended.wait(_GOODBYE)
 
     def after_fork(self) -> None:
-        """See :class:`Forkable`: the child makes a bus of its own."""
-        self._closed = True
-        self._outbox.abandon()
-        self._reader.abandon()
-        self._publisher.abandon()
+        super().after_fork()
         for link in self._counting:
             abandon(link.connection)
-
-
-def _close_at_exit(found: Callable[[], KombuBus | None]) -> None:
-    bus = found()
-    if bus is not None:
-        bus.close()
-        bus.wait_closed()
 
 
 class _Publisher(Sender):
@@ -153,7 +135,7 @@ class _Publisher(Sender):
         if self._link is not None:
             if self._link.is_alive:
                 return
-            self.disconnect()
+            self.close()
         blocked: list[object] = []
         connection = self._url.connect("publisher", heartbeat=_PUBLISHER_HEARTBEAT, on_blocked=blocked.append)
         try:
@@ -177,7 +159,7 @@ class _Publisher(Sender):
             link.settle()
         except Exception as error:  # of py-amqp
             failure = error
-            self.disconnect()  # whatever it still confirms is not for what comes next
+            self.close()  # whatever it still confirms is not for what comes next
         arrived = sum(map(link.has_arrived, numbers))
         own = sum(channel == _OWN for channel, _ in batch)  # nobody's loss
         return (len(batch), None) if failure is None else (min(len(batch), arrived + own), failure)
@@ -185,7 +167,7 @@ class _Publisher(Sender):
     def _address(self, channel: str) -> Address:
         return address_of(channel, self._exchanges) if channel != _OWN else Address("", self._reader.queue or NOWHERE)
 
-    def disconnect(self) -> None:
+    def close(self) -> None:
         """End the connection."""
         link, self._link = self._link, None
         if link is not None:

@@ -15,9 +15,10 @@ from secrets import token_hex
 from typing import Any, Final
 
 from ...runtime import FAILURES, Rank, Reactor, make_lock
-from .bus import OnMessage, Outage, ReaderSubscription, wait_before
+from .bus import OnMessage, ReaderSubscription
 from .kombu_urls import TIMEOUT
 from .kombu_wire import EXCHANGE, Address, abandon, address_of, close, declare_counter, declare_exchange
+from .outage import Outage, wait_before
 
 logger = logging.getLogger("wsgi_sio.bus")
 

@@ -6,21 +6,19 @@ in one each, a row and the notification that names it.
 
 from __future__ import annotations
 
-import atexit
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING
-from weakref import ref
 
 from ...logtext import one_line
-from ...runtime import Rank, Reactor, make_lock, tell_in_child
-from .bus import MAX_OUTBOX, Bus, Item, OnMessage, Outage, Outbox, Sender, SharedBus
+from ...runtime import Rank, Reactor, make_lock
+from .bus import OnMessage, ProcessBus, SharedBus
+from .outage import Outage
 from .postgres_reader import Heard, PostgresReader, PostgresSubscription
 from .postgres_urls import MAX_NAME, check_table, check_url, shown
+from .publish_outbox import MAX_OUTBOX, Item, Outbox, Sender
 
 if TYPE_CHECKING:
     from .postgres_connection import PostgresConnection
@@ -80,7 +78,7 @@ class RowItem(Item):
     after: str
 
 
-class PostgresBus(Bus):
+class PostgresBus(ProcessBus):
     """See the module's text.
 
     :param table: for rows; made when it is missing, if the server lets us.
@@ -88,6 +86,8 @@ class PostgresBus(Bus):
     :param on_refusal: told of what the server refuses; None: the log is, once until it takes something again.
     :param max_outbox: bytes that may wait to be published.
     """
+
+    _reader: PostgresReader
 
     def __init__(
         self,
@@ -101,15 +101,10 @@ class PostgresBus(Bus):
     ) -> None:
         self.url = url
         self.outage = Outage(reactor, shown(url))
-        self._pid = os.getpid()
         self._find_row = FIND_ROW.format(table=table)
-        self._reader = PostgresReader(reactor, self._connect, self.outage)
-        self._publisher = _Publisher(self._connect, self.outage, table, cleanup_interval, on_refusal)
-        self._outbox = Outbox(reactor, self._publisher, self.outage, max_outbox)
-        self._closed = False
-        tell_in_child(self)
-        self._at_exit = partial(_close_at_exit, ref(self))
-        atexit.register(self._at_exit)
+        reader = PostgresReader(reactor, self._connect, self.outage)
+        publisher = _Publisher(self._connect, self.outage, table, cleanup_interval, on_refusal)
+        super().__init__(Outbox(reactor, publisher, self.outage, max_outbox), reader, publisher)
 
     def _connect(self, heard: Heard | None = None) -> PostgresConnection:
         from .postgres_connection import PostgresConnection  # here, since it has to be imported after monkey patching
@@ -153,28 +148,6 @@ class PostgresBus(Bus):
     def count(self, channel: str) -> int | None:
         """It cannot be said."""
         return None
-
-    def close(self) -> None:
-        if self._closed or self._pid != os.getpid():
-            return
-        self._closed = True
-        atexit.unregister(self._at_exit)
-        self._outbox.close()
-        self._reader.close()
-        self._publisher.close()
-
-    def after_fork(self) -> None:
-        """See :class:`Forkable`: the child makes a bus of its own."""
-        self._closed = True
-        self._outbox.abandon()
-        self._reader.abandon()
-        self._publisher.abandon()
-
-
-def _close_at_exit(found: Callable[[], PostgresBus | None]) -> None:
-    bus = found()
-    if bus is not None:
-        bus.close()
 
 
 class _Publisher(Sender):

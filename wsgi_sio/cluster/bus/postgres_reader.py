@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...runtime import FAILURES, Rank, Reactor, make_lock
-from .bus import OnMessage, Outage, ReaderSubscription, wait_before
+from .bus import OnMessage, ReaderSubscription
+from .outage import Outage, wait_before
 from .postgres_urls import quoted
 
 if TYPE_CHECKING:

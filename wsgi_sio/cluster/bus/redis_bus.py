@@ -6,17 +6,15 @@ out packed by hand, as many as there are in one write; the replies are read afte
 
 from __future__ import annotations
 
-import atexit
-import os
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import Any
-from weakref import ref
 
-from ...runtime import Reactor, tell_in_child
-from .bus import MAX_OUTBOX, Bus, Item, OnMessage, Outage, Outbox, Sender, SharedBus
+from ...runtime import Reactor
+from .bus import OnMessage, ProcessBus, SharedBus
+from .outage import Outage
+from .publish_outbox import MAX_OUTBOX, Item, Outbox, Sender
 from .redis_reader import CHANNEL, PATTERN, SHARD, RedisReader, RedisSubscription
 from .redis_urls import RedisUrl
 from .redis_wire import OwnConnection, pack
@@ -37,19 +35,23 @@ def redis_bus(url: str, *, sharded: bool = False, max_outbox: int = MAX_OUTBOX) 
 class Publisher(OwnConnection, Sender):
     """The connection that an outbox is sent on."""
 
+    def close(self) -> None:
+        self.disconnect()
 
-class RedisBus(Bus):
+
+class RedisBus(ProcessBus):
     """See the module's text.
 
     :param sharded: SPUBLISH, SSUBSCRIBE and PUBSUB SHARDNUMSUB (Redis 7): there are no patterns then.
     :param max_outbox: bytes that may wait to be published.
     """
 
+    _reader: RedisReader
+
     def __init__(
         self, reactor: Reactor, url: RedisUrl | str, *, sharded: bool = False, max_outbox: int = MAX_OUTBOX
     ) -> None:
         self.url = RedisUrl.parse(url) if isinstance(url, str) else url
-        self._pid = os.getpid()
         self._sharded = sharded
         if sharded and self.url.variant == "cluster":
             raise ValueError("sharded channels on a Redis Cluster are not supported: each is at a node of its own")
@@ -58,13 +60,9 @@ class RedisBus(Bus):
         )  # whose client connects at once
         self.outage = Outage(reactor, self.url.shown)
         connect = self._connect
-        self._reader = RedisReader(reactor, connect, self.outage, writes_aside=not self.url.tls)
-        self._publisher = self._make_publisher()
-        self._outbox = Outbox(reactor, self._publisher, self.outage, max_outbox)
-        self._closed = False
-        tell_in_child(self)
-        self._at_exit = partial(_close_at_exit, ref(self))
-        atexit.register(self._at_exit)
+        reader = RedisReader(reactor, connect, self.outage, writes_aside=not self.url.tls)
+        publisher = self._make_publisher()
+        super().__init__(Outbox(reactor, publisher, self.outage, max_outbox), reader, publisher)
 
     def _make_publisher(self) -> Publisher:
         """What sends the outbox."""
@@ -94,9 +92,6 @@ class RedisBus(Bus):
             client.nodes_manager.initialize()  # there may be other masters by now
         return client.get_redis_connection(random.choice(client.get_primaries())).connection_pool
 
-    def publish(self, channel: str, payload: bytes) -> None:
-        self._outbox.put(Item(channel, payload))
-
     def subscribe(self, channels: Iterable[str], patterns: Iterable[str], on_message: OnMessage) -> RedisSubscription:
         patterns = list(patterns)
         if self._sharded and patterns:
@@ -119,23 +114,10 @@ class RedisBus(Bus):
         except Exception:  # the client's own errors, which only its package names; the reader tells of an outage
             return None
 
-    def close(self) -> None:
-        if self._closed or self._pid != os.getpid():
-            return
-        self._closed = True
-        atexit.unregister(self._at_exit)
-        self._outbox.close()
-        self._reader.close()
-        self._publisher.disconnect()
+    def _end(self) -> None:
+        super()._end()
         if self._client is not None:
             self._client.close()
-
-    def after_fork(self) -> None:
-        """See :class:`Forkable`: the child makes a bus of its own."""
-        self._closed = True
-        self._outbox.abandon()
-        self._reader.abandon()
-        self._publisher.abandon()
 
 
 def _number_in(answer: Any) -> int:
@@ -144,12 +126,6 @@ def _number_in(answer: Any) -> int:
     while isinstance(values, (list, tuple)) and values:
         values = values[-1]
     return int(values)
-
-
-def _close_at_exit(found: Callable[[], RedisBus | None]) -> None:
-    bus = found()
-    if bus is not None:
-        bus.close()
 
 
 class _Publisher(Publisher):

@@ -15,7 +15,8 @@ from functools import partial
 from typing import Any
 
 from ...runtime import FAILURES, Rank, Reactor, disown, make_lock
-from .bus import OnMessage, Outage, ReaderSubscription, wait_before
+from .bus import OnMessage, ReaderSubscription
+from .outage import Outage, wait_before
 from .redis_urls import cut, descriptor_of, set_timeout, socket_of, write_to
 from .redis_wire import AnswerReader, Line, pack
 

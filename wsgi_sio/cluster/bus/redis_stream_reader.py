@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ...runtime import FAILURES, Rank, Reactor, disown, make_lock
-from .bus import Outage, wait_before
+from .outage import Outage, wait_before
 from .redis_urls import descriptor_of
 from .redis_wire import pack
 
@@ -72,12 +72,25 @@ class StreamReader:
         self._wake = reactor.event()
         self._connection: Any = None
         self._junk_seen = False
+        self._reactor = reactor
+        self._running = False
         self.closed = False
-        reactor.spawn(self._run)
 
     def listen(self, topic: bytes, on_entry: OnEntry) -> None:
-        """Give the entries for ``topic`` to ``on_entry``."""
-        self._listeners[topic] = on_entry
+        """Give the entries for ``topic`` to ``on_entry``; the first time, begin to read.
+
+        :raises RuntimeError: no thread is to be had.
+        """
+        with self._lock:
+            self._listeners[topic] = on_entry
+            start, self._running = not self._running, True
+        if start:
+            try:
+                self._reactor.spawn(self._run)
+            except RuntimeError:  # the next one may be luckier
+                self._running = False
+                self.forget(topic, on_entry)
+                raise
 
     def forget(self, topic: bytes, on_entry: OnEntry) -> None:
         """The mirror image."""

@@ -13,7 +13,8 @@ from functools import partial
 from typing import Any
 
 from ...runtime import FAILURES, Rank, Reactor, make_lock
-from .bus import MAX_OUTBOX, Item, SharedBus
+from .bus import SharedBus
+from .publish_outbox import MAX_OUTBOX, Item
 from .redis_bus import Publisher, RedisBus
 from .redis_stream_reader import Fields, OnEntry, StreamReader, id_at, position_of
 from .redis_urls import RedisUrl
