@@ -66,6 +66,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "websocket",
         "engineio.packet",
         "engineio.websocket",
+        "engineio.write_buffer",
         "runtime",
         "sockets",
         "exceptions",
@@ -106,7 +107,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "kombu": ("cluster.bus.kombu_urls",),
     "amqp": ("cluster.bus.kombu_wire",),
     "msgpack": ("cluster.drivers", "cluster.messages", "socketio.packet_msgpack"),
-    "urllib3": ("client.engineio.http",),
+    "urllib3": ("client.engineio.polling_http",),
 }
 
 IO_OF_THE_STANDARD_LIBRARY = {"socket", "_socket", "select", "selectors", "threading", "_thread", "ssl", "time",

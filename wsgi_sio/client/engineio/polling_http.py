@@ -23,11 +23,9 @@ except ImportError as error:
     ) from error
 
 from ...exceptions import ConnectionFailed
-from .blocking_sockets import BlockingSockets, deadline_after
-from .cookies import cookie_header
+from .http_session import HTTPSession
 from .proxy import Proxy, choose_proxy
-from .remembered import Remembered
-from .tcp import connect_tcp
+from .tcp import BlockingSockets, deadline_after
 from .url import Address
 
 _CHUNK = 65536
@@ -38,14 +36,14 @@ _MAX_REFUSAL = 65536
 class HTTPClient:
     """The requests of one connection to the server; two at a time, from two tasks, as long-polling needs them.
 
-    :param remembered: has the cookies to send, which is the place for those that come, and the TLS settings.
+    :param session: has the cookies to send, which is the place for those that come, and makes connections.
     :param on_answer: called when the answer to a GET begins to come, while that still lies in the kernel.
     """
 
-    def __init__(self, address: Address, remembered: Remembered, on_answer: Callable[[], None]) -> None:
+    def __init__(self, address: Address, session: HTTPSession, on_answer: Callable[[], None]) -> None:
         self._address = address
         self._options = address.options
-        self._remembered = remembered
+        self._session = session
         self._on_answer = on_answer
         self._sockets = BlockingSockets()
         self._idle: list[HTTPConnection] = []
@@ -100,8 +98,8 @@ class HTTPClient:
 
     def _exchange(self, connection: HTTPConnection, method: str, url: str, body: bytes | None) -> BaseHTTPResponse:
         headers = self._headers if body is None else {**self._headers, "Content-Type": "text/plain;charset=UTF-8"}
-        if len(self._remembered.cookies):
-            cookies = cookie_header(self._remembered.cookies, url)
+        if len(self._session.cookies):
+            cookies = self._session.cookie_header(url)
             headers = headers if cookies is None else {"Cookie": cookies, **headers}
         connection.timeout = self._options.timeout
         try:
@@ -121,7 +119,7 @@ class HTTPClient:
 
     def _take(self, what: str, response: BaseHTTPResponse, url: str) -> bytes:
         if "Set-Cookie" in response.headers:
-            self._remembered.cookies.extract_cookies(cast(Any, _Answer(response)), urllib.request.Request(url))
+            self._session.cookies.extract_cookies(cast(Any, _Answer(response)), urllib.request.Request(url))
         if response.status != 200:
             raise _refusal(what, response)
         limit = self._options.max_message_size
@@ -175,8 +173,7 @@ class HTTPClient:
         address = self._address
         deadline = deadline_after(self._options.timeout)
         connection = HTTPConnection(address.host, address.port)
-        tls_context = self._remembered.tls_context
-        connection.sock = connect_tcp(address, self._proxy, tls_context, self._sockets, deadline, tunnel=False)
+        connection.sock = self._session.connect(address, self._proxy, self._sockets, deadline, tunnel=False)
         return connection
 
     def _keep(self, connection: HTTPConnection) -> None:
