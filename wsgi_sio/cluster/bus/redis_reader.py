@@ -11,12 +11,12 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection
-from functools import partial
 from typing import Any
 
-from ...runtime import FAILURES, Rank, Reactor, disown, make_lock
+from ...runtime import FAILURES, Reactor, disown
 from .bus import OnMessage, ReaderSubscription
-from .outage import Outage, wait_before
+from .outage import Outage
+from .reader import ChannelReader
 from .redis_urls import cut, descriptor_of, set_timeout, socket_of, write_to
 from .redis_wire import AnswerReader, Line, pack
 
@@ -45,7 +45,7 @@ _NAMES = 500
 RedisSubscription = ReaderSubscription[frozenset[Name]]
 
 
-class RedisReader:
+class RedisReader(ChannelReader[Any, Name, frozenset[Name]]):
     """See the module's text.
 
     :param connect: gives a new connection that has answered; blocks for a bounded time.
@@ -60,57 +60,30 @@ class RedisReader:
         *,
         writes_aside: bool,
     ) -> None:
-        self._reactor = reactor
-        self._connect = connect
-        self._outage = outage
+        super().__init__(reactor, connect, outage)
         self._writes_aside = writes_aside
-        self._wake = reactor.event()
-        self._lock = make_lock(Rank.ADAPTER)  # guards the rest
-        self._table: dict[Name, tuple[RedisSubscription, ...]] = {}  # its values are replaced, never changed
+        # All guarded by the lock.
         self._asked: Counter[Name] = Counter()  # how many confirmations are to come on this connection
         self._commands: deque[bytes] = deque()  # for this connection
         self._writing: Any = None  # the connection that somebody is writing to
         self._connection: Any = None
-        self._running = False
-        self._junk_seen = False
-        self.closed = False
 
     # -- subscriptions, from any thread -------------------------------------------------------------------------
 
     def add(self, names: frozenset[Name], on_message: OnMessage) -> RedisSubscription:
         """Hear ``names``."""
-        subscription = RedisSubscription(names, on_message, self._reactor, self.remove)
-        with self._lock:
-            if self.closed:
-                return subscription
-            for name in names:
-                self._table[name] = (*self._table.get(name, ()), subscription)
-            # All of them, even those that others have: the confirmation is what makes it ready.
-            self._subscribe_locked(names)
-            start, self._running = not self._running, True
-        if not start:
-            self._write_aside()
-            return subscription
-        try:
-            self._reactor.spawn(self._run)
-        except RuntimeError:  # no thread is to be had; the next one may be luckier
-            self._running = False
-            self.remove(subscription)
-            raise
-        return subscription
+        return self._add(names, on_message)
 
     def remove(self, subscription: RedisSubscription) -> None:
-        """Hear the names of ``subscription`` for it no more."""
-        with self._lock:
-            gone = []
-            for name in subscription.names:
-                left = tuple(one for one in self._table.get(name, ()) if one is not subscription)
-                if left:
-                    self._table[name] = left
-                elif self._table.pop(name, None) is not None:
-                    gone.append(name)
-            self._command_locked(_UNSUBSCRIBE, gone)
-        self._write_aside()
+        super().remove(subscription)
+        self._hurry()
+
+    def _wanted_locked(self, names: frozenset[Name]) -> None:
+        # All of them, even those that others have: the confirmation is what makes it ready.
+        self._subscribe_locked(names)
+
+    def _unwanted_locked(self, names: list[Name]) -> None:
+        self._command_locked(_UNSUBSCRIBE, names)
 
     def _subscribe_locked(self, names: Collection[Name]) -> None:
         if self._connection is not None:  # else the next one gets them all
@@ -126,26 +99,20 @@ class RedisReader:
                 self._commands.append(pack(verb, *mine[start : start + _NAMES]))
 
     def close(self) -> None:
-        """Hear nothing more, and end the connection."""
+        super().close()
         with self._lock:
-            self.closed = True
-            self._table = {}
             if self._connection is not None:
                 self._commands.append(pack(b"QUIT"))  # the server ends it, which wakes the reader
-        self._wake.set()
-        self._write_aside()
+        self._hurry()
 
     def abandon(self) -> None:
-        """In a forked child: the connection is the parent's, and if its reader is here (a greenlet), it ends."""
-        self.closed = True
-        self._lock = make_lock(Rank.ADAPTER)
-        self._table = {}
+        super().abandon()
         self._commands.clear()
         disown([descriptor_of(self._connection)])
 
     # -- writing ------------------------------------------------------------------------------------------------
 
-    def _write_aside(self) -> None:
+    def _hurry(self) -> None:
         if self._writes_aside and self._commands:
             self._reactor.submit(self._write)
 
@@ -176,36 +143,13 @@ class RedisReader:
 
     # -- reading ------------------------------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        """The thread or greenlet: connect, read, and begin again, until it is closed."""
-        failures = 0
-        while not self.closed:
-            connection = None
-            try:
-                connection = self._connect()
-                self._begin(connection)
-                self._write()
-                self._outage.works("listening")
-                failures = 0
-                self._read(connection)
-            except FAILURES as error:
-                if not self.closed:
-                    failures += 1
-                    self._outage.failed("listening", error)
-            finally:
-                if connection is not None:
-                    self._end(connection)
-            if not self.closed:
-                self._wake.wait(wait_before(failures))
-
     def _begin(self, connection: Any) -> None:
         """All that is subscribed to is, on a new connection."""
         with self._lock:
             self._connection = connection
-            for subscription in self._subscriptions_locked():
-                subscription.missing = set(subscription.names)
-                subscription.ready.clear()
+            self._forget_confirmations_locked()
             self._subscribe_locked(self._table.keys())
+        self._write()
 
     def _end(self, connection: Any) -> None:
         """Nobody writes to it any more; who is about to will end it."""
@@ -218,9 +162,6 @@ class RedisReader:
             cut(connection)
         else:
             connection.disconnect()
-
-    def _subscriptions_locked(self) -> set[RedisSubscription]:
-        return {subscription for subscriptions in self._table.values() for subscription in subscriptions}
 
     def _read(self, connection: Any) -> None:
         look = _LOOK if self._writes_aside else _SHORT_LOOK
@@ -267,19 +208,14 @@ class RedisReader:
                 try:
                     subscription.on_message(channel, response[-1])
                 except FAILURES as error:
-                    level, self._junk_seen = logging.DEBUG if self._junk_seen else logging.ERROR, True
-                    logger.log(level, "a listener to a bus failed (told once)", exc_info=error)
+                    self._junk(error)
 
     def _confirm(self, name: Name) -> None:
-        ready = []
         with self._lock:
             self._asked[name] -= 1
             if self._asked[name] > 0:
                 return  # it has been given up meanwhile, and asked for again
             del self._asked[name]
-            for subscription in self._table.get(name, ()):
-                subscription.missing.discard(name)
-                if not subscription.missing:
-                    ready.append(partial(subscription.ready.set))
-        for act in ready:
-            act()
+            ready = self._confirm_locked(name)
+        for event in ready:
+            event.set()
