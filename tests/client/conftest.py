@@ -21,7 +21,7 @@ from wsgi_sio.client.engineio.http_session import HTTPSession
 from wsgi_sio.client.options import ClientOptions
 from wsgi_sio.engineio import MESSAGE, EngineConfig, EngineServer, Packet, Session
 from wsgi_sio.exceptions import ConnectionFailed
-from wsgi_sio.runtime import Reactor, create_reactor
+from wsgi_sio.runtime import Reactor
 
 TRANSPORTS = ("polling", "websocket")
 answer = wire_module.answer
@@ -209,14 +209,6 @@ class Recorder:
 
 
 Connect = Callable[..., Recorder]
-
-
-@pytest.fixture
-def reactor() -> Iterator[Reactor]:
-    """A reactor for clients."""
-    made = create_reactor()
-    yield made
-    made.close()
 
 
 @pytest.fixture
