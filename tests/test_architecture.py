@@ -22,7 +22,7 @@ PACKAGE = ROOT / "wsgi_sio"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 PURE = ("websocket", "engineio.packet", "engineio.packet_v3", "socketio.packet", "socketio.jsoncodec")
-TOP = ("server", "wsgi", "serving", "flask", "django", "testing", "admin", "client_files", "command_line_client",
+TOP = ("server", "wsgi", "development_server", "flask", "django", "testing", "client_files", "command_line_client",
        "demo", "gunicorn", "migrate", "__main__", "__init__")  # fmt: skip
 
 # Which parts of the package each part may import, from the bottom upwards; its own modules always.
@@ -92,11 +92,11 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 # Third-party packages, and the only places that may import them.
 THIRD_PARTY: dict[str, tuple[str, ...]] = {
     # the latter two serve with it when asked to
-    "gevent": ("runtime.greenlet_reactor", "runtime.blocked_hub_warning", "__main__", "serving"),
+    "gevent": ("runtime.greenlet_reactor", "runtime.blocked_hub_warning", "__main__", "development_server"),
     "greenlet": ("runtime.greenlet_reactor",),
     "simple_websocket": ("engineio.websocket_handshake", "client.engineio.websocket"),
     "wsproto": ("engineio.websocket_handshake", "client.engineio.websocket"),
-    "werkzeug": ("engineio", "wsgi", "serving", "flask", "demo", "__main__", "testing"),
+    "werkzeug": ("engineio", "wsgi", "development_server", "flask", "demo", "__main__", "testing"),
     "pytest": ("testing.plugin",),
     "flask": ("flask", "demo"),
     "django": ("django",),

@@ -18,8 +18,8 @@ that:
 * ``client``     the client, on ``websocket``, ``runtime`` and the packets of the layers between; beside the server.
 * ``emitter``    events from processes that are no server: commands for a bus, in the formats of ``cluster``.
 * ``server``     ``Server``: that of ``socketio``, with the adapter that it has unless it is given one.
-* ``wsgi``, ``flask``, ``django``, ``testing``, ``serving``, ``gunicorn``, ``client_files``, ``migrate``, ``demo``: what
-  applications touch.
+* ``wsgi``, ``flask``, ``django``, ``testing``, ``development_server``, ``gunicorn``, ``client_files``, ``migrate``,
+  ``demo``: what applications touch.
 
 An event's way: bytes -> ``websocket.messages`` -> ``engineio.session`` -> ``socketio.packet`` -> the socket's mailbox
 -> handler -> acknowledgement -> ``Session.send``, which writes in the same thread.

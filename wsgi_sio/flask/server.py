@@ -18,10 +18,10 @@ from ..socketio.namespace import Namespace
 from ..socketio.remote_socket import RemoteOperator
 from ..socketio.socket import Socket
 from ..synchronous import refuse_async
-from .deprecated_views import EngineView, EnvironView, ManagerView
 from .disconnect_reason import Reason
 from .emit_parameters import as_arguments, as_clients, either
 from .external_process import WriteOnlyServer
+from .manager_and_eio import EngineView, EnvironView, ManagerView
 
 # How long a callback waits for the answers of several clients (seconds).
 _ANSWERS_WITHIN = 60.0

@@ -1,4 +1,4 @@
-"""Read-only views of what python-socketio keeps to itself and applications look at all the same."""
+"""``socketio.server.manager``, ``.eio`` and ``.environ``: python-socketio's own, which applications look at."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Desk: where a thread that uses a test client runs the handlers that come of it, itself."""
+"""InlineExecutor: a thread that uses a test client runs the handlers that come of it, itself."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ..runtime import Rank, Reactor, make_lock
 Job = Callable[[], None]
 
 
-class Desk:
+class InlineExecutor:
     """Takes the jobs of one client's sockets as long as the client is being used; else the reactor's workers do.
 
-    Those that come of a handler which runs at another client's desk are run there: when one user throws another out,
-    the handlers of both run in the test's thread.  What background tasks, timers and other threads cause while nobody
-    is at any desk stays on the workers.
+    Those that come of a handler which runs at another client's are run there: when one user throws another out, the
+    handlers of both run in the test's thread.  What background tasks, timers and other threads cause while no client
+    is being used stays on the workers.
     """
 
     def __init__(self, reactor: Reactor) -> None:
@@ -97,7 +97,7 @@ class Desk:
 
 
 class Mark:
-    """A flag that wakes who is at the desk."""
+    """A flag that wakes who waits in :meth:`InlineExecutor.run_until`."""
 
     __slots__ = ("_wake", "is_set")
 
@@ -110,5 +110,5 @@ class Mark:
         self._wake()
 
 
-# The desk at which the present thread (or greenlet) is.
-_here: ContextVar[Desk] = ContextVar("wsgi_sio.testing.here")
+# Whose block the present thread (or greenlet) is in.
+_here: ContextVar[InlineExecutor] = ContextVar("wsgi_sio.testing.here")

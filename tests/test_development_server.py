@@ -10,7 +10,7 @@ import urllib.request
 import pytest
 
 from tests.support.inprocess import eventually
-from wsgi_sio.serving import make_server
+from wsgi_sio.development_server import make_server
 from wsgi_sio.wsgi import not_found
 
 
