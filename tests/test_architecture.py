@@ -29,7 +29,7 @@ TOP = ("server", "wsgi", "development_server", "flask", "django", "testing", "cl
 ALLOWED: dict[str, tuple[str, ...]] = {
     "exceptions": (),
     "logtext": (),
-    "synchronous": (),
+    "refuse_async": (),
     "validation": ("logtext",),
     "websocket": (),
     "runtime": (),
@@ -44,7 +44,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "siblings",
         "http_compression",
         "logtext",
-        "synchronous",
+        "refuse_async",
         "validation",
     ),
     "socketio": (
@@ -54,11 +54,11 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "exceptions",
         "client_files",
         "logtext",
-        "synchronous",
+        "refuse_async",
         "validation",
     ),
     "cluster.bus": ("runtime", "logtext"),
-    "cluster": ("socketio", "siblings", "runtime", "exceptions", "logtext", "synchronous"),
+    "cluster": ("socketio", "siblings", "runtime", "exceptions", "logtext", "refuse_async"),
     "adapters": ("socketio", "cluster"),
     "emitter": ("cluster", "socketio", "exceptions", "validation"),
     "client.engineio": (
@@ -84,7 +84,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "runtime",
         "exceptions",
         "logtext",
-        "synchronous",
+        "refuse_async",
         "validation",
     ),
 }

@@ -15,13 +15,13 @@ from django.db import connections, reset_queries
 from django.urls import get_script_prefix, set_script_prefix
 
 from .. import server as core_server
+from ..refuse_async import refuse_async
 from ..runtime import Task
 from ..socketio import namespace as core_namespace
 from ..socketio import socket as core_socket
 from ..socketio.dynamic_namespaces import NamespaceTest, ParentNamespace
 from ..socketio.handlers import HandlerTable
 from ..socketio.server_side_emit import ServerSideHandlers
-from ..synchronous import refuse_async
 from .around_event import EVENT, Caches, Event, close_old_connections, set_prefix, tidy
 from .request import Requests
 

@@ -9,6 +9,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from ..exceptions import AckTimeout, Disconnected
+from ..refuse_async import refuse_async
 from ..runtime import Task, threads_are_greenlets
 from ..server import Server
 from ..socketio.broadcast_operator import BroadcastOperator
@@ -17,7 +18,6 @@ from ..socketio.dynamic_namespaces import ParentNamespace
 from ..socketio.namespace import Namespace
 from ..socketio.remote_socket import RemoteOperator
 from ..socketio.socket import Socket
-from ..synchronous import refuse_async
 from .disconnect_reason import Reason
 from .emit_parameters import as_arguments, as_clients, either
 from .external_process import WriteOnlyServer

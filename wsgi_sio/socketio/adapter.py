@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from ..refuse_async import refuse_async
 from ..runtime import FAILURES, Rank, make_lock
-from ..synchronous import refuse_async
 from .broadcast_options import BroadcastOptions, Room
 from .interfaces import InRooms, NamespaceInterface, SocketInterface
 from .local_presence import Roster

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import LocalProtocolError
-from ..synchronous import refuse_async
+from ..refuse_async import refuse_async
 from .adapter import AckCollector, Adapter
 from .broadcast_options import BroadcastOptions, Room
 from .namespace import Namespace

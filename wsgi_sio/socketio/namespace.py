@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..exceptions import AckTimeout, ConnectRefused, Disconnected
 from ..logtext import quote
+from ..refuse_async import refuse_async
 from ..runtime import FAILURES
-from ..synchronous import refuse_async
 from .adapter import Adapter
 from .broadcast_operator import BroadcastOperator, Broadcasts, Sends
 from .broadcast_options import Room

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from ..refuse_async import refuse_async
 from ..runtime import FAILURES
-from ..synchronous import refuse_async
 
 logger = logging.getLogger("wsgi_sio.socketio")
 

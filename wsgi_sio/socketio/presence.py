@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
+from ..refuse_async import refuse_async
 from ..runtime import FAILURES, Rank, make_lock
-from ..synchronous import refuse_async
 from .adapter import AdaptedNamespace
 from .local_presence import WITHIN, Roster
 from .plain_values import is_plain

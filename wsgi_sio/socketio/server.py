@@ -17,8 +17,8 @@ from ..engineio.log_messages import emit_after_fork, emit_to_nobody, tasks_left_
 from ..engineio.packet import MESSAGE
 from ..engineio.packet import Packet as EnginePacket
 from ..logtext import quote
+from ..refuse_async import refuse_async
 from ..runtime import FAILURES, Event, Rank, Reactor, Task, make_lock
-from ..synchronous import refuse_async
 from ..validation import BYTES, COUNT, DELAY_SECONDS, check_options, type_hints
 from .adapter import Adapter
 from .broadcast_operator import BroadcastOperator, Broadcasts, Sends

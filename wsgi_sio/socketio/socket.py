@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..logtext import quote
+from ..refuse_async import refuse_async
 from ..runtime import FAILURES, Rank, make_lock
-from ..synchronous import refuse_async
 from .acks import ACK_TIMEOUT, BlockingAck, CallbackAck, Waiter
 from .broadcast_operator import BroadcastOperator, Sends, SocketOperator, Targets
 from .broadcast_options import BroadcastOptions, Room, as_rooms

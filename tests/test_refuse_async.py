@@ -13,7 +13,7 @@ import wsgi_sio.flask
 from tests.support.inprocess import InProcess
 from wsgi_sio import Client, Namespace, Server
 from wsgi_sio.engineio import EngineConfig
-from wsgi_sio.synchronous import refuse_async
+from wsgi_sio.refuse_async import refuse_async
 
 
 async def never_run(*args: Any) -> int:
