@@ -27,9 +27,9 @@ from ...bus.redis_stream_reader import Fields, id_at
 from ...bus.redis_streams_bus import Unanswered
 from ...cluster_node import ClusterNode
 from ...messages import Message
+from .events_in_flight import EventInFlight, EventsInFlight, wants
 from .stream_entries import entry_of, pack_data
 from .streams_adapter import RedisStreamsAdapter
-from .unread_events import UnreadEvent, UnreadEvents, wants
 
 if TYPE_CHECKING:
     from ....socketio.interfaces import SocketInterface
@@ -54,7 +54,7 @@ class OffsetsAdapter(RedisStreamsAdapter):
 
     :param recovery: for how long, and how much, is kept.
     :ivar early: the positions of this server's events that were sent before they were read, and when that was, as
-        :attr:`UnreadEvent.turn` has it.
+        :attr:`EventInFlight.turn` has it.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class OffsetsAdapter(RedisStreamsAdapter):
         self._offsets = Offsets(namespace.server)
         self._kept = RecoveryStore(namespace, self._lock, recovery.max_disconnection_duration, recovery.max_stored)
         # Guarded by the adapter's lock:
-        self._own = UnreadEvents()
+        self._own = EventsInFlight()
         self._place = 0  # up to which this namespace's entries have been sent
         self._base = 0  # the log has all that came after it
         self._away = False  # own events do not wait for Redis
@@ -104,7 +104,7 @@ class OffsetsAdapter(RedisStreamsAdapter):
         written = pack_data(
             {"packet": messages.encode_packet(packet), "opts": opts}, dumps_of(self._namespace.server.json)
         )
-        own = UnreadEvent(written, batch, packet.data, options, alone is not None)
+        own = EventInFlight(written, batch, packet.data, options, alone is not None)
         with self._lock:
             self._own.add(own)
             self._away = away = self._away or bus.outage.lasts
@@ -136,7 +136,7 @@ class OffsetsAdapter(RedisStreamsAdapter):
                 sends = [socket.reserve(marked, late.alone) for socket in recipients]
             self._send_all(recipients, sends, late.data)
 
-    def _answered(self, own: UnreadEvent, answer: Any) -> None:
+    def _answered(self, own: EventInFlight, answer: Any) -> None:
         """The stream has an event of this server's, or not."""
         if not isinstance(answer, Exception):
             self._appended(answer)
@@ -222,7 +222,7 @@ class OffsetsAdapter(RedisStreamsAdapter):
         batch: Batch,
         options: BroadcastOptions,
         data: Callable[[], list[Any]],
-        own: UnreadEvent | None,
+        own: EventInFlight | None,
     ) -> None:
         marked = self._offsets.add(batch, entry_id)
         with self._lock:
@@ -242,7 +242,7 @@ class OffsetsAdapter(RedisStreamsAdapter):
             self._kept.watch()
         self._send_all(recipients, sends, data())
 
-    def _read_locked(self, own: UnreadEvent, position: int) -> None:
+    def _read_locked(self, own: EventInFlight, position: int) -> None:
         """An own event has come through Redis."""
         if own.early:
             self.early.append((position, own.turn))
@@ -251,7 +251,7 @@ class OffsetsAdapter(RedisStreamsAdapter):
         self._own.tidy()
 
     def _recipients_locked(
-        self, options: BroadcastOptions, position: int, own: UnreadEvent | None, left: UnreadEvent | None
+        self, options: BroadcastOptions, position: int, own: EventInFlight | None, left: EventInFlight | None
     ) -> list[SocketInterface]:
         """Who gets an event.
 

@@ -18,10 +18,10 @@ from ...cluster_node import Audience, ClusterNode
 from ...messages import Message
 from ...pending_requests import Question
 from .event_offsets import OffsetsAdapter
+from .events_in_flight import is_for
 from .session_format import Trail
 from .session_store import SessionStore
 from .stream_entries import message_of
-from .unread_events import is_for
 
 if TYPE_CHECKING:
     from ....socketio.interfaces import SocketInterface
