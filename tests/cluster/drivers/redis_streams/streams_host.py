@@ -13,11 +13,11 @@ from werkzeug.serving import make_server
 
 from wsgi_sio import Server, WSGIApp
 from wsgi_sio.adapters import redis_streams_adapter
-from wsgi_sio.cluster.drivers.redis_streams import recovering_streams_adapter
+from wsgi_sio.cluster.drivers.redis_streams import event_offsets
 
 
 def main(url: str, name: str, rate: str) -> None:
-    recovering_streams_adapter._PATIENCE = 30.0  # a busy machine is no outage of Redis
+    event_offsets._PATIENCE = 30.0  # a busy machine is no outage of Redis
     io = Server(adapter=redis_streams_adapter(url), connection_state_recovery=True)
     io.on("connection", lambda socket: socket.join("r"))
 

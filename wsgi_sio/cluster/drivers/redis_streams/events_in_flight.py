@@ -13,7 +13,7 @@ from .session_format import Trail
 
 
 @dataclass(slots=True, eq=False)
-class UnreadEvent:
+class EventInFlight:
     """An event of this server's.
 
     :ivar written: the entry's data, by which it is known when it is read.
@@ -36,7 +36,7 @@ class UnreadEvent:
     turn: int = 0
 
 
-class UnreadEvents:
+class EventsInFlight:
     """See the module's text.
 
     :ivar last: the number of the latest.
@@ -45,19 +45,19 @@ class UnreadEvents:
     def __init__(self) -> None:
         self.last = 0
         self._turn = 0
-        self._open: deque[UnreadEvent] = deque()
+        self._open: deque[EventInFlight] = deque()
         self._leavers: dict[Room, dict[str, int]] = {}  # who has left a room, and the latest event that is for them yet
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def add(self, event: UnreadEvent) -> None:
+    def add(self, event: EventInFlight) -> None:
         """One is given to the stream."""
         self.last += 1
         event.number = self.last
         self._open.append(event)
 
-    def match(self, written: bytes) -> UnreadEvent | None:
+    def match(self, written: bytes) -> EventInFlight | None:
         """That event has been read: the first that was written so; None when there is none."""
         for index, event in enumerate(self._open):
             if event.written == written:
@@ -65,7 +65,7 @@ class UnreadEvents:
                 return event
         return None
 
-    def remove(self, event: UnreadEvent) -> bool:
+    def remove(self, event: EventInFlight) -> bool:
         """It will not be read; False when it was not open."""
         try:
             self._open.remove(event)
@@ -74,7 +74,7 @@ class UnreadEvents:
         self.tidy()
         return True
 
-    def late_one(self) -> UnreadEvent | None:
+    def late_one(self) -> EventInFlight | None:
         """The first that clients have not been sent; from now on it counts as sent early."""
         event = next((event for event in self._open if not event.early), None)
         if event is not None:
@@ -96,7 +96,7 @@ class UnreadEvents:
             self._open.popleft()
         self.tidy()
 
-    def owed(self, rooms: set[Room]) -> list[UnreadEvent]:
+    def owed(self, rooms: set[Room]) -> list[EventInFlight]:
         """Those that are for whoever is in ``rooms``, and have not been sent."""
         return [event for event in self._open if not event.early and is_for(event.options, rooms)]
 
@@ -107,7 +107,7 @@ class UnreadEvents:
         if self._open:
             self._leavers.setdefault(room, {})[sid] = self.last
 
-    def leavers(self, event: UnreadEvent) -> Iterator[str]:
+    def leavers(self, event: EventInFlight) -> Iterator[str]:
         """The sockets that were in the event's rooms when it was emitted, and are not any more."""
         for room in event.options.rooms if self._leavers else ():
             for sid, last in self._leavers.get(room, {}).items():
@@ -120,7 +120,7 @@ class UnreadEvents:
             self._leavers = {}
 
 
-def wants(trail: Any, position: int, own: UnreadEvent | None) -> bool:
+def wants(trail: Any, position: int, own: EventInFlight | None) -> bool:
     """Whether a socket has not had the entry at ``position``, which may be an event of this server's."""
     early = own is not None and own.early
     if not isinstance(trail, Trail):
