@@ -14,7 +14,7 @@ from benchmarks.measure import interpreter
 from tests.support import processes
 from tests.support.node import node_modules
 from tests.support.world import WORLD
-from wsgi_sio.runtime import forks
+from wsgi_sio.runtime import after_fork
 
 __all__ = ["node_modules"]
 
@@ -40,7 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def what_one_test_forked_is_no_others_sibling() -> Iterator[None]:
     """Who has forked expects siblings, and says so in the log where it finds none."""
     yield
-    forks._parent.pid = 0
+    after_fork._parent.pid = 0
 
 
 def pytest_report_header() -> list[str]:

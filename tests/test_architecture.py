@@ -33,10 +33,20 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "validation": ("logtext",),
     "websocket": (),
     "runtime": (),
-    "content_coding": (),
-    "client_files": ("content_coding",),
+    "sockets": ("runtime",),
+    "http_compression": (),
+    "client_files": ("http_compression",),
     "siblings": ("runtime", "logtext"),
-    "engineio": ("websocket", "runtime", "siblings", "content_coding", "logtext", "synchronous", "validation"),
+    "engineio": (
+        "websocket",
+        "runtime",
+        "sockets",
+        "siblings",
+        "http_compression",
+        "logtext",
+        "synchronous",
+        "validation",
+    ),
     "socketio": (
         "engineio",
         "siblings",
@@ -55,9 +65,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "client.options",
         "websocket",
         "engineio.packet",
-        "engineio.takeover",
         "engineio.websocket",
         "runtime",
+        "sockets",
         "exceptions",
         "validation",
     ),
@@ -81,10 +91,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 # Third-party packages, and the only places that may import them.
 THIRD_PARTY: dict[str, tuple[str, ...]] = {
     # the latter two serve with it when asked to
-    "gevent": ("runtime.greenlets", "runtime.hub_watch", "__main__", "serving"),
-    "greenlet": ("runtime.greenlets",),
-    "simple_websocket": ("engineio.handshake", "client.engineio.websocket"),
-    "wsproto": ("engineio.handshake", "client.engineio.websocket"),
+    "gevent": ("runtime.greenlet_reactor", "runtime.blocked_hub_warning", "__main__", "serving"),
+    "greenlet": ("runtime.greenlet_reactor",),
+    "simple_websocket": ("engineio.websocket_handshake", "client.engineio.websocket"),
+    "wsproto": ("engineio.websocket_handshake", "client.engineio.websocket"),
     "werkzeug": ("engineio", "wsgi", "serving", "flask", "demo", "__main__", "testing"),
     "pytest": ("testing.plugin",),
     "flask": ("flask", "demo"),
@@ -178,9 +188,6 @@ def test_arrows_go_down_only() -> None:
 CIRCLES = {
     ("flask.extension", "flask.namespace"): "a namespace is registered with a SocketIO, and Namespace.socketio is one:"
     " applications use, and type checkers know, the whole of it",
-    ("runtime",): "to be taken apart (issue 13)",
-    ("siblings",): "to be taken apart (issue 13)",
-    ("engineio",): "to be taken apart (issue 13)",
     (
         "socketio.broadcast_operator",
         "socketio.dynamic_namespaces",

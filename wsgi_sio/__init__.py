@@ -3,9 +3,10 @@
 The layers, from the wire upwards; each only knows those above it in this list, and tests/test_architecture.py holds
 that:
 
-* ``exceptions``, ``logtext`` (what of others' words a log line shows), ``content_coding``  for all.
+* ``exceptions``, ``logtext`` (what of others' words a log line shows), ``http_compression``  for all.
 * ``websocket``  RFC 6455 without I/O.
 * ``runtime``    the only place that makes threads, greenlets, locks, timers and selectors.
+* ``sockets``    what both roles do to sockets of every kind: TLS without blocking, a look at what is unread.
 * ``siblings``   the processes that share our listening sockets: how they find each other, and links between them, for
   frames and descriptors; it knows nothing of Socket.IO.
 * ``engineio``   sessions over long-polling and WebSocket: handshake, upgrade, heartbeat; the client's socket out of
@@ -23,8 +24,8 @@ that:
 An event's way: bytes -> ``websocket.messages`` -> ``engineio.session`` -> ``socketio.packet`` -> the socket's mailbox
 -> handler -> acknowledgement -> ``Session.send``, which writes in the same thread.
 
-A request's way, if it reaches the wrong process: ``engineio.server`` -> ``relay.holder`` -> a link of ``siblings``, and
-the client's descriptor with it -> ``relay.owner``, in the process that the session's id names -> as above.
+A request's way, if it reaches the wrong process: ``engineio.server`` -> ``relay.forwarder`` -> a link of ``siblings``,
+and the client's descriptor with it -> ``relay.receiver``, in the process that the session's id names -> as above.
 """
 
 from .client import Client, ClientSocket, Manager, SimpleClient

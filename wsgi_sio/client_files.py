@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from .content_coding import encode, negotiate
+from .http_compression import encode, negotiate
 
 __all__ = [
     "CLIENT_VERSION",

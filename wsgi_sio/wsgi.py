@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from .client_files import is_client_file
-from .engineio.reports import no_client_file
-from .engineio.request import UNKNOWN_TRANSPORT, EngineError, Response
+from .engineio.errors import UNKNOWN_TRANSPORT, EngineError
+from .engineio.log_messages import no_client_file
+from .engineio.response import Response
 from .engineio.server import EngineServer
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class WSGIApp:
         if isinstance(answer, Response):
             return _send(answer, start_response)
         self._engine.acceptance.wait_over(answer)
-        # The server writes this into a dead socket: see takeover.py.
+        # The server writes this into a dead socket: see engineio/hijack.py.
         start_response(answer.status, [] if answer.status.startswith("101") else [("Content-Length", "0")])
         return []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from wsgi_sio.engineio.pools import find_pool
+from wsgi_sio.engineio.wsgi_pool_size import find_pool
 
 
 def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

@@ -12,7 +12,7 @@ from django.test import override_settings
 
 from tests.django.conftest import Site
 from tests.support.inprocess import Refused
-from wsgi_sio.engineio.request import Response
+from wsgi_sio.engineio.response import Response
 
 HERE = "polls.example"
 

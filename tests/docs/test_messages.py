@@ -12,13 +12,13 @@ import pytest
 
 import wsgi_sio
 from tests.docs.pages import DOCS
-from wsgi_sio.engineio.request import EngineError
+from wsgi_sio.engineio.errors import EngineError
 
 PACKAGE = Path(wsgi_sio.__file__).parent
 TOOLS = {"demo", "migrate", "connect", "testing"}  # programs of their own, and what tests use
 LOGGED = {"warning", "error", "exception", "critical", "log"}
 REFUSED = {"EngineError", "report"}
-REPORTS = PACKAGE / "engineio" / "reports.py"
+REPORTS = PACKAGE / "engineio" / "log_messages.py"
 
 _PLACEHOLDER = re.compile(r"%(?:\.\d+)?[sdrfgx]|\0")
 

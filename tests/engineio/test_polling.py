@@ -13,8 +13,8 @@ from tests.engineio.conftest import MakeEngine
 from tests.support.inprocess import AT_ONCE, DEADLINE, SEPARATOR, Closed, eventually
 from tests.support.world import WORLD
 from wsgi_sio.engineio import MESSAGE, Packet
-from wsgi_sio.engineio.pools import THREADS
-from wsgi_sio.engineio.takeover import hung_up
+from wsgi_sio.engineio.hijack import hung_up
+from wsgi_sio.engineio.wsgi_pool_size import THREADS
 
 
 def test_the_handshake(make_engine: MakeEngine) -> None:

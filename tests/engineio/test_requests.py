@@ -12,7 +12,7 @@ import pytest
 from tests.engineio.conftest import MakeEngine
 from tests.support.inprocess import UPGRADE, InProcess, Refused, at_once
 from wsgi_sio.engineio import EngineConfig, EngineServer
-from wsgi_sio.engineio.request import Response
+from wsgi_sio.engineio.response import Response
 
 # -- options ----------------------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from tests.support.inprocess import (
     eventually,
 )
 from wsgi_sio.engineio import MESSAGE, Packet
-from wsgi_sio.engineio.request import Response
+from wsgi_sio.engineio.response import Response
 from wsgi_sio.engineio.websocket import WebSocketTransport
 from wsgi_sio.websocket.frames import CLOSE, encode_frame
 

@@ -21,11 +21,11 @@ def messages(caplog: pytest.LogCaptureFixture, word: str) -> list[str]:
 
 def watch_closely(monkeypatch: pytest.MonkeyPatch) -> None:
     """Watch gevent's loop with little patience, and nobody else: other tests' servers live as long as the process."""
-    from wsgi_sio.runtime.hub_watch import HubWatch
+    from wsgi_sio.runtime.blocked_hub_warning import HubWatchdog
 
-    for watch in [found for found in gc.get_objects() if type(found) is HubWatch]:
+    for watch in [found for found in gc.get_objects() if type(found) is HubWatchdog]:
         watch.stop()
-    monkeypatch.setattr("wsgi_sio.runtime.hub_watch.LIMIT", 0.1)
+    monkeypatch.setattr("wsgi_sio.runtime.blocked_hub_warning.LIMIT", 0.1)
 
 
 @pytest.mark.skipif(WORLD != "gevent", reason="about gevent's loop")
@@ -76,7 +76,7 @@ def test_a_program_that_takes_its_time_before_the_loop_runs_is_not_blamed(
 def test_a_pool_that_is_full_of_blocked_handlers_is_told_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wsgi_sio.runtime.threads._JAM", 0.1)
+    monkeypatch.setattr("wsgi_sio.runtime.thread_reactor._JAM", 0.1)
     caplog.set_level(logging.WARNING)
     go, ran = threading.Event(), threading.Event()
     reactor: Any = create_reactor(max_workers=2)

@@ -216,9 +216,9 @@ def test_another_worker_comes_soon_when_the_only_one_blocks(make_reactor: MakeRe
 def test_the_pool_grows_while_jobs_block_and_shrinks_when_idle(
     make_reactor: MakeReactor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from wsgi_sio.runtime import threads
+    from wsgi_sio.runtime import thread_reactor
 
-    monkeypatch.setattr(threads, "_IDLE", 0.1)
+    monkeypatch.setattr(thread_reactor, "_IDLE", 0.1)
     reactor = make_reactor(max_workers=6)
     go = threading.Event()
     for _ in range(30):

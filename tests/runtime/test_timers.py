@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.inprocess import DEADLINE, at_once, eventually
-from wsgi_sio.runtime.clock import TimerQueue
+from wsgi_sio.runtime.timer_queue import TimerQueue
 
 
 def note(calls: list[Any], what: Any) -> Any:

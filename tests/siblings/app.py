@@ -1,4 +1,4 @@
-"""A WSGI application that tells what ``place.py`` finds out, in JSON; served by all kinds of servers."""
+"""A WSGI application that tells what ``server_identity.py`` finds out, in JSON; served by all kinds of servers."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import os
 import sys
 from typing import Any
 
-from wsgi_sio.engineio.takeover import find_socket
-from wsgi_sio.siblings.addresses import listening_names, name_of
-from wsgi_sio.siblings.place import choose_place, find_place
+from wsgi_sio.engineio.hijack import find_socket
+from wsgi_sio.siblings.server_addresses import listening_names, name_of
+from wsgi_sio.siblings.server_identity import find_server, identify_server
 
 MADE_IN = os.getpid()
 if "SIBLINGS_SHOW" in os.environ:  # at the import already: gunicorn has its worker by then, or is preloading
-    print("at import:", find_place(), file=sys.stderr, flush=True)
+    print("at import:", find_server(), file=sys.stderr, flush=True)
 
 
 def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     """Tell of this request and this process."""
     client = find_socket(environ)
-    chosen = choose_place(environ, client, handed_down=os.getpid() != MADE_IN)
-    before = choose_place(None)
+    chosen = identify_server(environ, client, handed_down=os.getpid() != MADE_IN)
+    before = identify_server(None)
     found = {
         "pid": os.getpid(),
         "parent": os.getppid(),

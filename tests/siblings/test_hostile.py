@@ -72,7 +72,7 @@ def hello(tag: str, **other: Any) -> bytes:
 def test_junk_is_turned_away(make_member: MakeMember, log: pytest.LogCaptureFixture, first: bytes) -> None:
     member = make_member()
     for _ in range(3):
-        raw = dial_by_hand(member.siblings._home._directory, member.tag)
+        raw = dial_by_hand(member.siblings._socket_file._directory, member.tag)
         with suppress(OSError):
             raw.send_bytes(first)
         assert raw.at_end()

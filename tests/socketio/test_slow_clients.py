@@ -104,7 +104,7 @@ def test_a_volatile_event_does_not_wait() -> None:
 
     @io.on("download")
     def download(socket: Socket) -> None:
-        while not socket.conn.session._outbox.crowded:
+        while not socket.conn.session._write_buffer.crowded:
             socket.emit("piece", 0, PIECE)
         began = time.monotonic()
         assert not socket.volatile.emit("piece", 1, PIECE)

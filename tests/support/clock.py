@@ -6,7 +6,7 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
 
-from wsgi_sio.runtime.patience import PatientTimer
+from wsgi_sio.runtime.stall_tolerant_timeouts import PatientTimer
 
 
 class Pending:

@@ -22,9 +22,8 @@ from tests.support.websocket_end import CLOSE_OPCODE, Closed, WebSocket, Wire, c
 from wsgi_sio import Server
 from wsgi_sio.engineio import EngineServer
 from wsgi_sio.engineio.packet import decode_packet
-from wsgi_sio.engineio.pools import THREADS
-from wsgi_sio.engineio.request import Response
-from wsgi_sio.engineio.server import Hijacked
+from wsgi_sio.engineio.response import Hijacked, Response
+from wsgi_sio.engineio.wsgi_pool_size import THREADS
 from wsgi_sio.socketio.packet import ACK, CONNECT, EVENT, Decoder, Encoder, Packet
 
 __all__ = [

@@ -55,7 +55,7 @@ class Namesakes:
         if tag is None or (tag != siblings.tag and all(link.tag != tag for link in links)):
             return None
         topics = {self._prefix, f"{self._prefix}{room}"}
-        return [link for link in links if link.tag == tag or not topics.isdisjoint(link.told.topics)]
+        return [link for link in links if link.tag == tag or not topics.isdisjoint(link.state.topics)]
 
     def listen(self, siblings: Siblings, adapter: Adapter) -> None:
         """Be told of the rooms of ``adapter`` from now on."""

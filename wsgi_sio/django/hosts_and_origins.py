@@ -11,7 +11,7 @@ from django.http import HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 
 from ..engineio.config import Environ
-from ..engineio.request import BAD_REQUEST, FORBIDDEN, EngineError
+from ..engineio.errors import BAD_REQUEST, FORBIDDEN, EngineError
 from ..logtext import one_line, quote
 from ..runtime import threads_are_greenlets
 from .around_event import close_old_connections

@@ -2,7 +2,8 @@
 
 from .config import EngineConfig
 from .packet import MESSAGE, Packet
-from .request import EngineRequest, Response
+from .request import EngineRequest
+from .response import Response
 from .server import EngineServer
 from .session import Session
 

@@ -1,88 +1,164 @@
-"""The opening handshake of a WebSocket, by simple-websocket (RFC 6455, section 4.2).
-
-simple-websocket judges the request and composes the 101; it gets a stand-in for the socket, so nothing is sent and no
-thread is started.  Then the extensions are taken out (none is offered in the data phase) and our own headers put in.
-"""
+"""Engine.IO's handshake: from a request that has been checked to the open packet, and a session in the table."""
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
-import simple_websocket
-from wsproto.utilities import ProtocolError
+import json
+import logging
+from collections.abc import Callable
 
 from ..logtext import quote
+from ..sockets import own
+from .base64_session import Base64Session
 from .config import Environ
-from .request import BAD_REQUEST, EngineError, Headers
+from .cookie import SessionCookie
+from .interfaces import Engine
+from .packet import OPEN, Packet
+from .polling import PollingTransport
+from .protocol_v3 import PollingTransportV3, SessionV3
+from .request import EngineRequest
+from .response import Headers, Hijacked, Response
+from .session import Session
+from .websocket import WebSocketTransport
 
-_VERSION = "13"
-_KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
+logger = logging.getLogger("wsgi_sio.engineio")
 
 
-def compose_accept(environ: Environ, headers: Headers) -> bytes:
-    """The 101 for the request in ``environ``, with ``headers`` added; the first subprotocol offered is chosen.
+class Handshakes:
+    """See the module's text.
 
-    :raises EngineError: BAD_REQUEST when it is no valid WebSocket handshake.
+    :param on_session: see :class:`EngineServer`.
     """
-    if environ.get("SERVER_PROTOCOL") != "HTTP/1.1" or environ["REQUEST_METHOD"] != "GET":
-        raise EngineError(BAD_REQUEST, "a WebSocket handshake is a GET of HTTP/1.1")
-    version = environ.get("HTTP_SEC_WEBSOCKET_VERSION", "").strip()
-    if version != _VERSION:
-        context = f"Sec-WebSocket-Version is {quote(version)}, and only {_VERSION} is spoken"
-        raise EngineError(BAD_REQUEST, context, headers=[("Sec-WebSocket-Version", _VERSION)])
-    if not _KEY.fullmatch(environ.get("HTTP_SEC_WEBSOCKET_KEY", "").strip()):
-        raise EngineError(BAD_REQUEST, "Sec-WebSocket-Key is not the base64 of 16 bytes")
-    offered = [name.strip() for name in environ.get("HTTP_SEC_WEBSOCKET_PROTOCOL", "").split(",") if name.strip()]
-    recorder = _Recorder()
-    request = {key: value for key, value in environ.items() if key.startswith("HTTP_")}
-    try:
-        _Handshake(
-            {**request, "werkzeug.socket": recorder},
-            subprotocols=offered[:1],
-            thread_class=_NoThread,
-            event_class=_NoEvent,
-        )
-    except (ProtocolError, simple_websocket.ConnectionError, ValueError) as error:
-        raise EngineError(BAD_REQUEST, f"no valid WebSocket handshake: {error}") from None
-    lines = recorder.sent.split(b"\r\n\r\n", 1)[0].split(b"\r\n")
-    lines = [line for line in lines if not line.lower().startswith(b"sec-websocket-extensions:")]
-    lines += [f"{name}: {value}".encode("latin-1") for name, value in headers]
-    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+    def __init__(self, engine: Engine, on_session: Callable[[Session], None]) -> None:
+        self._engine = engine
+        self._on_session = on_session
+        cookie = engine.config.cookie
+        self._cookie = None if cookie in (None, False) else SessionCookie(cookie)
+        self._under_way: set[str] = set()  # the ids of sessions whose handshake is being answered
+        self.closed = False
+
+    def after_fork(self) -> None:
+        """In a forked child: nobody is on the way."""
+        self._under_way = set()
+
+    # -- handshakes ---------------------------------------------------------------------------------------------
+
+    def open(self, request: EngineRequest, cors: Headers) -> Response | Hijacked:
+        """Answer a handshake that has been checked, and is not placed elsewhere."""
+        if request.query["transport"] == "websocket":
+            return self._begin(request, lambda session: self._open_websocket(session, request, cors))
+        return self._begin(request, lambda session: self._open_polling(session, request))
+
+    def open_placed(
+        self, request: EngineRequest, take: Callable[[], int], accept: bytes, early: bytes
+    ) -> Response | Hijacked:
+        """Open a session whose handshake another process has checked.
+
+        :param take: gives the descriptor of its WebSocket, if it is for one.
+        :param accept: the 101 of that, else nothing.
+        """
+        self._engine.asked = True
+        if not accept:
+            return self._begin(request, lambda session: self._open_polling(session, request))
+
+        def begin(session: Session) -> Hijacked:
+            transport = self._engine.make_websocket(session, own(take()))
+            transport.send_accept(accept)
+            self._start_websocket(session, transport, early)
+            return Hijacked(None)
+
+        return self._begin(request, begin)
+
+    def _begin(self, request: EngineRequest, begin: Callable[[Session], Response | Hijacked]) -> Response | Hijacked:
+        kind = SessionV3 if request.protocol == 3 else Base64Session if request.query.get("b64") else Session
+        session = kind(self._engine, self._engine.new_id(), keep(request.environ))
+        if self.closed or not self._reserve(session):
+            return Response(503, [("Retry-After", "1")])
+        try:
+            return begin(session)
+        finally:
+            self._under_way.discard(session.id)
+
+    def _reserve(self, session: Session) -> bool:
+        """Take one of ``max_sessions`` places, if one is free; it is the session's while it is being opened."""
+        engine = self._engine
+        limit = engine.config.max_sessions
+        with engine.lock:
+            free = limit is None or len(engine.sessions) + len(self._under_way) < limit
+            if free:
+                self._under_way.add(session.id)
+        if not free:
+            engine.report(
+                "too many sessions",
+                f"max_sessions={limit} clients are connected, so another is answered 503; raise it if there is memory"
+                " and file descriptors for more, or add processes",
+            )
+        return free
+
+    def _open_polling(self, session: Session, request: EngineRequest) -> Response:
+        engine = self._engine
+        config = engine.config
+        hold = config.ping_interval + config.ping_timeout
+        kind = PollingTransportV3 if session.protocol == 3 else PollingTransport
+        transport = kind(session, engine.reactor, engine.bodies, engine.capacity, hold, config.http_compression)
+        session.transport = transport
+        upgradable = config.allow_upgrades and "websocket" in config.transports and self._is_upgradable(request)
+        self._admit(session)
+        with session.lock:
+            packets = [self._open_packet(session, ["websocket"] if upgradable else []), *(session.take_locked() or [])]
+        response = transport.payload_response(request, packets)
+        if self._cookie is not None:
+            response.headers.append(self._cookie.header(session.id, request.environ.get("wsgi.url_scheme", "http")))
+        return response
+
+    def _is_upgradable(self, request: EngineRequest) -> bool:
+        return request.relayed is not None or self._engine.acceptance.is_possible(request.environ)
+
+    def _open_websocket(self, session: Session, request: EngineRequest, cors: Headers) -> Hijacked:
+        transport, early, held = self._engine.accept_websocket(session, request, cors)
+        with self._engine.acceptance.holding(held):
+            self._start_websocket(session, transport, early)
+        return Hijacked(held)
+
+    def _start_websocket(self, session: Session, transport: WebSocketTransport, early: bytes) -> None:
+        session.transport = transport
+        try:
+            self._admit(session)  # what it sends already waits in the buffer, since the transport is not idle yet
+        except BaseException:
+            session.close("transport error", abort=True)
+            transport.finish()
+            raise
+        transport.write([self._open_packet(session, [])])
+        transport.start(early)
+
+    def _admit(self, session: Session) -> None:
+        engine = self._engine
+        with engine.lock:
+            engine.sessions[session.id] = session
+            self._under_way.discard(session.id)
+        engine.tell_load()
+        if logger.isEnabledFor(logging.DEBUG):
+            address = session.environ.get("REMOTE_ADDR", "nowhere")
+            logger.debug("a session with %s has begun over %s", quote(address), session.transport.name)
+        self._on_session(session)
+        engine.heartbeat.start(session)
+        if self.closed:  # while this one was on its way
+            session.close("forced close", abort=True)
+
+    def _open_packet(self, session: Session, upgrades: list[str]) -> Packet:
+        config = self._engine.config
+        handshake = {
+            "sid": session.id,
+            "upgrades": upgrades,
+            "pingInterval": round(config.ping_interval * 1000),
+            "pingTimeout": round(config.ping_timeout * 1000),
+            "maxPayload": config.max_http_buffer_size,
+        }
+        return Packet(OPEN, json.dumps(handshake, separators=(",", ":")))
 
 
-class _Handshake(simple_websocket.Server):
-    """The server half of the handshake and nothing else."""
-
-
-class _Recorder:
-    """Stands in for the client's socket and keeps what is sent."""
-
-    def __init__(self) -> None:
-        self.sent = b""
-
-    def send(self, data: bytes) -> None:
-        self.sent += data
-
-
-class _NoEvent:
-    def set(self) -> None:
-        """Nobody waits."""
-
-    def clear(self) -> None:
-        """Nor here."""
-
-    def wait(self, timeout: float | None = None) -> bool:
-        return False
-
-
-class _NoThread:
-    """Stands in for the thread that would read the data phase."""
-
-    name = ""
-
-    def __init__(self, target: Any) -> None:
-        """Keep nothing."""
-
-    def start(self) -> None:
-        """Start nothing."""
+def keep(environ: Environ) -> Environ:
+    """What a session remembers of its handshake: everything but the server's own objects."""
+    kept = {key: value for key, value in environ.items() if not key.startswith(("wsgi.", "gunicorn.", "werkzeug."))}
+    kept["wsgi.url_scheme"] = environ.get("wsgi.url_scheme", "http")
+    return kept

@@ -11,15 +11,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import takewhile
 from math import inf
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ..runtime import PIECES, HeardTime, Rank, Reactor, make_lock, sleepless_clock
-
-if TYPE_CHECKING:
-    from .session import Session
+from .transport import Transport
 
 # How soon the next tick may be (seconds): differences between clocks are not to make it turn on the spot.
 _SOONEST = 0.001
+
+
+class Pinged(Protocol):
+    """A :class:`Session`.
+
+    :ivar pong_awaited: whether its client has been pinged, and nothing has come since.
+    """
+
+    pong_awaited: bool
+    transport: Transport
+
+    @property
+    def paused(self) -> bool: ...
+
+    def ping(self) -> None: ...
+
+    def close(self, reason: str, *, abort: bool) -> bool: ...
 
 
 class Heartbeat:
@@ -43,12 +58,12 @@ class Heartbeat:
         self._step = timeout / PIECES
         self._heard = HeardTime(self._step, clock)
         self._lock = make_lock(Rank.LEAF)
-        self._due: dict[Session, float] = {}  # by the clock
-        self._awaited: dict[Session, float] = {}  # in heard time
+        self._due: dict[Pinged, float] = {}  # by the clock
+        self._awaited: dict[Pinged, float] = {}  # in heard time
         self._armed_for = inf
         self._generation = 0
 
-    def start(self, session: Session) -> None:
+    def start(self, session: Pinged) -> None:
         """Begin (or begin again) the wait for the session's next ping."""
         with self._lock:
             self._awaited.pop(session, None)
@@ -59,14 +74,14 @@ class Heartbeat:
         if earlier:
             self._arm()
 
-    def stop(self, session: Session) -> None:
+    def stop(self, session: Pinged) -> None:
         """Forget the session: it has ended, or nothing is read from it for a while."""
         with self._lock:
             self._due.pop(session, None)
             self._awaited.pop(session, None)
             session.pong_awaited = False
 
-    def extend(self, session: Session) -> None:
+    def extend(self, session: Pinged) -> None:
         """Something else came before the pong, which must be on its way: wait anew, once for each ping."""
         with self._lock:
             if self._awaited.pop(session, None) is not None:
@@ -109,7 +124,7 @@ class Heartbeat:
             self._arm()
 
 
-def _take_due(queue: dict[Session, float], now: float) -> dict[Session, float]:
+def _take_due(queue: dict[Pinged, float], now: float) -> dict[Pinged, float]:
     due = dict(takewhile(lambda entry: entry[1] <= now, queue.items()))
     for session in due:
         del queue[session]

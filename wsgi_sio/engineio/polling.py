@@ -1,4 +1,4 @@
-"""The long-polling transport: a GET waits for packets, a POST (posts.py) brings some; one of each at a time.
+"""The long-polling transport: a GET waits for packets, a POST (polling_post.py) brings some; one of each at a time.
 
 ``idle`` means that a GET waits and nothing has been given to it yet: then ``write`` hands it its answer.
 """
@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..content_coding import encode, negotiate
+from ..http_compression import encode, negotiate
 from ..runtime import Reactor
-from .bodies import BodyWatch
-from .capacity import Capacity
+from .errors import BodyError
 from .packet import CLOSE, NOOP, Packet, PacketError, encode_payload, packets_of, to_utf8
-from .parked import Hijacked, ThreadWait, Waiting, make_waiting
-from .posts import Posts
-from .request import NO_STORE, BodyError, EngineRequest, Headers, Response
+from .pending_requests import ThreadWait, make_waiting
+from .polling_post import Posts
+from .request import EngineRequest, Waiting
+from .request_body import BodyWatch
+from .response import NO_STORE, Headers, Hijacked, Response
 from .session import Session
+from .wsgi_capacity import Capacity
 
 CLOSE_PACKET = Packet(CLOSE)
 NOOP_PACKET = Packet(NOOP)
@@ -158,7 +160,7 @@ class PollingTransport:
             if isinstance(waiting, ThreadWait):
                 waiting.after_fork()
 
-    # -- POST (posts.py) ----------------------------------------------------------------------------------------
+    # -- POST (polling_post.py) ---------------------------------------------------------------------------------
 
     def post(self, request: EngineRequest, limit: int, cors: Headers) -> Response | Hijacked:
         """Take the packets of a body of at most ``limit`` bytes; see :class:`Posts`."""
@@ -169,7 +171,7 @@ class PollingTransport:
         self._client_left = True
         self.session.close("transport close")
 
-    # -- payloads (protocol 3 has others: v3.py) ----------------------------------------------------------------
+    # -- payloads (protocol 3 has others: protocol_v3.py) -------------------------------------------------------
 
     def payload_response(self, request: EngineRequest, packets: list[Packet]) -> Response:
         """The answer that carries ``packets``, compressed when it is worth it and the client can read that."""

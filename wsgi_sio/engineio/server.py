@@ -9,35 +9,24 @@ from typing import NamedTuple
 
 from ..logtext import one_line
 from ..runtime import Event, Rank, Reactor, create_reactor, make_lock, tell_in_child
-from .acceptance import Acceptance
-from .bodies import BodyWatch
-from .capacity import Capacity
+from ..sockets import NonBlockingSocket
 from .config import EngineConfig, Environ
+from .cors import OriginPolicy
+from .errors import BAD_REQUEST, FORBIDDEN, UNKNOWN_SID, EngineError, unknown_session
+from .handshake import Handshakes, keep
 from .heartbeat import Heartbeat
-from .opening import Opening
-from .origin import OriginPolicy
-from .parked import Hijacked
+from .log_messages import adapter_of_one_process, origin_advice, several_processes
 from .polling import PollingTransport
 from .relay.joining import Joining, is_unpatched_gevent
-from .reports import origin_advice
-from .request import (
-    BAD_REQUEST,
-    FORBIDDEN,
-    UNKNOWN_SID,
-    EngineError,
-    EngineRequest,
-    Headers,
-    Response,
-    parse_request,
-    unknown_session,
-    verify_any,
-    verify_handshake,
-    verify_member,
-)
+from .request import EngineRequest, parse_request
+from .request_body import BodyWatch
+from .response import Headers, Hijacked, Response
 from .session import Session
-from .takeover import ClientSocket
 from .upgrade import Upgrade
+from .verify import verify_any, verify_handshake, verify_member
 from .websocket import WebSocketTransport
+from .websocket_handshake import Acceptance
+from .wsgi_capacity import Capacity
 
 logger = logging.getLogger("wsgi_sio.engineio")
 
@@ -82,7 +71,7 @@ class EngineServer:
         self.asked = False
         self.is_alone: Callable[[], bool] = _always
         self.on_fork: Callable[[bool], None] = _ignore
-        self.opening = Opening(self, on_session)
+        self.handshakes = Handshakes(self, on_session)
         self.joining = Joining(self)
         tell_in_child(self)
 
@@ -150,7 +139,7 @@ class EngineServer:
                 session.transport.after_fork()
         self.sessions, self._ended, self._serving = {}, {}, None
         self.asked = False
-        self.opening.after_fork()
+        self.handshakes.after_fork()
         self.joining.after_fork()
         self.on_fork(served)
 
@@ -200,12 +189,25 @@ class EngineServer:
         sid, company = request.sid, self.joining.company
         if sid is None:
             verify_handshake(request, self.config)
-            return self.opening.open(request, cors)
+            self.asked = True
+            return self._place(request, cors) or self.handshakes.open(request, cors)
         if company is not None and sid not in self.sessions:
-            owner = company.holder.find_owner(sid)
+            owner = company.forwarder.find_owner(sid)
             if owner is not None:
-                return company.holder.forward(owner, request, cors)
+                return company.forwarder.forward(owner, request, cors)
         return self.answer_member(request, cors)
+
+    def _place(self, request: EngineRequest, cors: Headers) -> Hijacked | None:
+        """Have a sibling open the session that a checked handshake asks for; None when it is to be opened here."""
+        company = self.joining.company
+        if company is None:
+            apart = self.config.siblings is False and request.environ.get("wsgi.multiprocess")
+            if apart and self.is_alone():
+                self.report(*several_processes())
+            return None
+        if company.siblings.links() and self.is_alone():
+            self.report(*adapter_of_one_process())
+        return company.load_balancer.place(request, cors, keep, self.handshakes.closed)
 
     def find_member(self, request: EngineRequest) -> Session:
         """The session that a request belongs to.
@@ -260,7 +262,7 @@ class EngineServer:
             transport.send_accept(accept)
         return transport, taken.early, taken.held
 
-    def make_websocket(self, session: Session, sock: ClientSocket) -> WebSocketTransport:
+    def make_websocket(self, session: Session, sock: NonBlockingSocket) -> WebSocketTransport:
         """The transport over a connection that has left its WSGI server."""
         try:
             return WebSocketTransport(session, sock, self.reactor, self.config.max_http_buffer_size)
@@ -301,11 +303,11 @@ class EngineServer:
         """The number of sessions has changed."""
         company = self.joining.company
         if company is not None:
-            company.placement.tell()
+            company.load_balancer.tell()
 
     def refuse_new_sessions(self) -> None:
         """From now on leave handshakes to siblings, or answer them 503."""
-        self.opening.closed = True
+        self.handshakes.closed = True
         company = self.joining.company
         if company is not None:
             company.siblings.tell_draining()

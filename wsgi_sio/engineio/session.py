@@ -1,34 +1,36 @@
 """One client's engine session: its state, what it receives, its changes of transport, and the one place where it ends.
 
 Life: OPEN -> CLOSING (the application has been told; what was queued is still going out) -> CLOSED.  What it sends is
-in outbound.py.
+in session_writer.py.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from ..runtime import Rank, Timer, make_lock
 from ..websocket.frames import CloseCode
 from .config import Environ
-from .outbound import CLOSED, CLOSING, OPEN, Outbound
+from .log_messages import parse_error, too_large
 from .packet import MESSAGE, PacketError, decode_packet
-from .reports import parse_error, too_large
+from .session_writer import CLOSED, CLOSING, OPEN, SessionServer, SessionWriter
 from .transport import Transport
-
-if TYPE_CHECKING:
-    from .server import EngineServer
-    from .upgrade import Upgrade
 
 logger = logging.getLogger("wsgi_sio.engineio")
 
 
-class Session(Outbound):
+class Upgrading(Protocol):
+    """An :class:`Upgrade` that is under way."""
+
+    def cancel(self) -> None: ...
+
+
+class Session(SessionWriter):
     """One client; made by :class:`EngineServer`, which calls the application's ``on_session`` with it.
 
-    :cvar protocol: the version of Engine.IO that it speaks; 3 is in v3.py.
+    :cvar protocol: the version of Engine.IO that it speaks; 3 is in protocol_v3.py.
     :ivar id: 20 characters ``A-Za-z0-9_-``.
     :ivar environ: what was kept of the handshake's WSGI environ.
     :ivar transport: the present transport; ``transport.name`` is ``polling`` or ``websocket``.
@@ -51,11 +53,11 @@ class Session(Outbound):
 
     protocol: ClassVar[int] = 4
 
-    def __init__(self, server: EngineServer, sid: str, environ: Environ) -> None:
+    def __init__(self, server: SessionServer, sid: str, environ: Environ) -> None:
         super().__init__(server)
         self.id = sid
         self.environ = environ
-        self.upgrade: Upgrade | None = None
+        self.upgrade: Upgrading | None = None
         self.pong_awaited = False
         self.on_message: Callable[[str | bytes], None] = _ignore
         self.on_close: Callable[[str], None] = _ignore
@@ -153,11 +155,11 @@ class Session(Outbound):
                 return False
             self._state = CLOSING
             if abort:
-                self._outbox.take_all()
+                self._write_buffer.take_all()
             transport = self.transport
             claimed = transport.idle
             transport.idle = False
-            held_back = self._outbox.let_out()
+            held_back = self._write_buffer.let_out()
         self._server.heartbeat.stop(self)
         logger.debug("a session over %s has ended: %s", transport.name, reason)
         if code == CloseCode.MESSAGE_TOO_BIG and reason == "transport error":
@@ -183,7 +185,7 @@ class Session(Outbound):
         """In a forked child: be over, without a word to the client, which is the parent's, or to the application."""
         self.lock = make_lock(Rank.SESSION)
         self._state = CLOSED
-        self._outbox.take_all()
+        self._write_buffer.take_all()
         self.on_message = self.on_close = _ignore
 
     def closed(self, transport: Transport) -> None:
@@ -207,7 +209,7 @@ class Session(Outbound):
 
     # -- changing the transport ---------------------------------------------------------------------------------
 
-    def begin_upgrade(self, upgrade: Upgrade) -> bool:
+    def begin_upgrade(self, upgrade: Upgrading) -> bool:
         """Let ``upgrade`` be the only one under way; False when one is, or none is possible any more."""
         with self.lock:
             if self._state != OPEN or self.upgrade is not None or self.transport.name != "polling":
@@ -215,7 +217,7 @@ class Session(Outbound):
             self.upgrade = upgrade
             return True
 
-    def end_upgrade(self, upgrade: Upgrade) -> bool:
+    def end_upgrade(self, upgrade: Upgrading) -> bool:
         """``upgrade`` has failed: another may be tried; False when it was over already."""
         with self.lock:
             current = self.upgrade is upgrade
@@ -223,7 +225,7 @@ class Session(Outbound):
                 self.upgrade = None
         return current
 
-    def switch(self, upgrade: Upgrade, transport: Transport) -> bool:
+    def switch(self, upgrade: Upgrading, transport: Transport) -> bool:
         """Make ``transport`` the session's, with nothing lost, doubled or reordered, even when it is closing.
 
         :return: False when the session, or the upgrade, is over.
@@ -235,7 +237,7 @@ class Session(Outbound):
             self.transport = transport
             self.upgrade = None
             closing = self._state == CLOSING
-            batch = self._outbox.take_all()
+            batch = self._write_buffer.take_all()
             transport.idle = not batch and not closing
             paused = self.paused
         if paused:

@@ -29,7 +29,7 @@ class Transport(Protocol):
         """Send ``packets`` without blocking; the caller found the transport idle and marked it busy."""
 
     def finish(self, code: int | None = None) -> None:
-        """The outbox is empty and nothing will follow: end in good order."""
+        """The write buffer is empty and nothing will follow: end in good order."""
 
     def abort(self, code: int | None = None) -> None:
         """End as soon as whoever writes lets go; at once when the client does not take what is written."""

@@ -7,16 +7,13 @@ Anything else, or silence, ends the candidate and leaves the session on polling.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
 from ..runtime import Reactor, Timer
 from ..websocket.frames import TEXT, encode_frame
 from .packet import PONG, UPGRADE, Packet
 from .polling import NOOP_PACKET, PollingTransport
-
-if TYPE_CHECKING:
-    from .session import Session
-    from .websocket import WebSocketTransport
+from .session import Session
+from .websocket import WebSocketTransport
 
 logger = logging.getLogger("wsgi_sio.engineio")
 

@@ -1,9 +1,9 @@
 """The WebSocket transport: frames <-> packets on a non-blocking socket, driven by the reactor.
 
 Reading happens in the reactor, by one thread at a time.  Writing happens in whatever thread holds the session's flush
-baton (see session.py); what the kernel does not take at once waits for writability, baton included.  Only the holder of
-the baton ends the connection: it sends the close frame, shuts its side down and lets the peer's last bytes run dry, so
-that the close frame is not lost to a reset.
+baton (see session_writer.py); what the kernel does not take at once waits for writability, baton included.  Only the
+holder of the baton ends the connection: it sends the close frame, shuts its side down and lets the peer's last bytes
+run dry, so that the close frame is not lost to a reset.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from ..runtime import Reactor, Timer, Watch
+from ..sockets import NonBlockingSocket, has_unread
 from ..websocket.frames import BINARY, PONG, TEXT, encode_close, encode_frame
 from ..websocket.messages import Close, MessageDecoder, Ping, Violation
 from .packet import NOOP, Packet, to_utf8
-from .takeover import ClientSocket, has_unread
 
 _CHUNK = 65536
 # How long a peer may take to close after we have (seconds).
@@ -84,7 +84,7 @@ class WebSocketTransport:
     name = "websocket"
     linger = 5.0
 
-    def __init__(self, session: Carried, sock: ClientSocket, reactor: Reactor, max_message_size: int) -> None:
+    def __init__(self, session: Carried, sock: NonBlockingSocket, reactor: Reactor, max_message_size: int) -> None:
         self.session = session
         self.owner: Owner = session
         self.idle = False
@@ -155,7 +155,7 @@ class WebSocketTransport:
     def _pong(self, data: bytes) -> None:
         pong = Packet(NOOP, frame=encode_frame(PONG, data))
         if self.owner is self.session:
-            # Through the outbox, so that it cannot land inside a batch, and bounded like everything else.
+            # Through the write buffer, so that it cannot land inside a batch, and bounded like everything else.
             self.session.send([pong])
         else:
             self.write_alone(pong)

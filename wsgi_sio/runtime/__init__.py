@@ -8,15 +8,15 @@ from __future__ import annotations
 import sys
 import threading
 
-from .failures import FAILURES
-from .forks import Forkable, disown, has_forked, tell_in_child
+from .after_fork import Forkable, disown, has_forked, tell_in_child
 from .future import Future
 from .locks import Rank, make_lock
 from .mailbox import MailboxOwner, SerialQueue
-from .patience import PIECES, HeardTime, sleepless_clock, wait_patiently
-from .reactor import Event, Reactor, Task, Timer, Watch, Watched
+from .reactor import FAILURES, Event, Reactor, Task, Watch, Watched
 from .serial_executor import SerialExecutor
+from .stall_tolerant_timeouts import PIECES, HeardTime, sleepless_clock, wait_patiently
 from .task_group import TaskGroup
+from .timer_queue import Timer
 
 __all__ = [
     "FAILURES",
@@ -67,9 +67,9 @@ def create_reactor(*, max_workers: int | None = None) -> Reactor:
         (64 threads, 1000 greenlets).
     """
     if threads_are_greenlets():
-        from .greenlets import GreenletReactor
+        from .greenlet_reactor import GreenletReactor
 
         return GreenletReactor(max_workers=max_workers or 1000)
-    from .threads import ThreadReactor
+    from .thread_reactor import ThreadReactor
 
     return ThreadReactor(max_workers=max_workers or 64)

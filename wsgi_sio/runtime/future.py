@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from .patience import wait_patiently
 from .reactor import Event
+from .stall_tolerant_timeouts import wait_patiently
 
 
 class Future:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any, Protocol
 
-from .failures import FAILURES
 from .locks import Rank, make_lock
+from .reactor import FAILURES
 
 logger = logging.getLogger("wsgi_sio.runtime")
 

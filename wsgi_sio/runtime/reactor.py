@@ -1,4 +1,4 @@
-"""What the layers above may ask of the world they run in; threads.py and greenlets.py answer it.
+"""What the layers above may ask of the world they run in; thread_reactor.py and greenlet_reactor.py answer it.
 
 The rules for callbacks: ``on_readable``, ``on_writable`` and timers run on an I/O thread (or gevent's hub), so they
 must not block; jobs given to :meth:`Reactor.submit` may, best by :meth:`Reactor.wait`.
@@ -13,9 +13,14 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any, Protocol
 
-from .patience import PatientTimer
+from .stall_tolerant_timeouts import PatientTimer
+from .timer_queue import Timer
 
 logger = logging.getLogger("wsgi_sio.runtime")
+
+# What application code may raise that is a failure of its own, and ends nothing else: sys.exit() in a handler must end
+# neither its thread nor, as it would under gevent, the server of all clients.
+FAILURES: tuple[type[BaseException], ...] = (Exception, SystemExit)
 
 # For how many waiting jobs others may run in their place, as a multiple of ``max_workers``.
 _STAND_INS = 4
@@ -54,13 +59,6 @@ class Watch(Protocol):
 
         A callback under way in another thread may still finish afterwards.
         """
-
-
-class Timer(Protocol):
-    """A pending call."""
-
-    def cancel(self) -> None:
-        """Do not make the call; harmless when it has been made."""
 
 
 class Event(Protocol):

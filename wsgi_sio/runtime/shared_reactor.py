@@ -8,7 +8,8 @@ from types import TracebackType
 
 from . import create_reactor, make_event
 from .locks import Rank, make_lock
-from .reactor import Event, Reactor, Timer
+from .reactor import Event, Reactor
+from .timer_queue import Timer
 
 # How long closing waits for the threads to end (seconds).
 _JOIN = 1.0

@@ -1,10 +1,10 @@
 """The processes that accept connections from the same listening sockets, and how they find and talk to each other.
 
 Several workers serve one address, and the kernel gives each connection to whichever is quickest.  So each process joins
-its siblings: in a private directory (place.py) it listens on a Unix socket whose file is named by its **tag**, four
-characters, and dials all that it finds there.  Who is dialled dials back.  A **link** is such a connection; each two
-siblings have two, one in each direction: what one wants of the other goes out on the link that it has dialled, in
-order, and answers come back on that.
+its siblings: in a private directory (socket_directory.py) it listens on a Unix socket whose file is named by its
+**tag**, four characters, and dials all that it finds there.  Who is dialled dials back.  A **link** is such a
+connection; each two siblings have two, one in each direction: what one wants of the other goes out on the link that it
+has dialled, in order, and answers come back on that.
 
 A frame on a link may carry a descriptor: a client's connection that belongs to the other process from then on.  Whoever
 has placed one is told if it never left, and still has it then; once the kernel has it, it is the sibling's, for better
@@ -21,12 +21,12 @@ a link is checked as if a stranger had sent it, and a link that does not keep to
 
 from __future__ import annotations
 
-from .directory import NoDirectory, make_directory
+from .descriptor_passing import Returned, close_all
 from .frames import MAX_FRAME, FrameTooLarge, encode, is_tag
 from .link import Link
-from .place import Alone, Place, before_serving, choose_place
-from .rights import Returned, close_all
+from .server_identity import Alone, ServerIdentity, before_serving, identify_server
 from .siblings import Handler, Siblings
+from .socket_directory import NoDirectory, make_directory
 
 __all__ = [
     "MAX_FRAME",
@@ -35,13 +35,13 @@ __all__ = [
     "Handler",
     "Link",
     "NoDirectory",
-    "Place",
     "Returned",
+    "ServerIdentity",
     "Siblings",
     "before_serving",
-    "choose_place",
     "close_all",
     "encode",
+    "identify_server",
     "is_tag",
     "make_directory",
 ]

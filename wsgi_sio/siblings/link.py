@@ -1,6 +1,6 @@
 """A connection to a sibling: frames and descriptors over one Unix socket, both ways, never blocking.
 
-Reading happens in the reactor, by one thread at a time; writing is outbound.py's.  A link ends in two steps.  When
+Reading happens in the reactor, by one thread at a time; writing is link_writer.py's.  A link ends in two steps.  When
 nothing more can be written it takes nothing more (``open``), and gives back what it still has; what the sibling has
 sent before is read to its end all the same, for a last word may be among it.  Then, or at once by :meth:`Link.close`,
 all who wanted to know are told.
@@ -14,10 +14,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ..runtime import Rank, Reactor, Watch, make_lock
+from .descriptor_passing import FLAGS, ROOM, call, close_all, unpack
 from .frames import MAX_FRAME, Frame, FrameDecoder, FrameError, encode
-from .outbound import Outbound, give_all_back
-from .rights import FLAGS, ROOM, call, close_all, unpack
-from .told import Told
+from .link_writer import LinkWriter, give_all_back
+from .sibling_state import SiblingState
 
 # How much is read at once (bytes); above, malloc maps memory for each read.
 _CHUNK = 65536
@@ -46,13 +46,13 @@ class LinkOwner(Protocol):
         """There is no link any more."""
 
 
-class Link(Outbound):
+class Link(LinkWriter):
     """See the module's text.
 
     :ivar tag: the sibling's; "" until it has said it.
     :ivar inbound: whether the sibling has dialled.
     :ivar pid: the sibling's process, 0 where the system does not tell.
-    :ivar told: what the sibling has told of itself.
+    :ivar state: what the sibling has told of itself.
     :ivar welcomed: whether the sibling has answered our HELLO; its owner's, as is
     :ivar announced: whether others have been told of it.
 
@@ -70,8 +70,8 @@ class Link(Outbound):
         "announced",
         "inbound",
         "pid",
+        "state",
         "tag",
-        "told",
         "welcomed",
     )
 
@@ -97,7 +97,7 @@ class Link(Outbound):
         self.tag = tag
         self.inbound = not tag
         self.pid = pid
-        self.told = Told()
+        self.state = SiblingState()
         self.welcomed = False
         self.announced = False
         self._owner = owner
@@ -113,22 +113,22 @@ class Link(Outbound):
     @property
     def load(self) -> int:
         """What the sibling has told last of its load."""
-        return self.told.load
+        return self.state.load
 
     @property
     def draining(self) -> bool:
         """Whether the sibling wants no more sessions."""
-        return self.told.draining
+        return self.state.draining
 
     @property
     def topics(self) -> frozenset[str]:
         """What the sibling wants to hear of."""
-        return self.told.topics
+        return self.state.topics
 
     @property
     def known(self) -> bool:
         """Whether the sibling has told anything of itself yet."""
-        return self.told.known
+        return self.state.known
 
     def fileno(self) -> int:
         return self._sock.fileno()

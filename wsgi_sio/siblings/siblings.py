@@ -18,11 +18,11 @@ from weakref import ref
 
 from ..runtime import FAILURES, Event, Reactor, Timer, tell_in_child, wait_patiently
 from . import frames
-from .dialling import Dialling
+from .descriptor_passing import close_all
 from .frames import Frame, FrameError, Hello
-from .home import Home
 from .link import Link
-from .rights import close_all
+from .outgoing_links import OutgoingLinks
+from .socket_file import SocketFile
 
 logger = logging.getLogger("wsgi_sio.siblings")
 
@@ -39,7 +39,7 @@ _LOOK = 60.0
 _LAST_WORDS = 1.0
 
 
-class Siblings(Dialling):
+class Siblings(OutgoingLinks):
     """See the module's text.  All methods but :meth:`links` are to be called without a lock held.
 
     :ivar lost: how many frames were lost for siblings that took nothing.
@@ -60,7 +60,7 @@ class Siblings(Dialling):
         self._look_every = look_every
         self._pid = os.getpid()
         self._handlers: dict[int, Handler] = {}
-        self._home = Home(reactor, directory, self._let_in, self.report, make_directory)
+        self._socket_file = SocketFile(reactor, directory, self._let_in, self.report, make_directory)
         self._looks: Timer | None = None
         self._begun = False  # somebody has called join()
         self._failure: OSError | None = None
@@ -80,11 +80,11 @@ class Siblings(Dialling):
 
     def on_joined(self, listener: Callable[[Link], None]) -> None:
         """Call ``listener``, which must not block, when a sibling is known, with the link that we have dialled."""
-        self._table.news.on_joined += (listener,)
+        self._table.events.on_joined += (listener,)
 
     def on_left(self, listener: Callable[[str], None]) -> None:
         """Call ``listener``, which must not block, with the tag of each that had joined, when its link has ended."""
-        self._table.news.on_left += (listener,)
+        self._table.events.on_left += (listener,)
 
     # -- joining ------------------------------------------------------------------------------------------------
 
@@ -109,10 +109,10 @@ class Siblings(Dialling):
 
     def _begin(self) -> None:
         try:
-            self._home.listen()
-            tags = self._home.tags()
+            self._socket_file.listen()
+            tags = self._socket_file.tags()
         except (OSError, RuntimeError) as error:
-            self._home.shut()
+            self._socket_file.shut()
             with self._table.lock:
                 self._begun = False
                 self._failure = error if isinstance(error, OSError) else OSError(*error.args)
@@ -150,8 +150,8 @@ class Siblings(Dialling):
         if self._table.left:
             return
         try:
-            self._home.find_again()
-            for tag in self._home.tags():
+            self._socket_file.find_again()
+            for tag in self._socket_file.tags():
                 self.reach(tag)
         except (OSError, RuntimeError) as error:
             if not self._table.left:
@@ -243,7 +243,7 @@ class Siblings(Dialling):
         if timer is not None:
             timer.cancel()
         _set(events)
-        self._table.news.tell()
+        self._table.events.tell()
 
     def _welcomed(self, link: Link, version: int) -> None:
         if version != frames.VERSION:
@@ -255,7 +255,7 @@ class Siblings(Dialling):
             self._table.welcome_locked(link)
             events = self._table.settle_locked(link.tag)
         _set(events)
-        self._table.news.tell()
+        self._table.events.tell()
 
     def _note(self, link: Link, kind: int, number: int, payload: bytes) -> None:
         """A sibling tells how it is, or what it wants to hear of."""
@@ -281,8 +281,8 @@ class Siblings(Dialling):
         if timer is not None:
             timer.cancel()
         _set(events)
-        self._table.news.tell()
-        if by_sibling and link.tag and not link.told.gone:
+        self._table.events.tell()
+        if by_sibling and link.tag and not link.state.gone:
             self._look_after(link, dialled)
 
     def _look_after(self, link: Link, dialled: bool) -> None:
@@ -313,10 +313,10 @@ class Siblings(Dialling):
             events = table.let_go_locked()
             inbound = list(table.inbound)
         atexit.unregister(self._at_exit)
-        self._home.leave()
+        self._socket_file.leave()
         if looks is not None:
             looks.cancel()
-        self._tell(self._telling.leave)
+        self._tell(self._own_state.leave)
         if self._reactor.may_wait():
             self._wait_until_written(table.links)
         for link in (*table.links, *inbound):
@@ -332,7 +332,7 @@ class Siblings(Dialling):
     def after_fork(self) -> None:
         """In a forked child: all this is the parent's, whose siblings must hear nothing of the child."""
         atexit.unregister(self._at_exit)
-        self._home.after_fork()
+        self._socket_file.after_fork()
         for link in self._table.after_fork():
             link.after_fork()
 

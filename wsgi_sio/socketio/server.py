@@ -13,9 +13,9 @@ from typing import Any, overload
 from ..client_files import ClientFiles, InstalledClient
 from ..engineio import EngineConfig, EngineServer, Session
 from ..engineio.config import refuse_unknown_options
+from ..engineio.log_messages import emit_after_fork, emit_to_nobody, tasks_left_behind
 from ..engineio.packet import MESSAGE
 from ..engineio.packet import Packet as EnginePacket
-from ..engineio.reports import emit_after_fork, emit_to_nobody, tasks_left_behind
 from ..logtext import quote
 from ..runtime import FAILURES, Rank, Reactor, Task, make_lock
 from ..synchronous import refuse_async

@@ -41,7 +41,7 @@ class Workers:
         self.processes.append(InProcess(io))
         io.engine.joining.settle({})
         company: Any = io.engine.joining.company
-        company.placement._choose = lambda leaving: None  # a client stays where the test has it come
+        company.load_balancer._choose = lambda leaving: None  # a client stays where the test has it come
         return len(self.servers) - 1
 
     def adapter(self, number: int, nsp: str = "/") -> RecoveringWorkersAdapter:

@@ -144,7 +144,7 @@ def test_an_id_is_a_room_that_clients_of_other_workers_may_join(
 def test_a_room_that_looks_like_an_id_is_told_to_those_who_come_later(make_cluster: MakeCluster) -> None:
     cluster = make_cluster(WORKERS, 2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("wsgi_sio.siblings.home.new_tag", lambda: "abcd")
+        patch.setattr("wsgi_sio.siblings.socket_file.new_tag", lambda: "abcd")
         cluster.sockets[0].join("sixteen letters.abcd")
         cluster.add_server()
     eventually(lambda: any("abcd" in topic for topic in link(cluster, 1, 0).topics), "that it is told")
@@ -342,7 +342,7 @@ def test_clients_of_every_protocol_get_a_broadcast_of_another_worker(
     process.request("GET", **query)
     cluster.servers[0].emit("x", "ü")
     cluster.servers[0].emit("y", b"\x00\xff")
-    outbox = cluster.servers[1].engine.sessions[query["sid"]]._outbox
+    outbox = cluster.servers[1].engine.sessions[query["sid"]]._write_buffer
     eventually(lambda: len(outbox.packets) == 3, "both events")
     assert process.request("GET", **query).body.decode() == body
 

@@ -17,8 +17,8 @@ import pytest
 from tests.engineio.conftest import Engine, MakeEngine
 from tests.support.inprocess import DEADLINE, Background, eventually
 from wsgi_sio.engineio import Response, Session
-from wsgi_sio.engineio.parked import Hijacked
 from wsgi_sio.engineio.relay.joining import Company
+from wsgi_sio.engineio.response import Hijacked
 from wsgi_sio.siblings import Link
 
 

@@ -16,8 +16,8 @@ import pytest
 from tests.engineio.conftest import Engine
 from tests.engineio.relay.conftest import MakeSiblings, body_of, company, get, link_between, post
 from tests.support.inprocess import eventually, open_descriptors
-from wsgi_sio.engineio.relay.messages import ABORT, ANSWER, NEW, RELEASE, REQUEST
-from wsgi_sio.engineio.relay.messages import UPGRADE as HANDOVER
+from wsgi_sio.engineio.relay.wire_format import ABORT, ANSWER, NEW, RELEASE, REQUEST
+from wsgi_sio.engineio.relay.wire_format import UPGRADE as HANDOVER
 
 Two = tuple[Engine, Engine]
 
@@ -148,7 +148,7 @@ def test_numbers_go_round(two: Two) -> None:
 
     holder, owner = two
     polling, _ = owner.over_polling()
-    company(holder).holder._numbers = count(0xFFFFFFFE)
+    company(holder).forwarder._numbers = count(0xFFFFFFFE)
     for number in range(4):
         assert holder.request("POST", {}, b"4x", transport="polling", sid=polling.sid).status == 200, number
     assert owner.received == ["x"] * 4
@@ -164,7 +164,7 @@ def memory() -> int:
 @pytest.mark.slow
 def test_ten_thousand_handovers(make_siblings: MakeSiblings) -> None:
     """Descriptors, memory and threads are as they were."""
-    from tests.engineio.test_takeover import echo
+    from tests.engineio.test_hijack import echo
 
     holder, owner = make_siblings(2, echo)
 

@@ -96,7 +96,7 @@ def test_nobody_gets_sessions_of_others_before_all_know_of_it(
     monkeypatch.setattr(Siblings, "join", slowly)
     assert page(second) == b"page"
     assert joined.wait(30)
-    placement = company(first).placement
+    placement = company(first).load_balancer
     eventually(lambda: knows(first) == 1, "the second one")
     assert placement._choose(leaving=True) is None
     going_on.set()
@@ -107,7 +107,7 @@ def test_who_is_alone_makes_nothing_for_a_page(
     make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """No thread, and no word: that several processes miss each other concerns nobody who sees pages only."""
-    monkeypatch.setattr("wsgi_sio.siblings.place.has_forked", lambda: False)  # as other tests have
+    monkeypatch.setattr("wsgi_sio.siblings.server_identity.has_forked", lambda: False)  # as other tests have
     for environ in ({}, {"wsgi.multiprocess": True, "SERVER_SOFTWARE": "Werkzeug/3"}, {"wsgi.run_once": True}):
         engine = make_engine()
         assert page(engine, **environ) == b"page"

@@ -8,7 +8,7 @@ import pytest
 
 from tests.engineio.conftest import Engine
 from tests.engineio.relay.conftest import MakeSiblings, assert_unknown, body_of, company, get, get_by_value, post
-from tests.engineio.relay.test_placement import handshake, opened
+from tests.engineio.relay.test_load_balancing import handshake, opened
 from tests.support.inprocess import eventually, open_descriptors
 from wsgi_sio.engineio import Response
 from wsgi_sio.engineio.packet import MESSAGE, Packet

@@ -30,8 +30,8 @@ from tests.support.inprocess import UPGRADE, Background, eventually, open_descri
 from tests.support.world import WORLD
 from wsgi_sio.engineio import MESSAGE, Packet, Session
 from wsgi_sio.engineio.packet_v3 import decode_payload_v3, encode_payload_v3
-from wsgi_sio.engineio.relay import holder as holders_side
-from wsgi_sio.engineio.relay.messages import pack_request
+from wsgi_sio.engineio.relay import forwarder as holders_side
+from wsgi_sio.engineio.relay.wire_format import pack_request
 
 Two = tuple[Engine, Engine]
 
@@ -329,7 +329,7 @@ def test_a_hang_up_is_noticed_wherever_the_get_waits(two: Two, by_value: bool) -
         request = holder.engine_request("GET", polling.sid)
         request.environ["gunicorn.socket"] = server
         asked = Background(
-            company(holder).holder._ask, link_between(holder, owner), request, pack_request(request, [], b"")
+            company(holder).forwarder._ask, link_between(holder, owner), request, pack_request(request, [], b"")
         )
     else:
         holder.engine.handle(environ)
@@ -391,11 +391,11 @@ def test_a_frozen_owner(make_siblings: MakeSiblings, monkeypatch: pytest.MonkeyP
     waiting = [get_by_value(holder, polling.sid), post_by_value(holder, polling.sid, "4x")]
     for call in waiting:
         assert call.result().status == 503
-    assert not company(holder).holder._asked
+    assert not company(holder).forwarder._asked
     assert session.open
     thaw(owner)
     eventually(lambda: owner.reasons == ["transport error"], "the end of a session whose packets nobody takes")
-    eventually(lambda: not company(owner).owner._asked, "the end of what was asked")
+    eventually(lambda: not company(owner).receiver._asked, "the end of what was asked")
 
 
 def test_what_a_frozen_owner_gets_by_descriptor_waits_for_it(two: Two) -> None:
@@ -491,7 +491,7 @@ def test_a_forked_child_leaves_what_is_asked_to_its_parent(two: Two) -> None:
     request = holder.engine_request("GET", polling.sid)
     request.environ["gunicorn.socket"] = server
     asked = Background(
-        company(holder).holder._ask, link_between(holder, owner), request, pack_request(request, [], b"")
+        company(holder).forwarder._ask, link_between(holder, owner), request, pack_request(request, [], b"")
     )
     eventually(lambda: is_waiting(session), "the GET at its owner")
     descriptor = server.fileno()

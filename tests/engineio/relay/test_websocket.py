@@ -12,10 +12,10 @@ import pytest
 
 from tests.engineio.conftest import Engine
 from tests.engineio.relay.conftest import Exchange, MakeSiblings, body_of, company, freeze, get, io_threads, thaw
-from tests.engineio.test_takeover import certificate, echo, tls_pair
+from tests.engineio.test_hijack import certificate, echo, tls_pair
 from tests.support.inprocess import UPGRADE, WebSocket, eventually, frame_of, open_descriptors, tcp_pair
 from wsgi_sio.engineio import Response, Session
-from wsgi_sio.engineio.relay import pump as pumping
+from wsgi_sio.engineio.relay import tls_proxy as pumping
 
 __all__ = ["certificate"]
 
@@ -314,4 +314,4 @@ def test_a_frozen_owner_holds_no_thread_of_a_plain_websocket(two: Two) -> None:
     websocket.read_accept()
     probe(websocket)
     eventually(lambda: session.transport.name == "websocket", "the switch")
-    assert not company(holder).holder._asked
+    assert not company(holder).forwarder._asked

@@ -7,8 +7,8 @@ from time import monotonic
 from typing import Any, Protocol
 from weakref import WeakSet
 
-from ...engineio.takeover import has_unread, shut_down_tcp
 from ...runtime import Rank, disown, make_lock, tell_in_child
+from ...sockets import has_unread, shut_down_tcp
 
 # What the head of an answer may take (bytes).
 _MAX_HEAD = 65536

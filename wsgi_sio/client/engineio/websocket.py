@@ -7,7 +7,6 @@ transport as it drives the server's, but every frame is masked.
 
 from __future__ import annotations
 
-import _socket
 import os
 import ssl
 from contextlib import ExitStack
@@ -18,9 +17,9 @@ from wsproto.events import AcceptConnection, RejectConnection, RejectData, Reque
 from wsproto.utilities import ProtocolError
 
 from ...engineio.packet import NOOP, Packet, to_utf8
-from ...engineio.takeover import ClientSocket, TLSSocket
 from ...engineio.websocket import Owner, WebSocketTransport
 from ...exceptions import ConnectionFailed
+from ...sockets import NonBlockingSocket, TLSSocket, own
 from ...websocket.frames import BINARY, PONG, TEXT, encode_frame
 from .blocking_sockets import BlockingSockets, deadline_after, limit, read_head
 from .cookies import cookie_header
@@ -42,7 +41,7 @@ class ClientWebSocket(WebSocketTransport):
 
     __slots__ = ("_engine",)
 
-    def __init__(self, engine: Engine, owner: Owner, sock: ClientSocket) -> None:
+    def __init__(self, engine: Engine, owner: Owner, sock: NonBlockingSocket) -> None:
         super().__init__(engine, sock, engine.reactor, engine.options.max_message_size)
         self._engine = engine
         self.owner = owner
@@ -95,7 +94,9 @@ def connect_websocket(engine: Engine, owner: Owner, sockets: BlockingSockets) ->
     return ClientWebSocket(engine, owner, sock), early
 
 
-def _open(address: Address, sid: str, remembered: Remembered, sockets: BlockingSockets) -> tuple[ClientSocket, bytes]:
+def _open(
+    address: Address, sid: str, remembered: Remembered, sockets: BlockingSockets
+) -> tuple[NonBlockingSocket, bytes]:
     """Connect and shake hands; the non-blocking socket, and what the server sent behind its 101.
 
     :param sid: of the session to upgrade; empty for a new one.
@@ -119,12 +120,10 @@ def _open(address: Address, sid: str, remembered: Remembered, sockets: BlockingS
     return _for_the_reactor(sock), early
 
 
-def _for_the_reactor(sock: Any) -> ClientSocket:
+def _for_the_reactor(sock: Any) -> NonBlockingSocket:
     if isinstance(sock, ssl.SSLSocket):
         return TLSSocket(sock)
-    plain = _socket.socket(fileno=sock.detach())  # without gevent's wrapper, which we have no use for
-    plain.setblocking(False)
-    return plain
+    return own(sock.detach())  # without gevent's wrapper, which we have no use for
 
 
 # -- its HTTP -------------------------------------------------------------------------------------------------------

@@ -10,15 +10,15 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
-from functools import partial
 from secrets import token_hex
 from typing import Any, Final
 
-from ...runtime import FAILURES, Rank, Reactor, make_lock
-from .bus import OnMessage, ReaderSubscription
+from ...runtime import FAILURES, Reactor
+from .bus import OnMessage
 from .kombu_urls import TIMEOUT
 from .kombu_wire import EXCHANGE, Address, abandon, address_of, close, declare_counter, declare_exchange
-from .outage import Outage, wait_before
+from .outage import Outage
+from .reader import ChannelReader, ReaderSubscription
 
 logger = logging.getLogger("wsgi_sio.bus")
 
@@ -43,7 +43,7 @@ _BACKLOG: Final = 64_000_000
 KombuSubscription = ReaderSubscription[dict[Address, str]]
 
 
-class KombuReader:
+class KombuReader(ChannelReader["_Listening", Address, dict[Address, str]]):
     """See the module's text.
 
     :param connect: gives a new connection; blocks for a bounded time.
@@ -60,116 +60,78 @@ class KombuReader:
         exchanges: Collection[str],
         use_publisher: Callable[[], None],
     ) -> None:
+        super().__init__(reactor, self._listen, outage)
         self.queue = ""
-        self.closed = False
         self.ended = reactor.event()
-        self._reactor = reactor
-        self._connect = connect
-        self._outage = outage
+        self._connect_to_broker = connect
         self._exchanges = exchanges
         self._use_publisher = use_publisher
-        self._wake = reactor.event()
-        self._lock = make_lock(Rank.ADAPTER)  # guards the rest
-        self._table: dict[Address, tuple[KombuSubscription, ...]] = {}  # its values are replaced, never changed
-        self._wishes: deque[tuple[bool, Address]] = deque()  # to hear it, or to hear it no more
+        self._wishes: deque[tuple[bool, Address]] = deque()  # to hear it, or to hear it no more; guarded by the lock
         self._connection: Any = None
-        self._running = False
-        self._junk_seen = False
 
     # -- subscriptions, from any thread -------------------------------------------------------------------------
 
     def add(self, channels: Iterable[str], on_message: OnMessage) -> KombuSubscription:
         """Hear ``channels``."""
-        names = {address_of(channel, self._exchanges): channel for channel in channels}
-        subscription = KombuSubscription(names, on_message, self._reactor, self.remove)
-        with self._lock:
-            if self.closed:
-                return subscription
-            for name in names:
-                self._table[name] = (*self._table.get(name, ()), subscription)
-                self._wishes.append((True, name))
-            start, self._running = not self._running, True
-        if start:
-            try:
-                self._reactor.spawn(self._run)
-            except RuntimeError:  # no thread is to be had; the next one may be luckier
-                self._running = False
-                self.remove(subscription)
-                raise
-        elif self.queue:
-            self._use_publisher()
-        return subscription
+        return self._add({address_of(channel, self._exchanges): channel for channel in channels}, on_message)
 
-    def remove(self, subscription: KombuSubscription) -> None:
-        """Hear the names of ``subscription`` for it no more."""
-        with self._lock:
-            for name in subscription.names:
-                left = tuple(one for one in self._table.get(name, ()) if one is not subscription)
-                if left:
-                    self._table[name] = left
-                elif self._table.pop(name, None) is not None:
-                    self._wishes.append((False, name))  # at the next look is soon enough
+    def _wanted_locked(self, names: dict[Address, str]) -> None:
+        self._wishes.extend((True, name) for name in names)
+
+    def _unwanted_locked(self, names: list[Address]) -> None:
+        self._wishes.extend((False, name) for name in names)  # at the next look is soon enough
+
+    def _hurry(self) -> None:
+        if self.queue:
+            self._use_publisher()
 
     def close(self) -> None:
-        """Hear nothing more, and end the connection, in a moment; who closes wakes the reader."""
-        with self._lock:
-            self.closed = True
-            self._table = {}
-            running = self._running
-        self._wake.set()
-        if not running:
+        """Who closes wakes the reader."""
+        super().close()
+        if not self._running:
             self.ended.set()
 
     def abandon(self) -> None:
-        """In a forked child: the connection is the parent's, and if its reader is here (a greenlet), it ends."""
-        self.closed = True
-        self._lock = make_lock(Rank.ADAPTER)
-        self._table = {}
+        super().abandon()
         self._wishes.clear()
         abandon(self._connection)
 
     # -- the thread or greenlet ---------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        """Connect, read, and begin again, until it is closed."""
-        failures = 0
-        while not self.closed:
-            connection = None
-            try:
-                self._connection = connection = self._connect()
-                listening = _Listening(connection, self._take)
-                with self._lock:
-                    self._wishes.clear()
-                    self._wishes.extend((True, name) for name in self._table)
-                    for subscription in {one for several in self._table.values() for one in several}:
-                        subscription.missing = set(subscription.names)
-                        subscription.ready.clear()
-                    self.queue = listening.queue
-                self._grant_wishes(listening)
-                self._outage.works("listening")
-                failures = 0
-                self._read(listening)
-            except FAILURES as error:
-                if not self.closed:
-                    failures += 1
-                    self._outage.failed("listening", error)
-            finally:
-                self.queue = ""
-                self._connection = None
-                if connection is not None:
-                    close(connection)
-            if not self.closed:
-                self._wake.wait(wait_before(failures))
+        super()._run()
         self.ended.set()
 
-    def _read(self, listening: _Listening) -> None:
+    def _listen(self) -> _Listening:
+        connection = self._connection = self._connect_to_broker()
+        try:
+            return _Listening(connection, self._take)
+        except BaseException:
+            self._connection = None
+            close(connection)
+            raise
+
+    def _begin(self, connection: _Listening) -> None:
+        with self._lock:
+            self._wishes.clear()
+            self._wishes.extend((True, name) for name in self._table)
+            self._forget_confirmations_locked()
+            self.queue = connection.queue
+        self._grant_wishes(connection)
+
+    def _end(self, connection: _Listening) -> None:
+        self.queue = ""
+        self._connection = None
+        close(connection.connection)
+
+    def _read(self, connection: _Listening) -> None:
         quiet, taken = 0, 0
         shown = used = time.monotonic()
         while not self.closed:
             if self._wishes:
-                self._grant_wishes(listening)
+                self._grant_wishes(connection)
             try:
-                listening.look()
+                connection.look()
             except TimeoutError:  # half a message is kept until the rest comes
                 quiet, taken = quiet + 1, 0
             else:
@@ -178,12 +140,12 @@ class KombuReader:
                     continue
                 time.sleep(0)  # a greenlet that always finds something to read keeps the others from running
             if quiet >= _ASK:
-                listening.ask()
+                connection.ask()
                 quiet = 0
             now = time.monotonic()
             if now - shown >= _SIGN:
                 shown = now
-                listening.connection.send_heartbeat()
+                connection.connection.send_heartbeat()
             if now - used >= _USE:
                 used = now
                 self._use_publisher()
@@ -196,14 +158,10 @@ class KombuReader:
                     listening.forget(name)
                 continue
             listening.hear(name)
-            ready = []
             with self._lock:
-                for subscription in self._table.get(name, ()):
-                    subscription.missing.discard(name)
-                    if not subscription.missing:
-                        ready.append(partial(subscription.ready.set))
-            for act in ready:
-                act()
+                ready = self._confirm_locked(name)
+            for event in ready:
+                event.set()
 
     def _take(self, message: Any) -> None:
         exchange, key = message.delivery_info["exchange"], message.delivery_info["routing_key"]
@@ -214,8 +172,7 @@ class KombuReader:
             try:
                 subscription.on_message(subscription.names[name], payload)
             except FAILURES as error:
-                level, self._junk_seen = logging.DEBUG if self._junk_seen else logging.ERROR, True
-                logger.log(level, "a listener to a bus failed (told once)", exc_info=error)
+                self._junk(error)
 
 
 class _Listening:

@@ -10,12 +10,14 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ...runtime import FAILURES, Rank, Reactor, make_lock
-from .bus import OnMessage, ReaderSubscription
-from .outage import Outage, wait_before
+from ...runtime import FAILURES, Reactor
+from .bus import OnMessage
+from .outage import Outage
 from .postgres_urls import quoted
+from .reader import ChannelReader, ReaderSubscription
 
 if TYPE_CHECKING:
     from .postgres_connection import PostgresConnection
@@ -36,71 +38,34 @@ Heard = deque[tuple[str, bytes]]
 PostgresSubscription = ReaderSubscription[frozenset[str]]
 
 
-class PostgresReader:
+class PostgresReader(ChannelReader["PostgresConnection", str, frozenset[str]]):
     """See the module's text.
 
     :param connect: gives a new connection, whose notifications go where it is told; blocks for a bounded time.
     """
 
     def __init__(self, reactor: Reactor, connect: Callable[[Heard], PostgresConnection], outage: Outage) -> None:
-        self.reactor = reactor
-        self._connect = connect
-        self._outage = outage
-        self._wake = reactor.event()
-        self._lock = make_lock(Rank.ADAPTER)  # guards the next three
-        self._table: dict[str, tuple[PostgresSubscription, ...]] = {}  # its values are replaced, never changed
-        self._changed: set[str] = set()
-        self._running = False
         self._heard: Heard = deque()  # what has come and not been given to anybody yet, over reconnections as well
-        self._left: list[PostgresSubscription] | None = None  # who is to be given the first of that
+        super().__init__(reactor, partial(connect, self._heard), outage)
+        self._changed: set[str] = set()  # guarded by the lock
+        self._left: list[PostgresSubscription] | None = None  # who is to be given the first of what has been heard
         self._tries = 0
         self._connection: PostgresConnection | None = None
-        self._junk_seen = False
-        self.closed = False
 
     # -- subscriptions, from any thread -------------------------------------------------------------------------
 
     def add(self, channels: frozenset[str], on_message: OnMessage) -> PostgresSubscription:
         """Hear ``channels``."""
-        subscription = PostgresSubscription(channels, on_message, self.reactor, self.remove)
-        with self._lock:
-            if self.closed:
-                return subscription
-            for channel in channels:
-                self._table[channel] = (*self._table.get(channel, ()), subscription)
-            self._changed |= channels
-            start, self._running = not self._running, True
-        if start:
-            try:
-                self.reactor.spawn(self._run)
-            except RuntimeError:  # no thread is to be had; the next one may be luckier
-                self._running = False
-                self.remove(subscription)
-                raise
-        return subscription
+        return self._add(channels, on_message)
 
-    def remove(self, subscription: PostgresSubscription) -> None:
-        """Hear the channels of ``subscription`` for it no more."""
-        with self._lock:
-            for channel in subscription.names:
-                left = tuple(one for one in self._table.get(channel, ()) if one is not subscription)
-                if left:
-                    self._table[channel] = left
-                elif self._table.pop(channel, None) is not None:
-                    self._changed.add(channel)
+    def _wanted_locked(self, names: frozenset[str]) -> None:
+        self._changed |= names
 
-    def close(self) -> None:
-        """Hear nothing more, and end the connection in a moment."""
-        with self._lock:
-            self.closed = True
-            self._table = {}
-        self._wake.set()
+    def _unwanted_locked(self, names: list[str]) -> None:
+        self._changed.update(names)
 
     def abandon(self) -> None:
-        """In a forked child: the connection is the parent's, and if its reader is here (a greenlet), it ends."""
-        self.closed = True
-        self._lock = make_lock(Rank.ADAPTER)
-        self._table = {}
+        super().abandon()
         self._heard.clear()
         if self._connection is not None:
             self._connection.abandon()
@@ -125,38 +90,18 @@ class PostgresReader:
         except Exception as error:
             raise ConnectionError(str(error)) from error
 
-    def _run(self) -> None:
-        """The thread or greenlet: connect, read, and begin again, until it is closed."""
-        failures = 0
-        while not self.closed:
-            connection = None
-            try:
-                connection = self._connection = self._connect(self._heard)
-                self._listen_anew(connection)
-                self._deliver()
-                self._outage.works("listening")
-                failures = 0
-                self._read(connection)
-            except FAILURES as error:
-                if not self.closed:
-                    failures += 1
-                    self._outage.failed("listening", error)
-            finally:
-                self._connection = None
-                if connection is not None:
-                    connection.close()
-            if not self.closed:
-                self._wake.wait(wait_before(failures))
-
-    def _listen_anew(self, connection: PostgresConnection) -> None:
-        """On a new connection: all channels."""
+    def _begin(self, connection: PostgresConnection) -> None:
+        """On a new connection: all channels, and what had come on the one before."""
+        self._connection = connection
         with self._lock:
-            for subscriptions in self._table.values():
-                for subscription in subscriptions:
-                    subscription.missing = set(subscription.names)
-                    subscription.ready.clear()
+            self._forget_confirmations_locked()
             self._changed = set(self._table)
         self._listen(connection)
+        self._deliver()
+
+    def _end(self, connection: PostgresConnection) -> None:
+        self._connection = None
+        connection.close()
 
     def _listen(self, connection: PostgresConnection) -> None:
         """Tell the server what has changed, and those who wait for it."""
@@ -214,5 +159,4 @@ class PostgresReader:
             self._tries += 1
             if isinstance(error, ConnectionError) and self._tries < _TRIES:
                 raise
-            level, self._junk_seen = logging.DEBUG if self._junk_seen else logging.ERROR, True
-            logger.log(level, "a listener to a bus failed (told once)", exc_info=error)
+            self._junk(error)

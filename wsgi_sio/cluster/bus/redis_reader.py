@@ -1,6 +1,7 @@
-"""The half of a Redis bus that listens: one connection, and one thread or greenlet that reads it.
+"""The half of a Redis bus that listens: one connection, which the reactor reads.
 
-``redis-py``'s own PubSub is not used: its ``listen()`` gives up for good after some seconds of outage, and its
+A thread or greenlet connects, watches that the server lives, and begins again when it does not; with TLS it reads as
+well.  ``redis-py``'s own PubSub is not used: its ``listen()`` gives up for good after some seconds of outage, and its
 ``get_message()`` costs as much again as reading the message.  What comes is taken apart by redis_wire.py, many messages
 at a time: the client's own way reads each line and each value by a call of its own.
 """
@@ -11,13 +12,14 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection
-from functools import partial
 from typing import Any
 
-from ...runtime import FAILURES, Rank, Reactor, disown, make_lock
-from .bus import OnMessage, ReaderSubscription
-from .outage import Outage, wait_before
+from ...runtime import FAILURES, Reactor, disown
+from .bus import OnMessage, OnMessages
+from .outage import Outage
+from .reader import ChannelReader, ReaderSubscription
 from .redis_urls import cut, descriptor_of, set_timeout, socket_of, write_to
+from .redis_watch import CHUNK, ConnectionWatch
 from .redis_wire import AnswerReader, Line, pack
 
 logger = logging.getLogger("wsgi_sio.bus")
@@ -35,9 +37,6 @@ _LOOK, _SHORT_LOOK = 1.0, 0.1
 # After how many seconds of silence the server is asked whether it lives, and after how many it is taken for dead.
 # Looks are counted, not seconds, lest it be blamed for a time in which this process stood still.
 _ASK, _DEAD = 2.0, 6.0
-# How many messages a greenlet reads before others have their turn.
-_TURN = 50
-_CHUNK = 65536
 # How many names go into one command.
 _NAMES = 500
 
@@ -45,7 +44,7 @@ _NAMES = 500
 RedisSubscription = ReaderSubscription[frozenset[Name]]
 
 
-class RedisReader:
+class RedisReader(ChannelReader[Any, Name, frozenset[Name]]):
     """See the module's text.
 
     :param connect: gives a new connection that has answered; blocks for a bounded time.
@@ -60,57 +59,32 @@ class RedisReader:
         *,
         writes_aside: bool,
     ) -> None:
-        self._reactor = reactor
-        self._connect = connect
-        self._outage = outage
+        super().__init__(reactor, connect, outage)
         self._writes_aside = writes_aside
-        self._wake = reactor.event()
-        self._lock = make_lock(Rank.ADAPTER)  # guards the rest
-        self._table: dict[Name, tuple[RedisSubscription, ...]] = {}  # its values are replaced, never changed
+        # All guarded by the lock.
         self._asked: Counter[Name] = Counter()  # how many confirmations are to come on this connection
         self._commands: deque[bytes] = deque()  # for this connection
         self._writing: Any = None  # the connection that somebody is writing to
         self._connection: Any = None
-        self._running = False
-        self._junk_seen = False
-        self.closed = False
 
     # -- subscriptions, from any thread -------------------------------------------------------------------------
 
-    def add(self, names: frozenset[Name], on_message: OnMessage) -> RedisSubscription:
+    def add(
+        self, names: frozenset[Name], on_message: OnMessage, on_messages: OnMessages | None = None
+    ) -> RedisSubscription:
         """Hear ``names``."""
-        subscription = RedisSubscription(names, on_message, self._reactor, self.remove)
-        with self._lock:
-            if self.closed:
-                return subscription
-            for name in names:
-                self._table[name] = (*self._table.get(name, ()), subscription)
-            # All of them, even those that others have: the confirmation is what makes it ready.
-            self._subscribe_locked(names)
-            start, self._running = not self._running, True
-        if not start:
-            self._write_aside()
-            return subscription
-        try:
-            self._reactor.spawn(self._run)
-        except RuntimeError:  # no thread is to be had; the next one may be luckier
-            self._running = False
-            self.remove(subscription)
-            raise
-        return subscription
+        return self._add(names, on_message, on_messages)
 
     def remove(self, subscription: RedisSubscription) -> None:
-        """Hear the names of ``subscription`` for it no more."""
-        with self._lock:
-            gone = []
-            for name in subscription.names:
-                left = tuple(one for one in self._table.get(name, ()) if one is not subscription)
-                if left:
-                    self._table[name] = left
-                elif self._table.pop(name, None) is not None:
-                    gone.append(name)
-            self._command_locked(_UNSUBSCRIBE, gone)
-        self._write_aside()
+        super().remove(subscription)
+        self._hurry()
+
+    def _wanted_locked(self, names: frozenset[Name]) -> None:
+        # All of them, even those that others have: the confirmation is what makes it ready.
+        self._subscribe_locked(names)
+
+    def _unwanted_locked(self, names: list[Name]) -> None:
+        self._command_locked(_UNSUBSCRIBE, names)
 
     def _subscribe_locked(self, names: Collection[Name]) -> None:
         if self._connection is not None:  # else the next one gets them all
@@ -126,26 +100,20 @@ class RedisReader:
                 self._commands.append(pack(verb, *mine[start : start + _NAMES]))
 
     def close(self) -> None:
-        """Hear nothing more, and end the connection."""
+        super().close()
         with self._lock:
-            self.closed = True
-            self._table = {}
             if self._connection is not None:
                 self._commands.append(pack(b"QUIT"))  # the server ends it, which wakes the reader
-        self._wake.set()
-        self._write_aside()
+        self._hurry()
 
     def abandon(self) -> None:
-        """In a forked child: the connection is the parent's, and if its reader is here (a greenlet), it ends."""
-        self.closed = True
-        self._lock = make_lock(Rank.ADAPTER)
-        self._table = {}
+        super().abandon()
         self._commands.clear()
         disown([descriptor_of(self._connection)])
 
     # -- writing ------------------------------------------------------------------------------------------------
 
-    def _write_aside(self) -> None:
+    def _hurry(self) -> None:
         if self._writes_aside and self._commands:
             self._reactor.submit(self._write)
 
@@ -176,36 +144,13 @@ class RedisReader:
 
     # -- reading ------------------------------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        """The thread or greenlet: connect, read, and begin again, until it is closed."""
-        failures = 0
-        while not self.closed:
-            connection = None
-            try:
-                connection = self._connect()
-                self._begin(connection)
-                self._write()
-                self._outage.works("listening")
-                failures = 0
-                self._read(connection)
-            except FAILURES as error:
-                if not self.closed:
-                    failures += 1
-                    self._outage.failed("listening", error)
-            finally:
-                if connection is not None:
-                    self._end(connection)
-            if not self.closed:
-                self._wake.wait(wait_before(failures))
-
     def _begin(self, connection: Any) -> None:
         """All that is subscribed to is, on a new connection."""
         with self._lock:
             self._connection = connection
-            for subscription in self._subscriptions_locked():
-                subscription.missing = set(subscription.names)
-                subscription.ready.clear()
+            self._forget_confirmations_locked()
             self._subscribe_locked(self._table.keys())
+        self._write()
 
     def _end(self, connection: Any) -> None:
         """Nobody writes to it any more; who is about to will end it."""
@@ -219,67 +164,107 @@ class RedisReader:
         else:
             connection.disconnect()
 
-    def _subscriptions_locked(self) -> set[RedisSubscription]:
-        return {subscription for subscriptions in self._table.values() for subscription in subscriptions}
-
     def _read(self, connection: Any) -> None:
-        look = _LOOK if self._writes_aside else _SHORT_LOOK
-        set_timeout(connection, look)
+        """Until the connection ends, or this reader is closed.
+
+        :raises Exception: it has ended.
+        """
+        set_timeout(connection, _LOOK if self._writes_aside else _SHORT_LOOK)
+        if not self._writes_aside:
+            self._read_in_turn(connection)
+            return
+        watch = ConnectionWatch(socket_of(connection), self._take_all, self._wake)
+        quiet = 0.0
+        try:
+            watch.start(self._reactor)
+            while not self.closed:
+                if self._wake.wait(_LOOK):
+                    self._wake.clear()  # first: what sets it once more comes after what is looked at now
+                    if watch.failure is not None:
+                        raise watch.failure
+                else:
+                    quiet = 0.0 if watch.has_heard() else quiet + _LOOK
+                    self._look_after(quiet, _LOOK)
+        finally:
+            watch.close()
+
+    def _read_in_turn(self, connection: Any) -> None:
+        """Read and write: TLS does not let others write meanwhile."""
         sock, answers = socket_of(connection), AnswerReader()
-        quiet, untaken = 0.0, _TURN
+        quiet = 0.0
         while not self.closed:
             try:
-                data = sock.recv(_CHUNK)
+                data = sock.recv(max(CHUNK, answers.missing))
             except TimeoutError:
-                quiet += look
+                quiet += _SHORT_LOOK
             else:
                 if not data:
                     raise ConnectionError("the connection has ended")
                 quiet = 0.0
-                for response in answers.feed(data):
-                    self._take(response)
-                    untaken -= 1
-                    if not untaken:
-                        untaken = _TURN
-                        time.sleep(0)  # a greenlet that always finds something to read keeps the others from running
-            if quiet:
-                if quiet >= _DEAD:
-                    raise TimeoutError(f"it has not answered for {_DEAD:g} s")
-                if _ASK <= quiet < _ASK + look:
-                    with self._lock:
-                        self._commands.append(pack(b"PING"))
-                    self._write()
-            if not self._writes_aside and self._commands:
+                self._take_all(answers.feed(data))
+                time.sleep(0)  # a greenlet that always finds something to read keeps the others from running
+            self._look_after(quiet, _SHORT_LOOK)
+            if self._commands:
                 self._write()
 
-    def _take(self, response: Any) -> None:
-        if type(response) is not list or len(response) < 3:
-            if isinstance(response, Line) and response.startswith(b"-"):
-                raise ConnectionError(f"Redis refuses a command: {response!r}")
-            return  # the answer to a PING
-        kind = response[0]
-        subscriptions = self._table.get((kind, response[1]))
-        if kind in _CONFIRMED:
-            self._confirm((_CONFIRMED[kind], response[1]))
-        elif subscriptions is not None:
-            channel = response[-2].decode("utf-8", "replace")
-            for subscription in subscriptions:
-                try:
-                    subscription.on_message(channel, response[-1])
-                except FAILURES as error:
-                    level, self._junk_seen = logging.DEBUG if self._junk_seen else logging.ERROR, True
-                    logger.log(level, "a listener to a bus failed (told once)", exc_info=error)
+    def _look_after(self, quiet: float, look: float) -> None:
+        """Ask a server that has said nothing for ``quiet`` seconds whether it lives; once in the ``look`` after that.
+
+        :raises TimeoutError: it has had the time to say so.
+        """
+        if quiet >= _DEAD:
+            raise TimeoutError(f"it has not answered for {_DEAD:g} s")
+        if _ASK <= quiet < _ASK + look:
+            with self._lock:
+                self._commands.append(pack(b"PING"))
+            self._write()
+
+    def _take_all(self, responses: list[Any]) -> None:
+        """Give them to who listens; what comes together for one listener is given together."""
+        gathered: list[tuple[RedisSubscription, list[tuple[str, bytes]]]] = []
+        for response in responses:
+            if type(response) is not list or len(response) < 3:
+                if isinstance(response, Line) and response.startswith(b"-"):
+                    raise ConnectionError(f"Redis refuses a command: {response!r}")
+                continue  # the answer to a PING
+            kind = response[0]
+            if kind in _CONFIRMED:
+                self._confirm((_CONFIRMED[kind], response[1]))
+                continue
+            for subscription in self._table.get((kind, response[1]), ()):
+                heard = response[-2].decode("utf-8", "replace"), response[-1]
+                if gathered and _have_one_listener(gathered[-1][0], subscription):
+                    gathered[-1][1].append(heard)
+                else:
+                    gathered.append((subscription, [heard]))
+        for subscription, together in gathered:
+            self._give(subscription, together)
+
+    def _give(self, subscription: RedisSubscription, together: list[tuple[str, bytes]]) -> None:
+        on_messages = subscription.on_messages
+        try:
+            if on_messages is not None and len(together) > 1:
+                on_messages(together)
+                return
+        except FAILURES as error:
+            self._junk(error)
+            return
+        for channel, payload in together:
+            try:
+                subscription.on_message(channel, payload)
+            except FAILURES as error:
+                self._junk(error)
 
     def _confirm(self, name: Name) -> None:
-        ready = []
         with self._lock:
             self._asked[name] -= 1
             if self._asked[name] > 0:
                 return  # it has been given up meanwhile, and asked for again
             del self._asked[name]
-            for subscription in self._table.get(name, ()):
-                subscription.missing.discard(name)
-                if not subscription.missing:
-                    ready.append(partial(subscription.ready.set))
-        for act in ready:
-            act()
+            ready = self._confirm_locked(name)
+        for event in ready:
+            event.set()
+
+
+def _have_one_listener(one: RedisSubscription, other: RedisSubscription) -> bool:
+    return one is other or (one.on_messages is not None and one.on_messages == other.on_messages)

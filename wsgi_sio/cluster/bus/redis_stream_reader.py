@@ -7,8 +7,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from ...runtime import FAILURES, Rank, Reactor, disown, make_lock
-from .outage import Outage, wait_before
+from ...runtime import FAILURES, Reactor, disown
+from .outage import Outage
+from .reader import Reader
 from .redis_urls import descriptor_of
 from .redis_wire import pack
 
@@ -46,7 +47,7 @@ def id_at(position: int) -> str:
     return f"{position >> _HALF}-{position & _MASK}"
 
 
-class StreamReader:
+class StreamReader(Reader[Any]):
     """The one reader of a stream in this process.
 
     :param stream: its key.
@@ -59,22 +60,16 @@ class StreamReader:
     def __init__(
         self, reactor: Reactor, connect: Callable[[], Any], outage: Outage, stream: bytes, topic: bytes, count: int
     ) -> None:
+        super().__init__(reactor, connect, outage, f"reading {stream.decode(errors='replace')}")
         self.stream = stream
         self.position = 0
         self.placed = reactor.event()
-        self._connect = connect
-        self._outage = outage
         self._topic = topic
         self._count = b"%d" % count
         self._listeners: dict[bytes, OnEntry] = {}
         self._known: deque[int] = deque(maxlen=_KNOWN)
-        self._lock = make_lock(Rank.ADAPTER)
-        self._wake = reactor.event()
         self._connection: Any = None
-        self._junk_seen = False
-        self._reactor = reactor
         self._running = False
-        self.closed = False
 
     def listen(self, topic: bytes, on_entry: OnEntry) -> None:
         """Give the entries for ``topic`` to ``on_entry``; the first time, begin to read.
@@ -97,16 +92,9 @@ class StreamReader:
         if self._listeners.get(topic) == on_entry:
             del self._listeners[topic]
 
-    def close(self) -> None:
-        """Read no more, in a moment."""
-        self.closed = True
-        self._wake.set()
-
     def abandon(self) -> None:
-        """In a forked child: the connection is the parent's."""
-        self.closed = True
+        super().abandon()
         self._listeners = {}
-        self._lock = make_lock(Rank.ADAPTER)
         disown([descriptor_of(self._connection)])
 
     def find_place(self, connection: Any) -> None:
@@ -126,29 +114,14 @@ class StreamReader:
         found = ask(connection, b"XREVRANGE", self.stream, b"+", b"-", b"COUNT", b"1")
         return position_of(found[0][0].decode()) if found else 0
 
-    def _run(self) -> None:
-        """The thread or greenlet: connect, read, and begin again, until it is closed."""
-        failures, part = 0, f"reading {self.stream.decode(errors='replace')}"
-        while not self.closed:
-            connection = None
-            try:
-                self._connection = connection = self._connect()
-                self.find_place(connection)
-                self._look_back(connection)
-                self._outage.works(part)
-                failures = 0
-                while not self.closed:
-                    self._read(connection)
-            except FAILURES as error:
-                if not self.closed:
-                    failures += 1
-                    self._outage.failed(part, error)
-            finally:
-                self._connection = None
-                if connection is not None:
-                    connection.disconnect()
-            if not self.closed:
-                self._wake.wait(wait_before(failures))
+    def _begin(self, connection: Any) -> None:
+        self._connection = connection
+        self.find_place(connection)
+        self._look_back(connection)
+
+    def _end(self, connection: Any) -> None:
+        self._connection = None
+        connection.disconnect()
 
     def _look_back(self, connection: Any) -> None:
         """The stream may be another one since the last connection: shorter, or trimmed beyond where we were."""
@@ -176,6 +149,10 @@ class StreamReader:
         return next((position for position in positions if position in known), 0)
 
     def _read(self, connection: Any) -> None:
+        while not self.closed:
+            self._read_on(connection)
+
+    def _read_on(self, connection: Any) -> None:
         after = id_at(self.position).encode()
         parts = (b"XREAD", b"COUNT", self._count, b"BLOCK", b"%d" % _BLOCK, b"STREAMS", self.stream, after)
         answer = ask(connection, *parts)
@@ -193,8 +170,7 @@ class StreamReader:
             if listener is not None:
                 listener(entry_id, position, fields)
         except FAILURES as error:
-            level, self._junk_seen = logging.DEBUG if self._junk_seen else logging.ERROR, True
-            logger.log(level, "a listener to a stream failed (told once)", exc_info=error)
+            self._junk(error, "stream")
         self.position = position
         self._known.append(position)
 

@@ -10,20 +10,17 @@ import logging
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from ...runtime import Event, Rank, make_lock, threads_are_greenlets
-from ...siblings import Alone, Place, Siblings, before_serving, choose_place, make_directory
+from ...siblings import Alone, ServerIdentity, Siblings, before_serving, identify_server, make_directory
 from ..config import Environ
-from ..reports import no_siblings
-from ..takeover import find_socket
-from .holder import Holder
-from .owner import Owner
-from .placement import NO_ROOM, Placement
-
-if TYPE_CHECKING:
-    from ..server import EngineServer
+from ..hijack import find_socket
+from ..interfaces import Engine
+from ..log_messages import no_siblings
+from .forwarder import Forwarder
+from .load_balancing import NO_ROOM, LoadBalancer
+from .receiver import Receiver
 
 logger = logging.getLogger("wsgi_sio.engineio")
 
@@ -36,11 +33,11 @@ _LONGEST = 3.0
 class Company:
     """The siblings of this process, and what goes on between it and them."""
 
-    def __init__(self, engine: EngineServer, siblings: Siblings) -> None:
+    def __init__(self, engine: Engine, siblings: Siblings) -> None:
         self.siblings = siblings
-        self.owner = Owner(engine, siblings)
-        self.holder = Holder(engine, siblings)
-        self.placement = Placement(engine, siblings, self.holder, self.owner)
+        self.receiver = Receiver(engine, siblings)
+        self.forwarder = Forwarder(engine, siblings)
+        self.load_balancer = LoadBalancer(engine, siblings, self.forwarder, self.receiver)
 
 
 class Joining:
@@ -50,7 +47,7 @@ class Joining:
     :ivar settled: whether that is decided.
     """
 
-    def __init__(self, engine: EngineServer) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._path: str = engine.config.path
         self._ordinal: int = 1 + max((other._ordinal for other in _all if other._path == self._path), default=-1)
@@ -71,7 +68,7 @@ class Joining:
         company, self.company = self.company, None
         self._inherited |= company is not None  # this is a child of a process that serves, or a child's
         if company is not None:
-            company.holder.after_fork()
+            company.forwarder.after_fork()
         self.settled = self._engine.config.siblings is False
         if self._serves:
             self._begin_with_the_worker()
@@ -107,7 +104,7 @@ class Joining:
         self._begun = True
         try:
             place = self._choose_place(environ)
-            if isinstance(place, Place):
+            if isinstance(place, ServerIdentity):
                 self._engine.reactor.submit(partial(self._settle, lambda: place, serves=True))
             else:
                 self._begun = environ is not None
@@ -137,7 +134,7 @@ class Joining:
         if company is not None:
             company.siblings.leave()
 
-    def _settle(self, choose: Callable[[], Place | Alone | None], serves: bool, for_good: bool = True) -> None:
+    def _settle(self, choose: Callable[[], ServerIdentity | Alone | None], serves: bool, for_good: bool = True) -> None:
         """:param for_good: whether it is decided if there is no place."""
         reactor = self._engine.reactor
         with self._lock:
@@ -153,7 +150,7 @@ class Joining:
         company, settled = None, True
         try:
             place = choose()
-            if isinstance(place, Place):
+            if isinstance(place, ServerIdentity):
                 company = self._join(partial(make_directory, place.name, self._path, self._ordinal), serves)
             else:
                 settled = for_good
@@ -166,11 +163,11 @@ class Joining:
                 self.company, self.settled, self._under_way = company, settled, None
             under_way.set()
 
-    def _choose_place(self, environ: Environ | None) -> Place | Alone | None:
+    def _choose_place(self, environ: Environ | None) -> ServerIdentity | Alone | None:
         """Where siblings meet, or why there are none; None: that cannot be seen without a request."""
         client = None if environ is None else find_socket(environ)
         handed_down = os.getpid() != self._made_in
-        return choose_place(environ, client, self._engine.config.siblings, handed_down=handed_down)
+        return identify_server(environ, client, self._engine.config.siblings, handed_down=handed_down)
 
     def _report(self, why: object) -> None:
         """There are siblings that cannot be reached; an adapter that does is as good as its clients are sticky."""
@@ -184,7 +181,7 @@ class Joining:
         for listener in self._listeners:
             listener(siblings)
         self.company = company  # siblings may give us clients before all have answered, and their ids need our tag
-        if self._engine.opening.closed:
+        if self._engine.handshakes.closed:
             siblings.tell_draining()
         # A client that came before all know of us would miss what they broadcast.
         siblings.tell_load(NO_ROOM)

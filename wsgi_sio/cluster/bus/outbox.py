@@ -1,0 +1,201 @@
+"""What waits to be published, in order and in bounds; a job sends it, so that nobody waits, whatever the bus does.
+
+Each message is sent at most once: what may have arrived is never sent again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from ...runtime import FAILURES, Rank, Reactor, make_lock
+from .outage import Outage, wait_before
+
+logger = logging.getLogger("wsgi_sio.bus")
+
+# How many bytes may wait for a bus that is slow or away.
+MAX_OUTBOX = 16_000_000
+# How many messages, or bytes, are sent before it is asked whether they have arrived.
+_BATCH, _BATCH_SIZE = 500, 256_000
+# How long the end of a process, or of a bus, waits for what is in the outbox (seconds).
+_LAST_WORDS = 2.0
+# How soon after it was sent the last of what is sent has to be settled (seconds).
+_SETTLE = 0.1
+
+
+class Item(NamedTuple):
+    """What waits in an outbox."""
+
+    channel: str
+    payload: bytes
+
+
+class Sender(Protocol):
+    """How an outbox sends; called by one job at a time, which it may block for a bounded time."""
+
+    def connect(self) -> None:
+        """Be ready to send; nothing happens when it is.
+
+        :raises Exception: the bus cannot be reached.
+        """
+
+    def send(self, batch: Sequence[Item]) -> tuple[int, Exception | None]:
+        """Send them in order: how many have arrived, as far as is known, and what went wrong with the rest."""
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether the bus has still to say that all of them have arrived; :meth:`settle` is to be called soon."""
+        return False
+
+    def settle(self) -> None:
+        """Wait, for a bounded time, until it has.
+
+        :raises Exception: it has not; what that means for what was sent has been told.
+        """
+        return
+
+
+class Outbox:
+    """What waits to be published, in order; a job sends it, so that nobody waits.
+
+    :param limit: bytes that may wait; what comes then is lost.
+    """
+
+    def __init__(self, reactor: Reactor, sender: Sender, outage: Outage, limit: int = MAX_OUTBOX) -> None:
+        self._reactor = reactor
+        self._sender = sender
+        self._outage = outage
+        self._limit = limit
+        self._lock = make_lock(Rank.LEAF)  # guards the rest
+        self._items: deque[Item] = deque()
+        self._size = 0
+        self._full = False
+        self._running = False
+        self._settling = False  # a timer is going to
+        self._failures = 0
+        self.closed = False
+        self._idle = reactor.event()
+
+    def put(self, item: Item) -> bool:
+        """Send it when its turn comes; False: too much waits already, so it is lost."""
+        size = len(item.payload) + len(item.channel)
+        with self._lock:
+            fits = not self.closed and self._size + size <= self._limit
+            begins_to_overflow = not fits and not self.closed and not self._full
+            if fits:
+                self._items.append(item)
+                self._size += size
+            else:
+                self._full = not self.closed
+            start = fits and not self._running
+            if start:
+                self._running = True
+        if start:
+            self._reactor.submit(self._drain)
+        elif not fits:
+            self._outage.lost(1)
+            if begins_to_overflow:
+                self._outage.failed("the outbox", f"{self._limit} bytes are waiting for it, which is all that may")
+        return fits
+
+    def _take_locked(self) -> list[Item]:
+        batch: list[Item] = []
+        size = 0
+        items = self._items
+        while items and len(batch) < _BATCH and size < _BATCH_SIZE:
+            item = items.popleft()
+            size += len(item.payload) + len(item.channel)
+            batch.append(item)
+        self._size -= size
+        return batch
+
+    def _drain(self) -> None:
+        """Send until there is nothing more, or until the bus fails: then again a little later."""
+        try:
+            while not self.closed:
+                self._sender.connect()  # before anything is taken: what has never been sent is not lost
+                with self._lock:
+                    batch = self._take_locked()
+                    relieved = self._full and self._size * 2 <= self._limit
+                    if relieved:
+                        self._full = False
+                    settles = not batch and not self._settling and self._sender.unsettled
+                    if not batch:
+                        self._running = False
+                        self._settling |= settles
+                if relieved:
+                    self._outage.works("the outbox")
+                if not batch:
+                    self._works()
+                    self._idle.set()
+                    if settles:
+                        self._reactor.call_later(_SETTLE, self._begin_to_settle)
+                    return
+                sent, error = self._sender.send(batch)
+                if error is not None:
+                    self._outage.lost(len(batch) - sent)
+                    raise error
+                self._works()
+        except FAILURES as error:
+            self._fails(error)
+
+    def _begin_to_settle(self) -> None:
+        with self._lock:
+            self._settling = False
+            start = not self._running and not self.closed  # else whoever sends sees to it
+            if start:
+                self._running = True
+        if start:
+            self._reactor.submit(self._settle)
+
+    def _settle(self) -> None:
+        try:
+            self._sender.settle()
+        except FAILURES as error:
+            self._fails(error)
+        else:
+            self._drain()  # what has been put meanwhile
+
+    def _works(self) -> None:
+        if self._failures:
+            self._failures = 0
+            self._outage.works("publishing")
+
+    def _fails(self, error: BaseException) -> None:
+        if self.closed:
+            return
+        self._failures += 1
+        self._outage.failed("publishing", error)
+        self._reactor.call_later(wait_before(self._failures), lambda: self._reactor.submit(self._drain))
+
+    def close(self) -> None:
+        """Wait a moment until all is sent; what is not is lost."""
+        may_wait = self._reactor.may_wait()
+        with self._lock:
+            waits = self._running and not self._failures and may_wait
+            self._idle.clear()
+            waits = waits and self._running
+        if waits:
+            self._reactor.wait(self._idle, _LAST_WORDS)  # which lets others work, for one of them has to send it
+        with self._lock:
+            self.closed = True
+            left = len(self._items)
+            self._items.clear()
+            settles = may_wait and not self._running and self._sender.unsettled
+            self._running |= settles
+        if settles:  # for the end of the connection might undo what has not been read at its other end
+            try:
+                self._sender.settle()
+            except FAILURES as error:
+                self._outage.failed("publishing", error)
+        if left:
+            self._outage.lost(left)
+            logger.warning("%d messages to other servers could not be sent before the end", left)
+
+    def abandon(self) -> None:
+        """Forget all, in a forked child."""
+        self.closed = True
+        self._lock = make_lock(Rank.LEAF)
+        self._items.clear()

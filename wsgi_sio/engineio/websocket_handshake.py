@@ -1,0 +1,166 @@
+"""The opening handshake of a WebSocket: whether one is possible, the 101 (RFC 6455, section 4.2), and the connection,
+which leaves the WSGI server.
+
+simple-websocket judges the request and composes the 101; it gets a stand-in for the socket, so nothing is sent and no
+thread is started.  Then the extensions are taken out (none is offered in the data phase) and our own headers put in.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import simple_websocket
+from wsproto.utilities import ProtocolError
+
+from ..logtext import quote
+from ..runtime import Event, Reactor
+from .config import Environ
+from .errors import BAD_REQUEST, EngineError
+from .hijack import Taken, can_take, give, holds_thread, take
+from .log_messages import no_descriptors, no_websocket
+from .request import EngineRequest
+from .response import Headers, Hijacked
+from .wsgi_capacity import Capacity
+
+_NO_WEBSOCKET = "WebSocket is not available on this server"
+_VERSION = "13"
+_KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
+
+
+class Acceptance:
+    """See the module's text.
+
+    :param capacity: what bounds the WebSockets that hold a thread of the WSGI server, for they are by TLS.
+    """
+
+    def __init__(self, reactor: Reactor, capacity: Capacity) -> None:
+        self._reactor = reactor
+        self._capacity = capacity
+
+    def is_possible(self, environ: Environ) -> bool:
+        """Whether a WebSocket is possible at present for the client of a request."""
+        return can_take(environ) and (not holds_thread(environ) or self._capacity.has_room(environ))
+
+    def compose(self, request: EngineRequest, headers: Headers) -> bytes:
+        """The 101 for a WebSocket, with ``headers`` added.
+
+        :raises EngineError: it is to be refused.
+        """
+        obstacle = no_websocket(request.environ)
+        if obstacle is not None:
+            raise EngineError(BAD_REQUEST, obstacle, _NO_WEBSOCKET, cause="WebSocket")
+        return compose_accept(request.environ, headers)
+
+    def take(self, environ: Environ) -> Taken:
+        """Take a connection from the WSGI server.
+
+        :raises EngineError: no descriptor is left, or no thread for it; it is the server's, as before.
+        """
+        held = holds_thread(environ)
+        if held and not self._capacity.occupy(environ):
+            raise EngineError(BAD_REQUEST, "no thread can be spared for a WebSocket over TLS", _NO_WEBSOCKET)
+        try:
+            return take(environ, self._reactor)
+        except OSError as error:
+            if held:
+                self._capacity.leave()
+            raise EngineError(BAD_REQUEST, no_descriptors(error)[1]) from None
+
+    def give(self, environ: Environ) -> tuple[int, bytes]:
+        """See :func:`give`.
+
+        :raises EngineError: no descriptor is left.
+        """
+        try:
+            return give(environ, self._reactor)
+        except OSError as error:
+            raise EngineError(BAD_REQUEST, no_descriptors(error)[1]) from None
+
+    @contextmanager
+    def holding(self, held: Event | None) -> Iterator[None]:
+        """Begin to use a connection that has been taken: a thread that is held for it is given back if that fails."""
+        try:
+            yield
+        except BaseException:
+            if held is not None:
+                self._capacity.leave()
+            raise
+
+    def wait_over(self, hijacked: Hijacked) -> None:
+        """Block in the WSGI thread for as long as the connection that it gave away needs it."""
+        if hijacked.held is not None:
+            try:
+                hijacked.held.wait()
+            finally:
+                self._capacity.leave()
+
+
+def compose_accept(environ: Environ, headers: Headers) -> bytes:
+    """The 101 for the request in ``environ``, with ``headers`` added; the first subprotocol offered is chosen.
+
+    :raises EngineError: BAD_REQUEST when it is no valid WebSocket handshake.
+    """
+    if environ.get("SERVER_PROTOCOL") != "HTTP/1.1" or environ["REQUEST_METHOD"] != "GET":
+        raise EngineError(BAD_REQUEST, "a WebSocket handshake is a GET of HTTP/1.1")
+    version = environ.get("HTTP_SEC_WEBSOCKET_VERSION", "").strip()
+    if version != _VERSION:
+        context = f"Sec-WebSocket-Version is {quote(version)}, and only {_VERSION} is spoken"
+        raise EngineError(BAD_REQUEST, context, headers=[("Sec-WebSocket-Version", _VERSION)])
+    if not _KEY.fullmatch(environ.get("HTTP_SEC_WEBSOCKET_KEY", "").strip()):
+        raise EngineError(BAD_REQUEST, "Sec-WebSocket-Key is not the base64 of 16 bytes")
+    offered = [name.strip() for name in environ.get("HTTP_SEC_WEBSOCKET_PROTOCOL", "").split(",") if name.strip()]
+    recorder = _Recorder()
+    request = {key: value for key, value in environ.items() if key.startswith("HTTP_")}
+    try:
+        _Handshake(
+            {**request, "werkzeug.socket": recorder},
+            subprotocols=offered[:1],
+            thread_class=_NoThread,
+            event_class=_NoEvent,
+        )
+    except (ProtocolError, simple_websocket.ConnectionError, ValueError) as error:
+        raise EngineError(BAD_REQUEST, f"no valid WebSocket handshake: {error}") from None
+    lines = recorder.sent.split(b"\r\n\r\n", 1)[0].split(b"\r\n")
+    lines = [line for line in lines if not line.lower().startswith(b"sec-websocket-extensions:")]
+    lines += [f"{name}: {value}".encode("latin-1") for name, value in headers]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+class _Handshake(simple_websocket.Server):
+    """The server half of the handshake and nothing else."""
+
+
+class _Recorder:
+    """Stands in for the client's socket and keeps what is sent."""
+
+    def __init__(self) -> None:
+        self.sent = b""
+
+    def send(self, data: bytes) -> None:
+        self.sent += data
+
+
+class _NoEvent:
+    def set(self) -> None:
+        """Nobody waits."""
+
+    def clear(self) -> None:
+        """Nor here."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return False
+
+
+class _NoThread:
+    """Stands in for the thread that would read the data phase."""
+
+    name = ""
+
+    def __init__(self, target: Any) -> None:
+        """Keep nothing."""
+
+    def start(self) -> None:
+        """Start nothing."""
