@@ -5,6 +5,8 @@ The messages are those of Node's ClusterAdapter (messages.py), so that servers o
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -25,6 +27,7 @@ from .socket_id_rooms import looks_like_an_id
 
 if TYPE_CHECKING:
     from ..socketio.acks import Done
+    from ..socketio.interfaces import SocketInterface
     from ..socketio.local_presence import Roster
 
 
@@ -40,6 +43,8 @@ class ClusterAdapter(NodeAdapter):
 
     :param request_timeout: seconds to wait for the answers of other servers.
     """
+
+    _together: EventsTogether | None = None
 
     # -- what the namespace asks for ------------------------------------------------------------------------------
 
@@ -148,9 +153,13 @@ class ClusterAdapter(NodeAdapter):
 
     def _receive(self, node: ClusterNode, message: Message) -> None:
         sender, kind, data = message["uid"], message["type"], message.get("data") or {}
+        if kind == messages.BROADCAST and data.get("requestId") is None:
+            self._receive_broadcast(data)
+            return
+        self._send_what_waits()
         match kind:
             case messages.BROADCAST:
-                self._receive_broadcast(node, sender, data)
+                self._receive_broadcast_with_ack(node, sender, data)
             case messages.SOCKETS_JOIN:
                 super().add_sockets(messages.decode_options(data["opts"]), frozenset(data["rooms"]))
             case messages.SOCKETS_LEAVE:
@@ -166,16 +175,16 @@ class ClusterAdapter(NodeAdapter):
             case _:
                 self._receive_response(node, sender, kind, data)
 
-    def _receive_broadcast(self, node: ClusterNode, sender: str, data: dict[str, Any]) -> None:
+    def _receive_broadcast(self, data: Mapping[str, Any]) -> None:
+        packet = messages.decode_packet(data["packet"], self._namespace.name)
+        self._send_here(packet, messages.decode_options(data["opts"]))
+
+    def _receive_broadcast_with_ack(self, node: ClusterNode, sender: str, data: Mapping[str, Any]) -> None:
         packet = messages.decode_packet(data["packet"], self._namespace.name)
         options = messages.decode_options(data["opts"])
-        request_id = data.get("requestId")
-        if request_id is None:
-            self._send_here(packet, options)
-            return
         options = replace(options, timeout=self._patience(options))
         respond = partial(self._respond, node, sender)
-        super().broadcast_with_ack(packet, options, AcksForAnother(respond, request_id))
+        super().broadcast_with_ack(packet, options, AcksForAnother(respond, data["requestId"]))
 
     def _receive_fetch(self, node: ClusterNode, sender: str, data: dict[str, Any]) -> None:
         options, request_id, wanted = messages.decode_options(data["opts"]), data["requestId"], data.get("count")
@@ -188,10 +197,30 @@ class ClusterAdapter(NodeAdapter):
     def _send_here(self, packet: Packet, options: BroadcastOptions) -> None:
         """Send another server's event to clients; nobody is held back, even if it is for one that is far behind."""
         recipients = self.local_sockets(options)
-        if recipients:
-            batch = self._namespace.server.encode(packet, options.compress)
-            for socket in recipients:
-                socket.deliver(packet.data, batch, options.volatile)
+        if not recipients:
+            return
+        batch = self._namespace.server.encode(packet, options.compress)
+        together = self._together
+        if together is not None and not options.volatile:
+            together.add(recipients, packet.data, batch)
+            return
+        self._send_what_waits()  # or it would be overtaken
+        for socket in recipients:
+            socket.deliver(packet.data, batch, options.volatile)
+
+    @contextmanager
+    def _taking_together(self) -> Iterator[None]:
+        """What other servers send to a client leaves in one piece at the end; for a bus's one reader only."""
+        self._together = EventsTogether()
+        try:
+            yield
+        finally:
+            self._send_what_waits()
+            self._together = None
+
+    def _send_what_waits(self) -> None:
+        if self._together is not None:
+            self._together.send()
 
     def _describe_sockets(self, node: ClusterNode, sender: str, options: BroadcastOptions, request_id: str) -> None:
         sockets = [describe(socket) for socket in self.local_sockets(options)]
@@ -240,6 +269,35 @@ class ClusterAdapter(NodeAdapter):
         if "count" in data:
             return [socket_counts.read(data["count"])]
         return [RemoteSocket(self._namespace, values, self.request_timeout) for values in data["sockets"]]
+
+
+class EventsTogether:
+    """Events of other servers that came together: each client is sent all of its own in one piece."""
+
+    __slots__ = ("_events",)
+
+    def __init__(self) -> None:
+        self._events: dict[SocketInterface, list[tuple[list[Any], list[Any]]]] = {}
+
+    def add(self, recipients: Sequence[SocketInterface], data: list[Any], batch: list[Any]) -> None:
+        """One more event, and what it is encoded to."""
+        event = data, batch
+        for socket in recipients:
+            mine = self._events.get(socket)
+            if mine is None:
+                self._events[socket] = [event]
+            else:
+                mine.append(event)
+
+    def send(self) -> None:
+        """Send all there are."""
+        events, self._events = self._events, {}
+        for socket, mine in events.items():
+            if not socket.connected:
+                continue
+            for data, _ in mine:
+                socket.tell_outgoing(data)
+            socket.conn.session.send([packet for _, batch in mine for packet in batch])
 
 
 class AcksForAnother:

@@ -138,6 +138,9 @@ class SocketInterface(Protocol):
     def handshake(self) -> Handshake: ...
 
     @property
+    def connected(self) -> bool: ...
+
+    @property
     def gone(self) -> bool: ...
 
     @property

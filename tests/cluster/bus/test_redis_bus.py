@@ -11,6 +11,7 @@ import pytest
 from tests.cluster.bus.conftest import Listener, MakeBus
 from tests.support.inprocess import at_once, eventually
 from tests.support.redis import RedisServer
+from wsgi_sio.cluster.bus import redis_publisher
 from wsgi_sio.cluster.bus.redis_bus import RedisBus, redis_bus
 from wsgi_sio.runtime import create_reactor
 
@@ -99,8 +100,9 @@ def test_many_threads_publish(bus: RedisBus) -> None:
 
 
 def test_what_is_too_much_for_the_outbox_is_lost_and_told(
-    make_bus: MakeBus, redis: RedisServer, caplog: pytest.LogCaptureFixture
+    make_bus: MakeBus, redis: RedisServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(redis_publisher, "_MOST_UNANSWERED", 0)
     bus, listener = make_bus(max_outbox=1000), Listener()
     assert bus.subscribe(["c"], [], listener).wait_subscribed(10)
     bus.publish("c", b"connected")

@@ -24,8 +24,10 @@ from wsgi_sio.adapters import (
 from wsgi_sio.cluster import messages
 from wsgi_sio.cluster.bus.redis_bus import RedisBus
 from wsgi_sio.cluster.drivers import node_redis
+from wsgi_sio.engineio.session import Session
 from wsgi_sio.runtime import create_reactor
 from wsgi_sio.socketio.jsoncodec import dumps_of
+from wsgi_sio.socketio.packet import DISCONNECT
 
 DUMPS = dumps_of(None)
 
@@ -246,6 +248,45 @@ def test_emitters_have_no_name(cluster: Cluster, wire: Wire) -> None:
     wire.send(msgpack.packb(["emitter", {"type": 2, "data": ["e", 1]}, {"rooms": ["theirs"], "flags": {}}]), "theirs#")
     for client in cluster.clients:
         assert client.expect("e") == [1]
+
+
+def test_what_came_together_leaves_in_one_piece_and_in_order(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    adapter, first = cluster.adapter(0), cluster.sockets[0]
+    assert isinstance(adapter, RedisAdapter)
+    sent: list[list[Any]] = []
+    send = Session.send
+
+    def spy(self: Session, packets: list[Any], **how: Any) -> bool:
+        if self is first.conn.session:
+            sent.append([packet.data for packet in packets])
+        return send(self, packets, **how)
+
+    def event(name: str, flags: dict[str, bool] | None = None) -> tuple[str, bytes]:
+        packet = {"type": 2, "data": [name], "nsp": "/"}
+        return adapter.channel, msgpack.packb(["x", packet, {"rooms": [], "except": [], "flags": flags or {}}])
+
+    opts = {"rooms": [first.id], "except": []}
+    ask = {"uid": "x", "type": 7, "requestId": "q", "packet": {"type": 2, "data": ["asks"], "nsp": "/"}, "opts": opts}
+    leave = {"uid": "x", "type": 4, "opts": opts, "close": False}
+    monkeypatch.setattr(Session, "send", spy)
+    adapter._take_together(
+        [
+            event("one"),
+            event("two"),
+            event("volatile", {"volatile": True}),
+            event("three"),
+            (adapter.channel, b"junk"),
+            event("four"),
+            (adapter.request_channel, msgpack.packb(ask)),
+            event("five"),
+            (adapter.request_channel, json.dumps(leave).encode()),
+            event("too late"),
+        ]
+    )
+    names = [cluster.clients[0].receive().data[0] for _ in range(7)]
+    assert names == ["one", "two", "volatile", "three", "four", "asks", "five"]
+    assert [len(pieces) for pieces in sent[:5]] == [2, 1, 2, 1, 1]
+    assert cluster.clients[0].receive().type == DISCONNECT
 
 
 def test_rooms_that_are_numbers_and_rooms_that_look_like_them(cluster: Cluster, wire: Wire) -> None:

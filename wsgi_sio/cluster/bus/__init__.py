@@ -2,6 +2,6 @@
 
 from .bus import Bus, OnMessage, SharedBus, Subscription
 from .outage import Outage
-from .publish_outbox import Item, Outbox, Sender
+from .outbox import Item, Outbox, Sender
 
 __all__ = ["Bus", "Item", "OnMessage", "Outage", "Outbox", "Sender", "SharedBus", "Subscription"]

@@ -1,21 +1,26 @@
-"""What is asked of a bus, what the buses of all kinds have in common, and one bus a process."""
+"""What is asked of a bus, and how one lives: one a process, with an outbox, a reader and a publisher.
+
+An outage makes nobody wait.  What is published goes into a bounded outbox (outbox.py); what is lost is counted, and
+told in one line when the outage is over (outage.py).  What the readers are made with is in reader.py.
+"""
 
 from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Callable, Collection, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Protocol
 from weakref import ref
 
 from ...runtime import Rank, Reactor, make_lock, tell_in_child
-from .publish_outbox import Item, Outbox
+from .outage import Outage
+from .outbox import Item, Outbox
 
 # Called with the channel and the payload, by the bus's one reader: it must not block.
 OnMessage = Callable[[str, bytes], None]
-
-Names = TypeVar("Names", bound=Collection[Any])
+# Likewise with several that have come together, in order: [(channel, payload)].
+OnMessages = Callable[[Sequence[tuple[str, bytes]]], None]
 
 
 class Subscription(Protocol):
@@ -28,47 +33,24 @@ class Subscription(Protocol):
         """Hear nothing more."""
 
 
-class ReaderSubscription(Subscription, Generic[Names]):
-    """A subscription at a bus that has one reader.
-
-    :ivar names: what is heard, as the reader names it.
-    :ivar missing: those of them that the bus has not confirmed; guarded by the reader.
-    :ivar ready: set when there is none.
-    :param remove: has the reader forget it.
-    """
-
-    def __init__(
-        self,
-        names: Names,
-        on_message: OnMessage,
-        reactor: Reactor,
-        remove: Callable[[ReaderSubscription[Names]], None],
-    ) -> None:
-        self.names = names
-        self.on_message = on_message
-        self.missing = set(names)
-        self.ready = reactor.event()
-        self._reactor = reactor
-        self._remove = remove
-
-    def wait_subscribed(self, timeout: float) -> bool:
-        return self._reactor.wait(self.ready, timeout)
-
-    def close(self) -> None:
-        self._remove(self)
-
-
 class Bus(Protocol):
     """Channels that several processes share."""
 
     def publish(self, channel: str, payload: bytes) -> None:
         """Send ``payload`` to all who listen, this process as well.  Neither blocks nor raises for an outage."""
 
-    def subscribe(self, channels: Iterable[str], patterns: Iterable[str], on_message: OnMessage) -> Subscription:
+    def subscribe(
+        self,
+        channels: Iterable[str],
+        patterns: Iterable[str],
+        on_message: OnMessage,
+        on_messages: OnMessages | None = None,
+    ) -> Subscription:
         """Hear what is published to ``channels`` and to those that match ``patterns`` (globs), in order.
 
         Returns at once; while the bus is away, it is subscribed as soon as it comes back.
 
+        :param on_messages: called instead where several have come together, if this bus can tell.
         :raises ValueError: this bus has no patterns.
         """
 
@@ -80,25 +62,22 @@ class Bus(Protocol):
 
 
 class Part(Protocol):
-    """What a bus is made of."""
-
-    def close(self) -> None:
-        """End it."""
+    """A reader, or a publisher, of a :class:`ConnectedBus`."""
 
     def abandon(self) -> None:
         """In a forked child: it is the parent's."""
 
 
-class ProcessBus(Bus):
-    """A bus that ends with its process, and is not a forked child's.
+class ConnectedBus(Bus):
+    """A bus with an outbox, a reader and a publisher, which end with their process.
 
-    What is in its outbox is sent at the end, for a moment, by whoever ends it.
+    :ivar outage: whether it works.
     """
 
-    def __init__(self, outbox: Outbox, reader: Part, publisher: Part) -> None:
+    def __init__(self, outage: Outage, outbox: Outbox, reader: Part, publisher: Part) -> None:
+        self.outage = outage
         self._outbox = outbox
-        self._reader = reader
-        self._publisher = publisher
+        self._parts = (reader, publisher)
         self._pid = os.getpid()
         self._closed = False
         tell_in_child(self)
@@ -113,28 +92,28 @@ class ProcessBus(Bus):
             return
         self._closed = True
         atexit.unregister(self._at_exit)
-        self._end()
+        self._let_go()
 
-    def _end(self) -> None:
-        self._outbox.close()
-        self._reader.close()
-        self._publisher.close()
+    def _let_go(self) -> None:
+        """See :meth:`close`, the first time."""
+        raise NotImplementedError
 
-    def close_at_exit(self) -> None:
-        """The process ends."""
-        self.close()
+    def wait_closed(self) -> None:
+        """Wait a moment until a bus that has been closed has said goodbye."""
 
     def after_fork(self) -> None:
         """See :class:`Forkable`: the child makes a bus of its own."""
         self._closed = True
-        for part in (self._outbox, self._reader, self._publisher):
+        self._outbox.abandon()
+        for part in self._parts:
             part.abandon()
 
 
-def _close_at_exit(found: Callable[[], ProcessBus | None]) -> None:
+def _close_at_exit(found: Callable[[], ConnectedBus | None]) -> None:
     bus = found()
     if bus is not None:
-        bus.close_at_exit()
+        bus.close()
+        bus.wait_closed()
 
 
 class SharedBus:

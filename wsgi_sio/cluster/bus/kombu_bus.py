@@ -12,12 +12,12 @@ from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 
 from ...runtime import Reactor
-from .bus import OnMessage, ProcessBus, SharedBus
+from .bus import ConnectedBus, OnMessage, OnMessages, SharedBus
 from .kombu_reader import HEARTBEAT, KombuReader, KombuSubscription
 from .kombu_urls import TIMEOUT, KombuUrl
 from .kombu_wire import NOWHERE, Address, Link, abandon, address_of, close
 from .outage import Outage
-from .publish_outbox import MAX_OUTBOX, Item, Outbox, Sender
+from .outbox import MAX_OUTBOX, Item, Outbox, Sender
 
 # After how many seconds, twice, the broker gives up a publisher from whom nothing comes.
 _PUBLISHER_HEARTBEAT = 40
@@ -37,14 +37,12 @@ def kombu_bus(url: str, *, exchanges: Iterable[str] = (), max_outbox: int = MAX_
     return SharedBus(lambda reactor: KombuBus(reactor, parsed, exchanges=own, max_outbox=max_outbox))
 
 
-class KombuBus(ProcessBus):
+class KombuBus(ConnectedBus):
     """See the module's text.
 
     :param exchanges: the channels that are fanout exchanges of their own; who listens to these cannot be counted.
     :param max_outbox: bytes that may wait to be published.
     """
-
-    _reader: KombuReader
 
     def __init__(
         self,
@@ -57,17 +55,23 @@ class KombuBus(ProcessBus):
         self.url = url = KombuUrl.parse(url) if isinstance(url, str) else url
         url.require_client()
         self._exchanges = exchanges
-        self.outage = Outage(reactor, url.shown)
+        outage = Outage(reactor, url.shown)
         connect = partial(url.connect, "listener", heartbeat=HEARTBEAT)
+        self._reader = KombuReader(reactor, connect, outage, exchanges, self._use_publisher)
+        self._publisher = _Publisher(url, exchanges, self._reader)
         self._counting: deque[Link] = deque()
-        reader = KombuReader(reactor, connect, self.outage, exchanges, self._use_publisher)
-        publisher = _Publisher(url, exchanges, reader)
-        super().__init__(Outbox(reactor, publisher, self.outage, max_outbox), reader, publisher)
+        super().__init__(outage, Outbox(reactor, self._publisher, outage, max_outbox), self._reader, self._publisher)
 
     def _use_publisher(self) -> None:
         self._outbox.put(Item(_OWN, b""))
 
-    def subscribe(self, channels: Iterable[str], patterns: Iterable[str], on_message: OnMessage) -> KombuSubscription:
+    def subscribe(
+        self,
+        channels: Iterable[str],
+        patterns: Iterable[str],
+        on_message: OnMessage,
+        on_messages: OnMessages | None = None,
+    ) -> KombuSubscription:
         if list(patterns):
             raise ValueError("RabbitMQ's channels have no patterns here")
         return self._reader.add(channels, on_message)
@@ -98,18 +102,14 @@ class KombuBus(ProcessBus):
             close(link.connection)
         return None
 
-    def _end(self) -> None:
+    def _let_go(self) -> None:
         self._reader.close()
         if self._reader.queue:
             self._use_publisher()  # which wakes it
         self._outbox.close()
-        self._publisher.close()
+        self._publisher.disconnect()
         while self._counting:
             close(self._counting.popleft().connection)
-
-    def close_at_exit(self) -> None:
-        self.close()
-        self.wait_closed()
 
     def wait_closed(self) -> None:
         """Wait a moment for the reader, lest the broker's log complain of a connection that has just vanished."""
@@ -135,7 +135,7 @@ class _Publisher(Sender):
         if self._link is not None:
             if self._link.is_alive:
                 return
-            self.close()
+            self.disconnect()
         blocked: list[object] = []
         connection = self._url.connect("publisher", heartbeat=_PUBLISHER_HEARTBEAT, on_blocked=blocked.append)
         try:
@@ -159,7 +159,7 @@ class _Publisher(Sender):
             link.settle()
         except Exception as error:  # of py-amqp
             failure = error
-            self.close()  # whatever it still confirms is not for what comes next
+            self.disconnect()  # whatever it still confirms is not for what comes next
         arrived = sum(map(link.has_arrived, numbers))
         own = sum(channel == _OWN for channel, _ in batch)  # nobody's loss
         return (len(batch), None) if failure is None else (min(len(batch), arrived + own), failure)
@@ -167,7 +167,7 @@ class _Publisher(Sender):
     def _address(self, channel: str) -> Address:
         return address_of(channel, self._exchanges) if channel != _OWN else Address("", self._reader.queue or NOWHERE)
 
-    def close(self) -> None:
+    def disconnect(self) -> None:
         """End the connection."""
         link, self._link = self._link, None
         if link is not None:

@@ -14,11 +14,11 @@ from secrets import token_hex
 from typing import Any, Final
 
 from ...runtime import FAILURES, Reactor
-from .bus import OnMessage, ReaderSubscription
+from .bus import OnMessage
 from .kombu_urls import TIMEOUT
 from .kombu_wire import EXCHANGE, Address, abandon, address_of, close, declare_counter, declare_exchange
 from .outage import Outage
-from .reader import ChannelReader
+from .reader import ChannelReader, ReaderSubscription
 
 logger = logging.getLogger("wsgi_sio.bus")
 

@@ -1,4 +1,4 @@
-"""An outage of a bus: told of once, and told again when it is over, with what was lost meanwhile."""
+"""The report of an outage: one line when a bus ceases to work, and one when it works again."""
 
 from __future__ import annotations
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 from ...logtext import one_line
 from ...runtime import Rank, Reactor, make_lock
-from .bus import OnMessage, ProcessBus, SharedBus
+from .bus import ConnectedBus, OnMessage, OnMessages, SharedBus
 from .outage import Outage
+from .outbox import MAX_OUTBOX, Item, Outbox, Sender
 from .postgres_reader import Heard, PostgresReader, PostgresSubscription
 from .postgres_urls import MAX_NAME, check_table, check_url, shown
-from .publish_outbox import MAX_OUTBOX, Item, Outbox, Sender
 
 if TYPE_CHECKING:
     from .postgres_connection import PostgresConnection
@@ -78,7 +78,7 @@ class RowItem(Item):
     after: str
 
 
-class PostgresBus(ProcessBus):
+class PostgresBus(ConnectedBus):
     """See the module's text.
 
     :param table: for rows; made when it is missing, if the server lets us.
@@ -86,8 +86,6 @@ class PostgresBus(ProcessBus):
     :param on_refusal: told of what the server refuses; None: the log is, once until it takes something again.
     :param max_outbox: bytes that may wait to be published.
     """
-
-    _reader: PostgresReader
 
     def __init__(
         self,
@@ -100,11 +98,11 @@ class PostgresBus(ProcessBus):
         max_outbox: int = MAX_OUTBOX,
     ) -> None:
         self.url = url
-        self.outage = Outage(reactor, shown(url))
+        outage = Outage(reactor, shown(url))
         self._find_row = FIND_ROW.format(table=table)
-        reader = PostgresReader(reactor, self._connect, self.outage)
-        publisher = _Publisher(self._connect, self.outage, table, cleanup_interval, on_refusal)
-        super().__init__(Outbox(reactor, publisher, self.outage, max_outbox), reader, publisher)
+        self._reader = PostgresReader(reactor, self._connect, outage)
+        self._publisher = _Publisher(self._connect, outage, table, cleanup_interval, on_refusal)
+        super().__init__(outage, Outbox(reactor, self._publisher, outage, max_outbox), self._reader, self._publisher)
 
     def _connect(self, heard: Heard | None = None) -> PostgresConnection:
         from .postgres_connection import PostgresConnection  # here, since it has to be imported after monkey patching
@@ -131,7 +129,11 @@ class PostgresBus(ProcessBus):
         return bytes(found[0][0]) if found and found[0][0] is not None else None
 
     def subscribe(
-        self, channels: Iterable[str], patterns: Iterable[str], on_message: OnMessage
+        self,
+        channels: Iterable[str],
+        patterns: Iterable[str],
+        on_message: OnMessage,
+        on_messages: OnMessages | None = None,
     ) -> PostgresSubscription:
         """See :meth:`Bus.subscribe`.
 
@@ -148,6 +150,11 @@ class PostgresBus(ProcessBus):
     def count(self, channel: str) -> int | None:
         """It cannot be said."""
         return None
+
+    def _let_go(self) -> None:
+        self._outbox.close()
+        self._reader.close()
+        self._publisher.close()
 
 
 class _Publisher(Sender):

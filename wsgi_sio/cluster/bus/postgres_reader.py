@@ -14,10 +14,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...runtime import FAILURES, Reactor
-from .bus import OnMessage, ReaderSubscription
+from .bus import OnMessage
 from .outage import Outage
 from .postgres_urls import quoted
-from .reader import ChannelReader
+from .reader import ChannelReader, ReaderSubscription
 
 if TYPE_CHECKING:
     from .postgres_connection import PostgresConnection

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from typing import Any, Generic, TypeVar
 
 from ...runtime import FAILURES, Event, Rank, Reactor, make_lock
-from .bus import OnMessage, ReaderSubscription
+from .bus import OnMessage, OnMessages, Subscription
 from .outage import Outage, wait_before
 
 logger = logging.getLogger("wsgi_sio.bus")
@@ -22,7 +22,7 @@ Names = TypeVar("Names", bound=Collection[Any])
 
 
 class Reader(ABC, Generic[Connection]):
-    """See the module's text.
+    """Whoever reads it runs :meth:`_run`.
 
     :param connect: gives a new connection; blocks for a bounded time.
     :param part: what it does, for :class:`Outage`.
@@ -37,21 +37,8 @@ class Reader(ABC, Generic[Connection]):
         self._part = part
         self._wake = reactor.event()
         self._lock = make_lock(Rank.ADAPTER)
-        self._running = False  # guarded by the lock
         self._junk_seen = False
         self.closed = False
-
-    def _start(self, undo: Callable[[], object]) -> None:
-        """Begin to read, once :attr:`_running` has been set; ``undo`` what asked for it where that is impossible.
-
-        :raises RuntimeError: no thread is to be had.
-        """
-        try:
-            self._reactor.spawn(self._run)
-        except RuntimeError:  # the next one may be luckier
-            self._running = False
-            undo()
-            raise
 
     def close(self) -> None:
         """Read no more, and end the connection, in a moment."""
@@ -81,8 +68,8 @@ class Reader(ABC, Generic[Connection]):
             finally:
                 if connection is not None:
                     self._end(connection)
-            if not self.closed:
-                self._wake.wait(wait_before(failures))
+            if not self.closed and self._wake.wait(wait_before(failures)):
+                self._wake.clear()
 
     @abstractmethod
     def _begin(self, connection: Connection) -> None:
@@ -105,6 +92,38 @@ class Reader(ABC, Generic[Connection]):
         logger.log(level, "a listener to a %s failed (told once)", what, exc_info=error)
 
 
+class ReaderSubscription(Subscription, Generic[Names]):
+    """A subscription at a bus that has one reader.
+
+    :ivar names: what is heard, as the reader names it.
+    :ivar missing: those of them that the bus has not confirmed; guarded by the reader.
+    :ivar ready: set when there is none.
+    :param remove: has the reader forget it.
+    """
+
+    def __init__(
+        self,
+        names: Names,
+        on_message: OnMessage,
+        reactor: Reactor,
+        remove: Callable[[ReaderSubscription[Names]], None],
+        on_messages: OnMessages | None = None,
+    ) -> None:
+        self.names = names
+        self.on_message = on_message
+        self.on_messages = on_messages
+        self.missing = set(names)
+        self.ready = reactor.event()
+        self._reactor = reactor
+        self._remove = remove
+
+    def wait_subscribed(self, timeout: float) -> bool:
+        return self._reactor.wait(self.ready, timeout)
+
+    def close(self) -> None:
+        self._remove(self)
+
+
 class ChannelReader(Reader[Connection], Generic[Connection, Name, Names]):
     """A reader with the subscriptions, which may come from any thread; the first one starts it."""
 
@@ -112,10 +131,13 @@ class ChannelReader(Reader[Connection], Generic[Connection, Name, Names]):
         super().__init__(reactor, connect, outage)
         # Its values are replaced, never changed.
         self._table: dict[Name, tuple[ReaderSubscription[Names], ...]] = {}
+        self._running = False
 
-    def _add(self, names: Names, on_message: OnMessage) -> ReaderSubscription[Names]:
+    def _add(
+        self, names: Names, on_message: OnMessage, on_messages: OnMessages | None = None
+    ) -> ReaderSubscription[Names]:
         """Hear ``names``."""
-        subscription = ReaderSubscription(names, on_message, self._reactor, self.remove)
+        subscription = ReaderSubscription(names, on_message, self._reactor, self.remove, on_messages)
         with self._lock:
             if self.closed:
                 return subscription
@@ -123,10 +145,15 @@ class ChannelReader(Reader[Connection], Generic[Connection, Name, Names]):
                 self._table[name] = (*self._table.get(name, ()), subscription)
             self._wanted_locked(names)
             start, self._running = not self._running, True
-        if start:
-            self._start(lambda: self.remove(subscription))
-        else:
+        if not start:
             self._hurry()
+            return subscription
+        try:
+            self._reactor.spawn(self._run)
+        except RuntimeError:  # no thread is to be had; the next one may be luckier
+            self._running = False
+            self.remove(subscription)
+            raise
         return subscription
 
     def remove(self, subscription: ReaderSubscription[Names]) -> None:

@@ -1,26 +1,22 @@
 """RedisBus: PUBLISH, SUBSCRIBE and PUBSUB NUMSUB of Redis and Valkey, or their sharded kind.
 
-Three connections at most: one listens (redis_reader.py), one publishes, and one counts when somebody asks.  Messages go
-out packed by hand, as many as there are in one write; the replies are read afterwards, and tell which have arrived.
+Three connections at most: one listens (redis_reader.py), one publishes (redis_publisher.py), and one counts when
+somebody asks.
 """
 
 from __future__ import annotations
 
 import random
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from ...runtime import Reactor
-from .bus import OnMessage, ProcessBus, SharedBus
+from .bus import ConnectedBus, OnMessage, OnMessages, SharedBus
 from .outage import Outage
-from .publish_outbox import MAX_OUTBOX, Item, Outbox, Sender
+from .outbox import MAX_OUTBOX, Outbox
+from .redis_publisher import Publisher, PubSubPublisher
 from .redis_reader import CHANNEL, PATTERN, SHARD, RedisReader, RedisSubscription
 from .redis_urls import RedisUrl
-from .redis_wire import OwnConnection, pack
-
-# For how long after an answer a connection is taken for alive without a look at it (seconds).
-_FRESH = 0.5
 
 
 def redis_bus(url: str, *, sharded: bool = False, max_outbox: int = MAX_OUTBOX) -> SharedBus:
@@ -32,21 +28,12 @@ def redis_bus(url: str, *, sharded: bool = False, max_outbox: int = MAX_OUTBOX) 
     return SharedBus(lambda reactor: RedisBus(reactor, parsed, sharded=sharded, max_outbox=max_outbox))
 
 
-class Publisher(OwnConnection, Sender):
-    """The connection that an outbox is sent on."""
-
-    def close(self) -> None:
-        self.disconnect()
-
-
-class RedisBus(ProcessBus):
+class RedisBus(ConnectedBus):
     """See the module's text.
 
     :param sharded: SPUBLISH, SSUBSCRIBE and PUBSUB SHARDNUMSUB (Redis 7): there are no patterns then.
     :param max_outbox: bytes that may wait to be published.
     """
-
-    _reader: RedisReader
 
     def __init__(
         self, reactor: Reactor, url: RedisUrl | str, *, sharded: bool = False, max_outbox: int = MAX_OUTBOX
@@ -58,15 +45,15 @@ class RedisBus(ProcessBus):
         self._client: Any = (
             None if self.url.variant == "cluster" else self.url.client()
         )  # whose client connects at once
-        self.outage = Outage(reactor, self.url.shown)
-        connect = self._connect
-        reader = RedisReader(reactor, connect, self.outage, writes_aside=not self.url.tls)
-        publisher = self._make_publisher()
-        super().__init__(Outbox(reactor, publisher, self.outage, max_outbox), reader, publisher)
+        outage = Outage(reactor, self.url.shown)
+        self._reader = RedisReader(reactor, self._connect, outage, writes_aside=not self.url.tls)
+        self._publisher = self._make_publisher(outage)
+        super().__init__(outage, Outbox(reactor, self._publisher, outage, max_outbox), self._reader, self._publisher)
 
-    def _make_publisher(self) -> Publisher:
+    def _make_publisher(self, outage: Outage) -> Publisher:
         """What sends the outbox."""
-        return _Publisher(self._connect, b"SPUBLISH" if self._sharded else b"PUBLISH")
+        verb = b"SPUBLISH" if self._sharded else b"PUBLISH"
+        return PubSubPublisher(self._connect, verb, outage.lost, deferring=not self.url.tls)
 
     def _connect(self) -> Any:
         """A connection of its own for whoever asks, which has answered."""
@@ -92,14 +79,20 @@ class RedisBus(ProcessBus):
             client.nodes_manager.initialize()  # there may be other masters by now
         return client.get_redis_connection(random.choice(client.get_primaries())).connection_pool
 
-    def subscribe(self, channels: Iterable[str], patterns: Iterable[str], on_message: OnMessage) -> RedisSubscription:
+    def subscribe(
+        self,
+        channels: Iterable[str],
+        patterns: Iterable[str],
+        on_message: OnMessage,
+        on_messages: OnMessages | None = None,
+    ) -> RedisSubscription:
         patterns = list(patterns)
         if self._sharded and patterns:
             raise ValueError("sharded channels have no patterns")
         kind = SHARD if self._sharded else CHANNEL
         names = [(kind, channel.encode("utf-8", "surrogatepass")) for channel in channels]
         names += [(PATTERN, pattern.encode("utf-8", "surrogatepass")) for pattern in patterns]
-        return self._reader.add(frozenset(names), on_message)
+        return self._reader.add(frozenset(names), on_message, on_messages)
 
     def count(self, channel: str) -> int | None:
         client = self._client
@@ -114,8 +107,10 @@ class RedisBus(ProcessBus):
         except Exception:  # the client's own errors, which only its package names; the reader tells of an outage
             return None
 
-    def _end(self) -> None:
-        super()._end()
+    def _let_go(self) -> None:
+        self._outbox.close()
+        self._reader.close()
+        self._publisher.disconnect()
         if self._client is not None:
             self._client.close()
 
@@ -126,31 +121,3 @@ def _number_in(answer: Any) -> int:
     while isinstance(values, (list, tuple)) and values:
         values = values[-1]
     return int(values)
-
-
-class _Publisher(Publisher):
-    """It publishes, and nothing else.
-
-    :param verb: PUBLISH or SPUBLISH.
-    """
-
-    trusted = _FRESH
-
-    def __init__(self, connect: Callable[[], Any], verb: bytes) -> None:
-        super().__init__(connect)
-        self._verb = verb
-
-    def send(self, batch: Sequence[Item]) -> tuple[int, Exception | None]:
-        connection, refused, sent = self._connection, None, 0
-        packed = [pack(self._verb, channel.encode("utf-8", "surrogatepass"), payload) for channel, payload in batch]
-        try:
-            connection.send_packed_command([b"".join(packed)], check_health=False)
-            for _ in packed:
-                answer = connection.read_response(disconnect_on_error=False)
-                sent += 1
-                assert isinstance(answer, int), answer
-            self._answered = time.monotonic()
-        except Exception as error:  # of the client's package
-            refused = error
-            self.disconnect()  # whatever it still answers is not for what comes next
-        return sent, refused

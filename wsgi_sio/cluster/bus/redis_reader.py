@@ -1,6 +1,7 @@
-"""The half of a Redis bus that listens: one connection, and one thread or greenlet that reads it.
+"""The half of a Redis bus that listens: one connection, which the reactor reads.
 
-``redis-py``'s own PubSub is not used: its ``listen()`` gives up for good after some seconds of outage, and its
+A thread or greenlet connects, watches that the server lives, and begins again when it does not; with TLS it reads as
+well.  ``redis-py``'s own PubSub is not used: its ``listen()`` gives up for good after some seconds of outage, and its
 ``get_message()`` costs as much again as reading the message.  What comes is taken apart by redis_wire.py, many messages
 at a time: the client's own way reads each line and each value by a call of its own.
 """
@@ -14,10 +15,11 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from ...runtime import FAILURES, Reactor, disown
-from .bus import OnMessage, ReaderSubscription
+from .bus import OnMessage, OnMessages
 from .outage import Outage
-from .reader import ChannelReader
+from .reader import ChannelReader, ReaderSubscription
 from .redis_urls import cut, descriptor_of, set_timeout, socket_of, write_to
+from .redis_watch import CHUNK, ConnectionWatch
 from .redis_wire import AnswerReader, Line, pack
 
 logger = logging.getLogger("wsgi_sio.bus")
@@ -35,9 +37,6 @@ _LOOK, _SHORT_LOOK = 1.0, 0.1
 # After how many seconds of silence the server is asked whether it lives, and after how many it is taken for dead.
 # Looks are counted, not seconds, lest it be blamed for a time in which this process stood still.
 _ASK, _DEAD = 2.0, 6.0
-# How many messages a greenlet reads before others have their turn.
-_TURN = 50
-_CHUNK = 65536
 # How many names go into one command.
 _NAMES = 500
 
@@ -70,9 +69,11 @@ class RedisReader(ChannelReader[Any, Name, frozenset[Name]]):
 
     # -- subscriptions, from any thread -------------------------------------------------------------------------
 
-    def add(self, names: frozenset[Name], on_message: OnMessage) -> RedisSubscription:
+    def add(
+        self, names: frozenset[Name], on_message: OnMessage, on_messages: OnMessages | None = None
+    ) -> RedisSubscription:
         """Hear ``names``."""
-        return self._add(names, on_message)
+        return self._add(names, on_message, on_messages)
 
     def remove(self, subscription: RedisSubscription) -> None:
         super().remove(subscription)
@@ -164,51 +165,95 @@ class RedisReader(ChannelReader[Any, Name, frozenset[Name]]):
             connection.disconnect()
 
     def _read(self, connection: Any) -> None:
-        look = _LOOK if self._writes_aside else _SHORT_LOOK
-        set_timeout(connection, look)
+        """Until the connection ends, or this reader is closed.
+
+        :raises Exception: it has ended.
+        """
+        set_timeout(connection, _LOOK if self._writes_aside else _SHORT_LOOK)
+        if not self._writes_aside:
+            self._read_in_turn(connection)
+            return
+        watch = ConnectionWatch(socket_of(connection), self._take_all, self._wake)
+        quiet = 0.0
+        try:
+            watch.start(self._reactor)
+            while not self.closed:
+                if self._wake.wait(_LOOK):
+                    self._wake.clear()  # first: what sets it once more comes after what is looked at now
+                    if watch.failure is not None:
+                        raise watch.failure
+                else:
+                    quiet = 0.0 if watch.has_heard() else quiet + _LOOK
+                    self._look_after(quiet, _LOOK)
+        finally:
+            watch.close()
+
+    def _read_in_turn(self, connection: Any) -> None:
+        """Read and write: TLS does not let others write meanwhile."""
         sock, answers = socket_of(connection), AnswerReader()
-        quiet, untaken = 0.0, _TURN
+        quiet = 0.0
         while not self.closed:
             try:
-                data = sock.recv(_CHUNK)
+                data = sock.recv(max(CHUNK, answers.missing))
             except TimeoutError:
-                quiet += look
+                quiet += _SHORT_LOOK
             else:
                 if not data:
                     raise ConnectionError("the connection has ended")
                 quiet = 0.0
-                for response in answers.feed(data):
-                    self._take(response)
-                    untaken -= 1
-                    if not untaken:
-                        untaken = _TURN
-                        time.sleep(0)  # a greenlet that always finds something to read keeps the others from running
-            if quiet:
-                if quiet >= _DEAD:
-                    raise TimeoutError(f"it has not answered for {_DEAD:g} s")
-                if _ASK <= quiet < _ASK + look:
-                    with self._lock:
-                        self._commands.append(pack(b"PING"))
-                    self._write()
-            if not self._writes_aside and self._commands:
+                self._take_all(answers.feed(data))
+                time.sleep(0)  # a greenlet that always finds something to read keeps the others from running
+            self._look_after(quiet, _SHORT_LOOK)
+            if self._commands:
                 self._write()
 
-    def _take(self, response: Any) -> None:
-        if type(response) is not list or len(response) < 3:
-            if isinstance(response, Line) and response.startswith(b"-"):
-                raise ConnectionError(f"Redis refuses a command: {response!r}")
-            return  # the answer to a PING
-        kind = response[0]
-        subscriptions = self._table.get((kind, response[1]))
-        if kind in _CONFIRMED:
-            self._confirm((_CONFIRMED[kind], response[1]))
-        elif subscriptions is not None:
-            channel = response[-2].decode("utf-8", "replace")
-            for subscription in subscriptions:
-                try:
-                    subscription.on_message(channel, response[-1])
-                except FAILURES as error:
-                    self._junk(error)
+    def _look_after(self, quiet: float, look: float) -> None:
+        """Ask a server that has said nothing for ``quiet`` seconds whether it lives; once in the ``look`` after that.
+
+        :raises TimeoutError: it has had the time to say so.
+        """
+        if quiet >= _DEAD:
+            raise TimeoutError(f"it has not answered for {_DEAD:g} s")
+        if _ASK <= quiet < _ASK + look:
+            with self._lock:
+                self._commands.append(pack(b"PING"))
+            self._write()
+
+    def _take_all(self, responses: list[Any]) -> None:
+        """Give them to who listens; what comes together for one listener is given together."""
+        gathered: list[tuple[RedisSubscription, list[tuple[str, bytes]]]] = []
+        for response in responses:
+            if type(response) is not list or len(response) < 3:
+                if isinstance(response, Line) and response.startswith(b"-"):
+                    raise ConnectionError(f"Redis refuses a command: {response!r}")
+                continue  # the answer to a PING
+            kind = response[0]
+            if kind in _CONFIRMED:
+                self._confirm((_CONFIRMED[kind], response[1]))
+                continue
+            for subscription in self._table.get((kind, response[1]), ()):
+                heard = response[-2].decode("utf-8", "replace"), response[-1]
+                if gathered and _have_one_listener(gathered[-1][0], subscription):
+                    gathered[-1][1].append(heard)
+                else:
+                    gathered.append((subscription, [heard]))
+        for subscription, together in gathered:
+            self._give(subscription, together)
+
+    def _give(self, subscription: RedisSubscription, together: list[tuple[str, bytes]]) -> None:
+        on_messages = subscription.on_messages
+        try:
+            if on_messages is not None and len(together) > 1:
+                on_messages(together)
+                return
+        except FAILURES as error:
+            self._junk(error)
+            return
+        for channel, payload in together:
+            try:
+                subscription.on_message(channel, payload)
+            except FAILURES as error:
+                self._junk(error)
 
     def _confirm(self, name: Name) -> None:
         with self._lock:
@@ -219,3 +264,7 @@ class RedisReader(ChannelReader[Any, Name, frozenset[Name]]):
             ready = self._confirm_locked(name)
         for event in ready:
             event.set()
+
+
+def _have_one_listener(one: RedisSubscription, other: RedisSubscription) -> bool:
+    return one is other or (one.on_messages is not None and one.on_messages == other.on_messages)

@@ -69,6 +69,7 @@ class StreamReader(Reader[Any]):
         self._listeners: dict[bytes, OnEntry] = {}
         self._known: deque[int] = deque(maxlen=_KNOWN)
         self._connection: Any = None
+        self._running = False
 
     def listen(self, topic: bytes, on_entry: OnEntry) -> None:
         """Give the entries for ``topic`` to ``on_entry``; the first time, begin to read.
@@ -79,7 +80,12 @@ class StreamReader(Reader[Any]):
             self._listeners[topic] = on_entry
             start, self._running = not self._running, True
         if start:
-            self._start(lambda: self.forget(topic, on_entry))
+            try:
+                self._reactor.spawn(self._run)
+            except RuntimeError:  # the next one may be luckier
+                self._running = False
+                self.forget(topic, on_entry)
+                raise
 
     def forget(self, topic: bytes, on_entry: OnEntry) -> None:
         """The mirror image."""

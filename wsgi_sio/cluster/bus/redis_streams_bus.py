@@ -14,8 +14,10 @@ from typing import Any
 
 from ...runtime import FAILURES, Rank, Reactor, make_lock
 from .bus import SharedBus
-from .publish_outbox import MAX_OUTBOX, Item
-from .redis_bus import Publisher, RedisBus
+from .outage import Outage
+from .outbox import MAX_OUTBOX, Item
+from .redis_bus import RedisBus
+from .redis_publisher import Publisher
 from .redis_stream_reader import Fields, OnEntry, StreamReader, id_at, position_of
 from .redis_urls import RedisUrl
 from .redis_wire import pack
@@ -121,7 +123,7 @@ class RedisStreams(RedisBus):
         self._readers: dict[bytes, StreamReader] = {}
         self._readers_lock = make_lock(Rank.ADAPTER)
 
-    def _make_publisher(self) -> Publisher:
+    def _make_publisher(self, outage: Outage) -> Publisher:
         return _Writer(self._connect, self._find_places)
 
     def _find_places(self, connection: Any) -> None:

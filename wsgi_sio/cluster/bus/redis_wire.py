@@ -28,6 +28,11 @@ class AnswerReader:
         self._needed = 0  # bytes without which the first of what is kept is not whole
         self._head, self._pattern = b"?", b""  # how the messages of a pattern begin, those that come most
 
+    @property
+    def missing(self) -> int:
+        """How many bytes have to come at least before there is anything to give, as far as is known."""
+        return self._needed - self._size if self._pieces else 0
+
     def feed(self, data: bytes) -> list[Any]:
         """What is complete now.
 

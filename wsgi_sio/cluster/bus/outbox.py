@@ -1,6 +1,6 @@
-"""What waits to be published on a bus: bounded in bytes, and sent in order by a job.
+"""What waits to be published, in order and in bounds; a job sends it, so that nobody waits, whatever the bus does.
 
-An outage makes nobody wait.  Each message is sent at most once: what may have arrived is never sent again.
+Each message is sent at most once: what may have arrived is never sent again.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ MAX_OUTBOX = 16_000_000
 _BATCH, _BATCH_SIZE = 500, 256_000
 # How long the end of a process, or of a bus, waits for what is in the outbox (seconds).
 _LAST_WORDS = 2.0
+# How soon after it was sent the last of what is sent has to be settled (seconds).
+_SETTLE = 0.1
 
 
 class Item(NamedTuple):
@@ -40,7 +42,19 @@ class Sender(Protocol):
         """
 
     def send(self, batch: Sequence[Item]) -> tuple[int, Exception | None]:
-        """Send them in order: how many have arrived for certain, and what went wrong with the rest."""
+        """Send them in order: how many have arrived, as far as is known, and what went wrong with the rest."""
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether the bus has still to say that all of them have arrived; :meth:`settle` is to be called soon."""
+        return False
+
+    def settle(self) -> None:
+        """Wait, for a bounded time, until it has.
+
+        :raises Exception: it has not; what that means for what was sent has been told.
+        """
+        return
 
 
 class Outbox:
@@ -59,6 +73,7 @@ class Outbox:
         self._size = 0
         self._full = False
         self._running = False
+        self._settling = False  # a timer is going to
         self._failures = 0
         self.closed = False
         self._idle = reactor.event()
@@ -106,13 +121,17 @@ class Outbox:
                     relieved = self._full and self._size * 2 <= self._limit
                     if relieved:
                         self._full = False
+                    settles = not batch and not self._settling and self._sender.unsettled
                     if not batch:
                         self._running = False
+                        self._settling |= settles
                 if relieved:
                     self._outage.works("the outbox")
                 if not batch:
                     self._works()
                     self._idle.set()
+                    if settles:
+                        self._reactor.call_later(_SETTLE, self._begin_to_settle)
                     return
                 sent, error = self._sender.send(batch)
                 if error is not None:
@@ -121,6 +140,23 @@ class Outbox:
                 self._works()
         except FAILURES as error:
             self._fails(error)
+
+    def _begin_to_settle(self) -> None:
+        with self._lock:
+            self._settling = False
+            start = not self._running and not self.closed  # else whoever sends sees to it
+            if start:
+                self._running = True
+        if start:
+            self._reactor.submit(self._settle)
+
+    def _settle(self) -> None:
+        try:
+            self._sender.settle()
+        except FAILURES as error:
+            self._fails(error)
+        else:
+            self._drain()  # what has been put meanwhile
 
     def _works(self) -> None:
         if self._failures:
@@ -136,8 +172,9 @@ class Outbox:
 
     def close(self) -> None:
         """Wait a moment until all is sent; what is not is lost."""
+        may_wait = self._reactor.may_wait()
         with self._lock:
-            waits = self._running and not self._failures and self._reactor.may_wait()
+            waits = self._running and not self._failures and may_wait
             self._idle.clear()
             waits = waits and self._running
         if waits:
@@ -146,6 +183,13 @@ class Outbox:
             self.closed = True
             left = len(self._items)
             self._items.clear()
+            settles = may_wait and not self._running and self._sender.unsettled
+            self._running |= settles
+        if settles:  # for the end of the connection might undo what has not been read at its other end
+            try:
+                self._sender.settle()
+            except FAILURES as error:
+                self._outage.failed("publishing", error)
         if left:
             self._outage.lost(left)
             logger.warning("%d messages to other servers could not be sent before the end", left)

@@ -1,0 +1,168 @@
+"""Nobody waits for the answers to what is published: a peer answers late, wrongly, or never."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.inprocess import DEADLINE, Background, eventually
+from wsgi_sio.cluster.bus import redis_publisher
+from wsgi_sio.cluster.bus.outage import Outage
+from wsgi_sio.cluster.bus.outbox import Item, Outbox
+from wsgi_sio.cluster.bus.redis_publisher import PubSubPublisher
+from wsgi_sio.cluster.bus.redis_wire import AnswerReader
+from wsgi_sio.runtime import Reactor, create_reactor
+
+
+class Connection:
+    """What a client's connection is to a publisher."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def can_read(self, timeout: float) -> bool:
+        return False
+
+    def disconnect(self) -> None:
+        self._sock.close()
+
+
+class Peer:
+    """Makes connections, and is at their other ends."""
+
+    def __init__(self) -> None:
+        self.ends: list[socket.socket] = []
+
+    def connect(self) -> Connection:
+        ours, theirs = socket.socketpair()
+        for end in (ours, theirs):
+            end.settimeout(DEADLINE)
+        self.ends.append(theirs)
+        return Connection(ours)
+
+    def read(self, count: int, answer: bytes = b":1\r\n") -> list[bytes]:
+        """The payloads of so many messages on the last connection; each gets ``answer``."""
+        eventually(lambda: self.ends, "a connection")
+        found: list[bytes] = []
+        reader = AnswerReader()
+        while len(found) < count:
+            data = self.ends[-1].recv(65536)
+            assert data, "the connection has ended"
+            messages = reader.feed(data)  # commands look like answers
+            self.ends[-1].sendall(answer * len(messages))
+            found += [message[2] for message in messages]
+        return found
+
+
+class Publishing:
+    """An outbox before a :class:`Peer`."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self.peer = Peer()
+        self.outage = Outage(reactor, "bus")
+        self.publisher = PubSubPublisher(self.peer.connect, b"PUBLISH", self.outage.lost, deferring=True)
+        self.outbox = Outbox(reactor, self.publisher, self.outage)
+
+    def publish(self, *payloads: bytes) -> None:
+        for payload in payloads:
+            assert self.outbox.put(Item("c", payload))
+
+    def close(self) -> None:
+        for end in self.peer.ends:
+            end.close()
+        self.outbox.close()
+        self.publisher.disconnect()
+
+
+@pytest.fixture
+def publishing() -> Iterator[Publishing]:
+    reactor = create_reactor()
+    made = Publishing(reactor)
+    yield made
+    made.close()
+    reactor.close()
+
+
+def many(count: int) -> list[bytes]:
+    return [b"%d" % number for number in range(count)]
+
+
+def test_what_is_not_answered_holds_up_nothing_until_it_is_too_much(
+    publishing: Publishing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_publisher, "_MOST_UNANSWERED", 10)
+    monkeypatch.setattr("wsgi_sio.cluster.bus.outbox._SETTLE", 3600)
+    for number, payload in enumerate(many(10), start=1):
+        publishing.publish(payload)
+        eventually(lambda number=number: publishing.publisher._unanswered == number, "that it is sent")
+    eventually(lambda: not publishing.outbox._running, "that the job ends")
+    publishing.publish(b"one more")
+    eventually(lambda: publishing.publisher._unanswered == 11, "that it is sent")
+    publishing.publish(b"waits")
+    assert publishing.outbox._running and len(publishing.outbox._items) == 1
+    assert publishing.peer.read(12) == [*many(10), b"one more", b"waits"]
+    eventually(lambda: not publishing.outbox._running, "that the job ends")
+    assert publishing.outage.total_lost == 0 and not publishing.outage.lasts
+
+
+def test_the_last_of_what_is_sent_is_settled_soon(publishing: Publishing) -> None:
+    publishing.publish(*many(5))
+    assert publishing.peer.read(5) == many(5)
+    eventually(lambda: not publishing.publisher.unsettled and not publishing.outbox._running, "the answers")
+    assert publishing.outage.total_lost == 0
+
+
+@pytest.mark.parametrize("answer", [b"-NOPERM this user has no permissions\r\n", b"+OK\r\n", b"?\r\n"])
+def test_an_answer_that_is_none_ends_the_connection(
+    publishing: Publishing, caplog: pytest.LogCaptureFixture, answer: bytes
+) -> None:
+    publishing.publish(b"first")
+    publishing.peer.read(1, answer)
+    eventually(lambda: publishing.outage.total_lost == 1, "that it is counted")
+    publishing.publish(b"again")
+    eventually(lambda: len(publishing.peer.ends) == 2, "another connection")
+    assert publishing.peer.read(1) == [b"again"]
+    eventually(lambda: "1 messages were lost" in caplog.text, "the end of the outage")
+    assert answer.strip().decode()[1:7] in caplog.text
+
+
+def test_whatever_the_end_leaves_in_doubt_is_counted_and_not_repeated(
+    publishing: Publishing, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some are answered, some not, and one is being sent when the connection ends."""
+    monkeypatch.setattr("wsgi_sio.cluster.bus.outbox._SETTLE", 3600)
+    caplog.set_level(logging.WARNING, "wsgi_sio.bus")
+    publishing.publish(*many(3))
+    assert publishing.peer.read(3) == many(3)
+    publishing.publish(*many(4))
+    eventually(lambda: publishing.publisher._unanswered >= 4 and not publishing.outbox._running, "that they are sent")
+    publishing.peer.ends[0].close()
+    publishing.publish(b"after")
+    eventually(lambda: len(publishing.peer.ends) == 2, "another connection")
+    assert publishing.peer.read(1)[-1] == b"after"
+    eventually(lambda: "works again" in caplog.text, "the end of the outage")
+    assert publishing.outage.total_lost == 4
+    assert "4 messages were lost" in caplog.text
+
+
+def test_the_end_of_the_bus_waits_for_the_answers(publishing: Publishing) -> None:
+    publishing.publish(*many(5))
+    eventually(lambda: publishing.publisher._unanswered == 5, "that they are sent")
+    end = Background(publishing.outbox.close)
+    assert publishing.peer.read(5) == many(5)
+    end.result()
+    assert not publishing.publisher.unsettled and publishing.outage.total_lost == 0
+
+
+def test_with_tls_it_waits_for_each_answer(publishing: Publishing, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing.publisher, "_defers", False)
+    publishing.publish(b"one")
+    eventually(lambda: publishing.publisher._unanswered == 1, "that it is sent")
+    publishing.publish(b"two")
+    assert publishing.outbox._running
+    assert publishing.peer.read(2) == [b"one", b"two"]
+    eventually(lambda: not publishing.outbox._running, "the answers")
+    assert not publishing.publisher.unsettled
