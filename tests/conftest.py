@@ -13,7 +13,7 @@ from benchmarks.measure import interpreter
 from tests.support import processes
 from tests.support.node import node_modules
 from tests.support.world import WORLD
-from wsgi_sio.runtime import after_fork
+from wsgi_sio.runtime import Reactor, after_fork, create_reactor
 
 __all__ = ["node_modules"]
 
@@ -40,6 +40,13 @@ def what_one_test_forked_is_no_others_sibling() -> Iterator[None]:
     """Who has forked expects siblings, and says so in the log where it finds none."""
     yield
     after_fork._parent.pid = 0
+
+
+@pytest.fixture
+def reactor() -> Iterator[Reactor]:
+    made = create_reactor()
+    yield made
+    made.close()
 
 
 def pytest_report_header() -> list[str]:

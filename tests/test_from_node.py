@@ -13,7 +13,7 @@ from tests.test_public_names import METHODS
 from wsgi_sio import BroadcastOperator, Server, Socket
 from wsgi_sio.adapters import Adapter
 from wsgi_sio.engineio import EngineConfig
-from wsgi_sio.socketio.remote import RemoteSocket
+from wsgi_sio.socketio.remote_socket import RemoteSocket
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "from_node.rst"
 LITERAL = re.compile(r"``(.+?)``")

@@ -12,7 +12,7 @@ import flask
 import pytest
 
 from wsgi_sio import Client, Server
-from wsgi_sio.client.engineio.open_packet import Handshake
+from wsgi_sio.client.engineio.opening import Handshake
 from wsgi_sio.client.options import ClientOptions
 from wsgi_sio.engineio import EngineConfig
 from wsgi_sio.exceptions import ConnectionFailed

@@ -18,8 +18,8 @@ that:
 * ``client``     the client, on ``websocket``, ``runtime`` and the packets of the layers between; beside the server.
 * ``emitter``    events from processes that are no server: commands for a bus, in the formats of ``cluster``.
 * ``server``     ``Server``: that of ``socketio``, with the adapter that it has unless it is given one.
-* ``wsgi``, ``flask``, ``django``, ``testing``, ``serving``, ``gunicorn``, ``client_files``, ``migrate``, ``demo``: what
-  applications touch.
+* ``wsgi``, ``flask``, ``django``, ``testing``, ``development_server``, ``gunicorn``, ``client_files``, ``migrate``,
+  ``demo``: what applications touch.
 
 An event's way: bytes -> ``websocket.messages`` -> ``engineio.session`` -> ``socketio.packet`` -> the socket's mailbox
 -> handler -> acknowledgement -> ``Session.send``, which writes in the same thread.
@@ -43,12 +43,12 @@ from .exceptions import (
     TimedOut,
 )
 from .server import Server
-from .socketio.broadcast import BroadcastOperator
+from .socketio.broadcast_operator import BroadcastOperator
 from .socketio.handlers import NO_ACK, NoAck
-from .socketio.handshake import Handshake
 from .socketio.namespace import Namespace
-from .socketio.remote import RemoteSocket
+from .socketio.remote_socket import RemoteSocket
 from .socketio.socket import Socket
+from .socketio.socket_handshake import Handshake
 from .wsgi import WSGIApp
 
 __all__ = [

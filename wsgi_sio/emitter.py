@@ -9,16 +9,22 @@ from typing import Any
 
 from .cluster.bus.commands import Commands as Bus
 from .cluster.bus.commands import CommandsFailed
-from .cluster.bus.postgres_commands import PostgresCommands
-from .cluster.bus.postgres_urls import is_postgres
-from .cluster.bus.urls import commands_at, family_of
-from .cluster.drivers.emitting import FORMATS, Classic, Commands, EmitterFormat, FlaskSocketIO, Kombu, Postgres, Streams
+from .cluster.bus.urls import ALL, Family, commands_at, family_of
+from .cluster.drivers.emitter_formats import (
+    FORMATS,
+    Classic,
+    Commands,
+    EmitterFormat,
+    FlaskSocketIO,
+    Kombu,
+    Postgres,
+    Streams,
+)
 from .exceptions import LocalProtocolError, NotPublished
-from .socketio.adapter import EVERYBODY, NOBODY, BroadcastOptions, Room
-from .socketio.broadcast import as_rooms
+from .socketio.broadcast_options import EVERYBODY, NOBODY, BroadcastOptions, Room, as_rooms
 from .socketio.handlers import check_event
 from .socketio.jsoncodec import JSONCodec
-from .socketio.server_side import check_server_side_event
+from .socketio.server_side_emit import check_server_side_event
 from .validation import SECONDS, check_option
 
 logger = logging.getLogger("wsgi_sio.emitter")
@@ -120,18 +126,9 @@ class Emitter:
         json: JSONCodec | None = None,
     ) -> None:
         seconds = check_option("timeout", timeout, float, SECONDS)
-        if is_postgres(url):
-            if format is not None:
-                raise ValueError(f"with a Postgres there is no format {format!r}: leave it out")
-            postgres = PostgresCommands(url, table_name, seconds)
-            self._become(_Connection(postgres, (Postgres(key or "socket.io", json),)))
-            return
-        amqp = family_of(url) == "amqp"
-        name = format or ("kombu" if amqp else "classic")
-        if name in (("classic", "streams") if amqp else ("kombu",)):
-            raise ValueError(f"the format {name!r} is none for {'RabbitMQ' if amqp else 'Redis'}")
-        made = _format(name, key, json)
-        commands = commands_at(url, seconds, [made.channel] if isinstance(made, FlaskSocketIO) else [])
+        made = _format(family_of(url, ALL), format, key, json)
+        exchanges = [made.channel] if isinstance(made, FlaskSocketIO) else []
+        commands = commands_at(url, seconds, exchanges, table_name)
         self._become(_Connection(commands, (made,)))
 
     @classmethod
@@ -248,13 +245,22 @@ class Emitter:
         self.close()
 
 
-def _format(name: str, key: str | None, json: JSONCodec | None) -> EmitterFormat:
-    if name == "classic":
-        return Classic(key or "socket.io", json)
-    if name == "streams":
-        return Streams(key or "socket.io", json)
-    if name == "kombu":
-        return Kombu(key or "socket.io", json)
-    if name == "flask-socketio":
-        return FlaskSocketIO(key or "flask-socketio", json)
-    raise ValueError(f"format must be one of {', '.join(map(repr, FORMATS))}, not {name!r}")
+def _format(family: Family, name: str | None, key: str | None, json: JSONCodec | None) -> EmitterFormat:
+    """The format of that name, or (None) the usual one of what is at the URL."""
+    if family == "postgres" and name is not None:
+        raise ValueError(f"with a Postgres there is no format {name!r}: leave it out")
+    wanted = name or {"redis": "classic", "amqp": "kombu", "postgres": "postgres"}[family]
+    if wanted in {"redis": ("kombu",), "amqp": ("classic", "streams"), "postgres": ()}[family]:
+        raise ValueError(f"the format {wanted!r} is none for {'RabbitMQ' if family == 'amqp' else 'Redis'}")
+    match wanted, family:
+        case "classic", _:
+            return Classic(key or "socket.io", json)
+        case "streams", _:
+            return Streams(key or "socket.io", json)
+        case "kombu", _:
+            return Kombu(key or "socket.io", json)
+        case "flask-socketio", _:
+            return FlaskSocketIO(key or "flask-socketio", json)
+        case "postgres", "postgres":
+            return Postgres(key or "socket.io", json)
+    raise ValueError(f"format must be one of {', '.join(map(repr, FORMATS))}, not {wanted!r}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .adapters import Adapter
-from .cluster.recovering_workers import recovering_workers
-from .cluster.workers import workers
+from .cluster.workers.recovering_workers_adapter import recovering_workers
+from .cluster.workers.workers_adapter import workers
 from .socketio import server as core_server
 from .socketio.namespace import Namespace
 

@@ -79,6 +79,14 @@ class Wrong(Exception):
     """The server's answer is not what was asked for."""
 
 
+def _measure(client: Ours | Peer, run: Callable[[float], int], seconds: float) -> Figures:
+    """What it costs to ``run`` until so many seconds later, once it is warm."""
+    run(time.monotonic() + _WARMUP)
+    figures = _cost(lambda: run(time.monotonic() + seconds))
+    client.close()
+    return figures
+
+
 def measure_calls(library: Library, url: str, transport: str, seconds: float) -> Figures:
     """The main thread emits and blocks until the acknowledgement is there, again and again."""
     client = library(url, transport)
@@ -93,10 +101,7 @@ def measure_calls(library: Library, url: str, transport: str, seconds: float) ->
             count += 1
         return count
 
-    run(time.monotonic() + _WARMUP)
-    figures = _cost(lambda: run(time.monotonic() + seconds))
-    client.close()
-    return figures
+    return _measure(client, run, seconds)
 
 
 def measure_callbacks(library: Library, url: str, transport: str, seconds: float) -> Figures:
@@ -130,10 +135,7 @@ def measure_callbacks(library: Library, url: str, transport: str, seconds: float
             raise Wrong("an answer came twice")
         return len(answers)
 
-    run(time.monotonic() + _WARMUP)
-    figures = _cost(lambda: run(time.monotonic() + seconds))
-    client.close()
-    return figures
+    return _measure(client, run, seconds)
 
 
 def measure_received(library: Library, url: str, transport: str, seconds: float) -> Figures:

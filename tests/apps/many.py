@@ -21,7 +21,7 @@ from urllib.parse import parse_qs
 
 from wsgi_sio import Server, Socket, WSGIApp
 from wsgi_sio.adapters import redis_adapter, redis_streams_adapter, sharded_redis_adapter
-from wsgi_sio.cluster.drivers import recovering_streams
+from wsgi_sio.cluster.drivers.redis_streams import event_offsets
 
 logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
 logger = logging.getLogger("tests.apps.many")
@@ -38,7 +38,7 @@ ADAPTERS = {"classic": redis_adapter, "sharded": sharded_redis_adapter, "streams
 
 options = {"ping_interval": 5, "ping_timeout": 40, **json.loads(os.environ.get("SIO_OPTIONS", "{}"))}
 if "ADAPTER" in os.environ:
-    recovering_streams._PATIENCE = 30.0  # a busy machine is no outage of Redis
+    event_offsets._PATIENCE = 30.0  # a busy machine is no outage of Redis
     options["adapter"] = ADAPTERS[os.environ["ADAPTER"]](os.environ["REDIS"])
 io = Server(**options)
 

@@ -17,11 +17,11 @@ from tests.client.wire import Clients, WireServer, read_head
 from tests.support.inprocess import DEADLINE, eventually
 from wsgi_sio import WSGIApp
 from wsgi_sio.client.engineio.engine import EngineClient
-from wsgi_sio.client.engineio.remembered import Remembered
+from wsgi_sio.client.engineio.http_session import HTTPSession
 from wsgi_sio.client.options import ClientOptions
 from wsgi_sio.engineio import MESSAGE, EngineConfig, EngineServer, Packet, Session
 from wsgi_sio.exceptions import ConnectionFailed
-from wsgi_sio.runtime import Reactor, create_reactor
+from wsgi_sio.runtime import Reactor
 
 TRANSPORTS = ("polling", "websocket")
 answer = wire_module.answer
@@ -111,14 +111,14 @@ def serve() -> Iterator[ServeLocally]:
 class Recorder:
     """An engine with all that it told, in order."""
 
-    def __init__(self, url: str, options: dict[str, Any], reactor: Reactor, remembered: Remembered | None) -> None:
+    def __init__(self, url: str, options: dict[str, Any], reactor: Reactor, session: HTTPSession | None) -> None:
         self.told: list[tuple[Any, ...]] = []
         self.messages: list[str | bytes] = []
         self.on_each: Callable[[str | bytes], object] | None = None
         self._inside = 0
         self._opened = threading.Event()
         self._ended = threading.Event()
-        self.engine = EngineClient(url, ClientOptions.of(options), reactor, self, remembered)
+        self.engine = EngineClient(url, ClientOptions.of(options), reactor, self, session)
 
     def _tell(self, *event: Any) -> None:
         self._inside += 1
@@ -212,20 +212,12 @@ Connect = Callable[..., Recorder]
 
 
 @pytest.fixture
-def reactor() -> Iterator[Reactor]:
-    """A reactor for clients."""
-    made = create_reactor()
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def client(reactor: Reactor) -> Iterator[Connect]:
-    """``client(url, remembered=None, **options)`` makes an engine that has not been opened."""
+    """``client(url, session=None, **options)`` makes an engine that has not been opened."""
     made: list[Recorder] = []
 
-    def make(url: str, remembered: Remembered | None = None, **options: Any) -> Recorder:
-        made.append(Recorder(url, options, reactor, remembered))
+    def make(url: str, session: HTTPSession | None = None, **options: Any) -> Recorder:
+        made.append(Recorder(url, options, reactor, session))
         return made[-1]
 
     yield make

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from tests.support.inprocess import DEADLINE, Background
+from tests.support.inprocess import DEADLINE, Background, messages_of
 from wsgi_sio.client import Client, ClientSocket
 from wsgi_sio.socketio.packet import ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Decoder, Encoder, Packet
 from wsgi_sio.websocket.frames import BINARY, TEXT, encode_frame
@@ -105,12 +105,7 @@ class Peer:
 
     def send(self, *packets: Packet) -> None:
         """Send packets in one write."""
-        messages: list[str | bytes] = []
-        for packet in packets:
-            first, *attachments = self._encoder.encode(packet)
-            assert isinstance(first, str)
-            messages += ["4" + first, *attachments]
-        self.send_text(*messages)
+        self.send_text(*messages_of(self._encoder, packets))
 
     def expect_connect(self, nsp: str = "/") -> Any:
         """The next packet, which must be CONNECT: its payload."""

@@ -17,7 +17,7 @@ from tests.support.postgres import PostgresServer, running_postgres
 from tests.support.rabbitmq import RabbitMQ, running_rabbitmq
 from tests.support.redis import RedisServer, running_redis
 from tests.support.world import one_world
-from wsgi_sio import Server, Socket
+from wsgi_sio import AckTimeout, Server, Socket
 from wsgi_sio.adapters import (
     KombuAdapter,
     PostgresAdapter,
@@ -170,6 +170,13 @@ class Cluster:
             return packet.data
 
         return Background(run)
+
+    def all_answer(self) -> bool:
+        """Whether the servers know each other's clients."""
+        try:
+            return all(len(io.fetch_sockets()) == len(self.clients) for io in self.servers)
+        except AckTimeout:
+            return False
 
     def open_requests(self) -> int:
         """How many requests are open on all servers."""

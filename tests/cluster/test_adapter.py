@@ -12,7 +12,7 @@ import pytest
 from tests.cluster.conftest import Cluster, MakeCluster
 from tests.support.inprocess import Background, eventually
 from wsgi_sio import AckTimeout, Socket
-from wsgi_sio.socketio.remote import RemoteSocket
+from wsgi_sio.socketio.remote_socket import RemoteSocket
 
 # -- broadcasts --------------------------------------------------------------------------------------------------------
 

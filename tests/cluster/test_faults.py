@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import random
-import select
-import signal
 import threading
 import time
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.cluster.conftest import Cluster, MakeCluster
-from tests.support.inprocess import DEADLINE, Background, at_once, eventually
+from tests.support.forking import forked
+from tests.support.inprocess import Background, at_once, eventually
 from tests.support.world import WORLD
 from wsgi_sio import AckTimeout, Disconnected
 from wsgi_sio.cluster.messages import (
@@ -261,26 +259,15 @@ def test_a_forked_process_is_another_server(make_cluster: MakeCluster) -> None:
     """With a uid of its own and without the requests of its parent, in whose name it says no goodbye."""
     cluster = make_cluster("heartbeat", 1)
     adapter = cluster.adapter(0)
-    reading, writing = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 and later warn of forking with threads
-        child = os.fork()
-    if child == 0:
-        try:
-            sent = len(cluster.bus.sent)
-            adapter.close()
-            said = len(cluster.bus.sent) - sent
-            node = adapter.join_cluster()
-            os.write(writing, f"{node.uid} {adapter.uid} {len(node.questions) + said}".encode())
-        finally:
-            os._exit(0)
-    try:
-        assert select.select([reading], [], [], DEADLINE)[0], "the child said nothing"
-        uid, known_as, too_much = os.read(reading, 1000).decode().split()
-    finally:
-        os.close(reading)
-        os.close(writing)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+
+    def say() -> str:
+        sent = len(cluster.bus.sent)
+        adapter.close()
+        said = len(cluster.bus.sent) - sent
+        node = adapter.join_cluster()
+        return f"{node.uid} {adapter.uid} {len(node.questions) + said}"
+
+    with forked(say) as child:
+        uid, known_as, too_much = child.outcome().split()
     assert uid == known_as != adapter.uid and too_much == "0"
     assert adapter.join_cluster().pid == os.getpid()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 import logging
 import os
-import pickle
 import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -21,8 +20,8 @@ from tests.cluster import test_adapter
 from tests.cluster.bus.conftest import Listener
 from tests.cluster.bus.test_redis_outages import check_lines, streaming, told, wait_for_more
 from tests.cluster.conftest import Cluster, MakeCluster
-from tests.cluster.drivers import test_bridge
-from tests.cluster.drivers.test_bridge import MakeOurs, Ours, find_peer, make_ours, old, ours, server
+from tests.cluster.drivers import test_flask_socketio_bridge
+from tests.cluster.drivers.test_flask_socketio_bridge import MakeOurs, Ours, find_peer, make_ours, old, ours, server
 from tests.flask.conftest import Site
 from tests.support.inprocess import eventually
 from tests.support.middleman import Middleman, middleman
@@ -223,14 +222,7 @@ def test_who_cannot_reach_a_broker_serves_its_own_clients(
         cluster.servers[0].fetch_sockets()
     assert [socket.id for socket in caught.value.responses] == [cluster.sockets[0].id]
     between.come_back()
-
-    def all_answer() -> bool:
-        try:
-            return all(len(io.fetch_sockets()) == 2 for io in cluster.servers)
-        except AckTimeout:
-            return False
-
-    eventually(all_answer, "that the servers answer again")
+    eventually(cluster.all_answer, "that the servers answer again")
 
 
 # -- the cluster's suite -----------------------------------------------------------------------------------------------
@@ -260,7 +252,7 @@ def redis(rabbitmq: RabbitMQ) -> RabbitMQ:
 
 @pytest.fixture
 def mixed(server: OldPeer, make_ours: MakeOurs) -> Ours:
-    made = make_ours(test_bridge.CHANNELS[server.kind], old_servers=True)  # type: ignore[attr-defined]
+    made = make_ours(test_flask_socketio_bridge.CHANNELS[server.kind], old_servers=True)  # type: ignore[attr-defined]
     eventually(lambda: (made.io.to("nobody of ours").except_("x").emit("?"), server.do("rooms"))[1] == [], "the rooms")
     return made
 
@@ -277,22 +269,14 @@ _OF_OLD = (
     "test_an_old_servers_client_is_disconnected",
 )
 if WORLD == "threads":
-    globals().update((name, getattr(test_bridge, name)) for name in _OF_OLD)
+    globals().update((name, getattr(test_flask_socketio_bridge, name)) for name in _OF_OLD)
 
 
 def test_junk_is_dropped_and_told_once(
     make_ours: MakeOurs, make_bus: MakeBus, caplog: pytest.LogCaptureFixture
 ) -> None:
     ours, bus = make_ours("socketio"), make_bus(exchanges={"socketio"})
-    for _ in range(3):
-        for junk in (b"\x00", b"{", b"[]", b'{"method":"emit"}'):
-            bus.publish("socketio", junk)
-        bus.publish("socketio", pickle.dumps({"method": "emit", "event": "e", "data": 1}))
-    bus.publish("socketio", b'{"method":"emit","event":"good","data":[1],"host_id":"h"}')
-    assert ours.client.expect("good") == [1]
-    told = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert len(told) == 2
-    assert "told once" in told[0] and "python-socketio before 5.14" in told[1]
+    assert test_flask_socketio_bridge.drops_junk_and_tells_it_once(ours, bus, caplog)
 
 
 # -- processes that only emit, and message_queue= ----------------------------------------------------------------------

@@ -12,7 +12,7 @@ from tests.support.bus import HeartbeatAdapter
 from tests.support.inprocess import Background, eventually
 from tests.support.node_peer import NodePeer
 from wsgi_sio.cluster.messages import Message
-from wsgi_sio.socketio.remote import RemoteSocket
+from wsgi_sio.socketio.remote_socket import RemoteSocket
 
 
 class NodeServer(NodePeer):

@@ -128,7 +128,7 @@ def test_a_server_that_dies_is_noticed(make_cluster: MakeCluster, monkeypatch: p
     """Where nothing else tells it, by its silence; it may be heard again."""
     monkeypatch.setattr(module, "_DEAD", 0.6)
     monkeypatch.setattr(module, "BEAT", 0.1)
-    monkeypatch.setattr("wsgi_sio.socketio.roster.BEAT", 0.1)
+    monkeypatch.setattr("wsgi_sio.socketio.local_presence.BEAT", 0.1)
     cluster = make_cluster("counting", 2)
     first, second = cluster.sockets
     seen = Seen(cluster.servers[0])
@@ -142,7 +142,7 @@ def test_a_server_that_dies_is_noticed(make_cluster: MakeCluster, monkeypatch: p
 
 def test_messages_that_are_lost_late_or_doubled(make_cluster: MakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BEAT", 0.1)
-    monkeypatch.setattr("wsgi_sio.socketio.roster.BEAT", 0.1)
+    monkeypatch.setattr("wsgi_sio.socketio.local_presence.BEAT", 0.1)
     monkeypatch.setattr(module, "_AGAIN", 0.0)
     cluster = make_cluster("counting", 2)
     numbers = iter(range(1_000_000))

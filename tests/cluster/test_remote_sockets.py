@@ -11,7 +11,7 @@ from tests.cluster.conftest import Cluster, MakeCluster
 from tests.support.inprocess import Background, eventually
 from wsgi_sio import AckTimeout, Disconnected, LocalProtocolError
 from wsgi_sio.socketio.packet import ACK, Packet
-from wsgi_sio.socketio.remote import RemoteHandshake
+from wsgi_sio.socketio.remote_socket import RemoteHandshake
 
 
 class Both:

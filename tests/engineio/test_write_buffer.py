@@ -11,6 +11,8 @@ from tests.engineio.conftest import Engine, MakeEngine
 from tests.support.inprocess import AT_ONCE, SEPARATOR, Background, WebSocket, eventually
 from tests.support.world import WORLD
 from wsgi_sio.engineio import MESSAGE, Packet, Session
+from wsgi_sio.engineio.packet import PING
+from wsgi_sio.engineio.write_buffer import OVERHEAD, PacketQueue
 
 CHUNK = "x" * 100_000
 LIMIT = 1_000_000
@@ -187,3 +189,20 @@ def test_the_main_thread_is_not_held_back(make_engine: MakeEngine) -> None:
     assert time.monotonic() - began < AT_ONCE
     assert engine.reasons == ["transport error"]
     slow.close()
+
+
+def test_a_queue_gives_batches_in_order_up_to_a_size_and_a_count() -> None:
+    """What the server's buffer and the client's have in common."""
+    queue = PacketQueue()
+    packets = [Packet(MESSAGE, f"{number:09d}") for number in range(10)]
+    queue.packets += packets
+    queue.size = sum(packet.size + OVERHEAD for packet in packets)
+    first = Packet(PING)
+    queue.put_first(first)
+    assert queue.take(1) == [first]
+    assert queue.take(2 * (OVERHEAD + 9)) == packets[:2]
+    assert queue.take(25, overhead=0) == packets[2:5]
+    assert queue.take(1_000_000, count=2) == packets[5:7]
+    assert queue.size == 3 * (packets[0].size + OVERHEAD)
+    assert queue.take(1_000_000, count=3) == packets[7:]
+    assert (queue.size, queue.take(1), queue.packets) == (0, [], [])

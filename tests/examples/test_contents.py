@@ -37,6 +37,21 @@ def test_the_pages_have_one_base() -> None:
     assert {name: lines for name, lines in frames.items() if lines != frames["dashboard"]} == {}
 
 
+def head(page: str) -> list[str]:
+    """The lines up to a page's heading, without what a template engine puts there, nor what is the page's own."""
+    page = re.sub(r"{% load static %}|\n  {% block scripts %}.*|\n  <script .*", "", page.partition("<h1>")[0])
+    page = re.sub(r"{% static '([^']*)' %}|{{ url_for\('static', filename='([^']*)'\) }}", r"/\1\2", page)
+    return re.sub(r"<title>.*</title>|\n  <link rel=\"stylesheet\" href=\"/(?!shared/).*", "", page).splitlines()
+
+
+@pytest.mark.parametrize(
+    "base", ["flask_with_login/templates/base.html", "django_polls/polls/templates/polls/base.html"]
+)
+def test_the_templates_begin_as_the_pages_do(base: str) -> None:
+    page = EXAMPLES / "dashboard" / "page.html"
+    assert head((EXAMPLES / base).read_text(encoding="utf-8")) == head(page.read_text(encoding="utf-8"))
+
+
 def new_game() -> Any:
     spec = importlib.util.spec_from_file_location("connect_four_game", EXAMPLES / "connect_four" / "game.py")
     assert spec is not None and spec.loader is not None

@@ -16,7 +16,7 @@ from tests.support.old_peer import OldPeer
 from tests.support.redis import RedisServer, free_port, running_redis
 from tests.support.require import require
 from wsgi_sio import AckTimeout, Emitter
-from wsgi_sio.cluster.drivers.bridge import BridgedAdapter
+from wsgi_sio.cluster.drivers.flask_socketio_bridge import BridgedAdapter
 from wsgi_sio.cluster.drivers.node_redis import RedisAdapter
 from wsgi_sio.flask import SocketIO
 from wsgi_sio.flask.message_queue import MessageQueue

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.cluster.drivers.redis_streams.test_recovering_streams_adapter import NodeProcess, Wire
 from tests.cluster.drivers.test_node_redis_interop import wait_for_readers
-from tests.cluster.drivers.test_node_streams_recovery import NodeProcess, Wire
 from tests.live.peers import Peer
 from tests.live.several import SeveralWorkers, gunicorn
 from tests.socketio.test_recovery import Visitor

@@ -9,7 +9,7 @@ import pytest
 from tests.reference.conftest import Serve, join, sync
 from wsgi_sio import Server
 from wsgi_sio.adapters import Adapter
-from wsgi_sio.socketio.adapter import BroadcastOptions
+from wsgi_sio.socketio.broadcast_options import BroadcastOptions
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tests.reference.conftest import TRANSPORTS, Serve
 from tests.support.inprocess import Client, InProcess, eventually
 from wsgi_sio import Server, Socket
 from wsgi_sio.adapters import MemoryAdapter
-from wsgi_sio.socketio.adapter import EVERYBODY
+from wsgi_sio.socketio.broadcast_options import EVERYBODY
 from wsgi_sio.socketio.packet import ACK, CONNECT, EVENT, Packet
 
 

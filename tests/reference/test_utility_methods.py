@@ -10,7 +10,7 @@ from tests.reference.conftest import Serve, join, sync
 from tests.support.inprocess import Client, eventually
 from wsgi_sio import Server, Socket
 from wsgi_sio.adapters import MemoryAdapter
-from wsgi_sio.socketio.adapter import BroadcastOptions
+from wsgi_sio.socketio.broadcast_options import BroadcastOptions
 from wsgi_sio.socketio.packet import DISCONNECT
 
 

@@ -22,7 +22,7 @@ import pytest
 
 from tests.support.inprocess import eventually
 from tests.support.world import WORLD
-from wsgi_sio.runtime import Reactor, create_reactor
+from wsgi_sio.runtime import Reactor
 from wsgi_sio.siblings import Link, Siblings, encode
 from wsgi_sio.siblings.frames import Frame, FrameDecoder
 
@@ -104,13 +104,6 @@ class Raw:
         for descriptor in self._decoder.drain():  # of a frame that has not come to its end
             os.close(descriptor)
         self.sock.close()
-
-
-@pytest.fixture
-def reactor() -> Iterator[Reactor]:
-    made = create_reactor()
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -12,17 +12,23 @@ from tests.support.inprocess import DEADLINE, Background, eventually
 from wsgi_sio import Server, Socket
 
 
-def test_a_flood_is_held_back_while_a_handler_is_slow(serve: Serve) -> None:
-    """Back-pressure: the client's writes stall, other clients are served, and nothing is lost in the end."""
-    io = Server(max_mailbox=100_000)
+def handle_slowly(io: Server, *, concurrent: bool = False) -> tuple[threading.Event, list[int]]:
+    """The event ``n`` waits for the first; the second are the numbers that have been handled."""
     go = threading.Event()
     seen: list[int] = []
 
-    @io.on("n")
+    @io.on("n", concurrent=concurrent)
     def handler(socket: Socket, number: int, padding: str) -> None:
         go.wait(DEADLINE)
         seen.append(number)
 
+    return go, seen
+
+
+def test_a_flood_is_held_back_while_a_handler_is_slow(serve: Serve) -> None:
+    """Back-pressure: the client's writes stall, other clients are served, and nothing is lost in the end."""
+    io = Server(max_mailbox=100_000)
+    go, seen = handle_slowly(io)
     io.on("echo", lambda socket, value: value)
     process = serve(io)
     client = process.client(buffers=20_000)
@@ -48,14 +54,7 @@ def test_a_flood_is_held_back_while_a_handler_is_slow(serve: Serve) -> None:
 def test_a_flood_of_concurrent_events_is_held_back_as_well(serve: Serve) -> None:
     """A client may not fill the memory by events whose handlers are concurrent and do not keep up."""
     io = Server(max_mailbox=100_000, max_workers=2)
-    go = threading.Event()
-    seen: list[int] = []
-
-    @io.on("n", concurrent=True)
-    def handler(socket: Socket, number: int, padding: str) -> None:
-        go.wait(DEADLINE)
-        seen.append(number)
-
+    go, seen = handle_slowly(io, concurrent=True)
     process = serve(io)
     client = process.client(buffers=20_000)
     client.connect()
@@ -73,14 +72,7 @@ def test_a_flood_of_concurrent_events_is_held_back_as_well(serve: Serve) -> None
 def test_a_flood_that_came_with_the_handshake_is_held_back(serve: Serve) -> None:
     """Events in the bytes that the server had read already fill the mailbox: reading must not begin after them."""
     io = Server(max_mailbox=5_000)
-    go = threading.Event()
-    seen: list[int] = []
-
-    @io.on("n")
-    def handler(socket: Socket, number: int, padding: str) -> None:
-        go.wait(DEADLINE)
-        seen.append(number)
-
+    go, seen = handle_slowly(io)
     process = serve(io)
     from tests.support.inprocess import frame_of
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.socketio.conftest import Serve
 from tests.socketio.test_recovery_races import nobody_is_left, serve_sockets
-from tests.socketio.test_v2 import ClientV2
+from tests.socketio.test_v2_clients import ClientV2
 from tests.support.inprocess import DEADLINE, Background, eventually
 from tests.support.world import WORLD
 from wsgi_sio import Server, Socket

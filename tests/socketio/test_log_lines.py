@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.socketio.conftest import Serve
-from tests.socketio.test_v2 import ClientV2
+from tests.socketio.test_v2_clients import ClientV2
 from tests.support.inprocess import InProcess, Refused, eventually
 from wsgi_sio import Namespace, Server, Socket
 from wsgi_sio.socketio.packet import ACK, CONNECT, EVENT, Packet

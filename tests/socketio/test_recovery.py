@@ -13,9 +13,10 @@ import pytest
 from tests.socketio.conftest import Serve
 from tests.support.inprocess import Background, Client, Closed, InProcess, at_once, eventually
 from wsgi_sio import ConnectRefused, Server, Socket
-from wsgi_sio.socketio.adapter import BroadcastOptions, SavedSession
+from wsgi_sio.socketio.adapter import SavedSession
+from wsgi_sio.socketio.broadcast_options import BroadcastOptions
 from wsgi_sio.socketio.packet import CONNECT, CONNECT_ERROR, EVENT, Packet
-from wsgi_sio.socketio.recovery_log import EventLog
+from wsgi_sio.socketio.recovery_event_log import EventLog
 from wsgi_sio.socketio.session_aware_adapter import SessionAwareAdapter
 
 TRANSPORTS = ("websocket", "polling")

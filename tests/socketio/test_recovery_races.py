@@ -17,9 +17,10 @@ from tests.support.inprocess import DEADLINE, Background, at_once, eventually
 from wsgi_sio import Namespace, Server, Socket
 from wsgi_sio.engineio.packet import MESSAGE
 from wsgi_sio.engineio.packet import Packet as EnginePacket
-from wsgi_sio.socketio.adapter import EVERYBODY, SavedSession
+from wsgi_sio.socketio.adapter import SavedSession
+from wsgi_sio.socketio.broadcast_options import EVERYBODY
 from wsgi_sio.socketio.packet import CONNECT, CONNECT_ERROR, DISCONNECT, Packet
-from wsgi_sio.socketio.recovery_log import EventLog
+from wsgi_sio.socketio.recovery_event_log import EventLog
 from wsgi_sio.socketio.session_aware_adapter import SessionAwareAdapter
 
 

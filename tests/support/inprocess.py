@@ -242,6 +242,16 @@ UPGRADE = {
 }
 
 
+def messages_of(encoder: Encoder, packets: Iterable[Packet]) -> list[str | bytes]:
+    """The messages that carry packets, as they are over a WebSocket."""
+    messages: list[str | bytes] = []
+    for packet in packets:
+        first, *attachments = encoder.encode(packet)
+        assert isinstance(first, str)
+        messages += ["4" + first, *attachments]
+    return messages
+
+
 class Client:
     """A Socket.IO client by hand: it sends packets and reads them in order."""
 
@@ -252,12 +262,7 @@ class Client:
 
     def send(self, *packets: Packet) -> None:
         """Send packets in one write."""
-        messages: list[str | bytes] = []
-        for packet in packets:
-            first, *attachments = self._encoder.encode(packet)
-            assert isinstance(first, str)
-            messages += ["4" + first, *attachments]
-        self.wire.send(*messages)
+        self.wire.send(*messages_of(self._encoder, packets))
 
     def receive(self, timeout: float = DEADLINE) -> Packet:
         """The next packet. Raises Closed and TimeoutError."""

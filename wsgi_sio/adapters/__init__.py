@@ -4,16 +4,17 @@ The place to import them from; they live in ``socketio`` (one process) and ``clu
 """
 
 from ..cluster.adapter import ClusterAdapter
-from ..cluster.drivers.bridge import bridged
+from ..cluster.adapter_with_heartbeat import ClusterAdapterWithHeartbeat
+from ..cluster.drivers.flask_socketio_bridge import bridged
 from ..cluster.drivers.kombu import KombuAdapter, kombu_adapter
 from ..cluster.drivers.node_postgres import PostgresAdapter, postgres_adapter
 from ..cluster.drivers.node_redis import RedisAdapter, redis_adapter
-from ..cluster.drivers.node_sharded import ShardedRedisAdapter, sharded_redis_adapter
-from ..cluster.drivers.node_streams import RecoveringStreamsAdapter, RedisStreamsAdapter, redis_streams_adapter
-from ..cluster.heartbeat import ClusterAdapterWithHeartbeat
-from ..cluster.recovering_workers import RecoveringWorkersAdapter
-from ..cluster.workers import WorkersAdapter
-from ..socketio.adapter import AckCollector, Adapter, BroadcastOptions, Room, SavedSession
+from ..cluster.drivers.node_redis_sharded import ShardedRedisAdapter, sharded_redis_adapter
+from ..cluster.drivers.node_redis_streams import RecoveringStreamsAdapter, RedisStreamsAdapter, redis_streams_adapter
+from ..cluster.workers.recovering_workers_adapter import RecoveringWorkersAdapter
+from ..cluster.workers.workers_adapter import WorkersAdapter
+from ..socketio.adapter import AckCollector, Adapter, SavedSession
+from ..socketio.broadcast_options import BroadcastOptions, Room
 from ..socketio.memory_adapter import MemoryAdapter
 from ..socketio.session_aware_adapter import SessionAwareAdapter
 

@@ -4,9 +4,8 @@ Begin with ``socket.py`` (one namespace), ``manager.py`` (the connection that it
 lost) and ``engineio/engine.py`` (one Engine.IO connection below that): each tells its whole life at its top.
 """
 
-from .client import Client
+from .client import Client, SimpleClient
 from .manager import Manager
-from .simple_client import SimpleClient
 from .socket import ClientSocket
 
 __all__ = ["Client", "ClientSocket", "Manager", "SimpleClient"]

@@ -11,7 +11,7 @@ from ..runtime.shared_reactor import SharedReactor
 from ..socketio.packet import Packet
 from ..socketio.parser import PacketDecoder
 from .engineio.engine import EngineClient
-from .engineio.remembered import Remembered
+from .engineio.http_session import HTTPSession
 from .options import ClientOptions
 
 # How long the tasks of a connection that is over may take to end, at the very most (seconds).
@@ -31,7 +31,7 @@ class Owner(Protocol):
     def reactor(self) -> SharedReactor: ...
 
     @property
-    def remembered(self) -> Remembered: ...
+    def http_session(self) -> HTTPSession: ...
 
     def new_decoder(self) -> PacketDecoder: ...
 
@@ -77,7 +77,7 @@ class Connection:
         self._decoder = manager.new_decoder()
         reactor = manager.reactor.hold()
         try:
-            engine = EngineClient(manager.url, manager.options, reactor, self, manager.remembered)
+            engine = EngineClient(manager.url, manager.options, reactor, self, manager.http_session)
         except BaseException:
             manager.reactor.let_go()
             raise

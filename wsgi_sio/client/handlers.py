@@ -8,7 +8,7 @@ from typing import Any
 from ..logtext import quote
 from ..runtime import FAILURES, SerialQueue
 from ..socketio.handlers import CATCH_ALL, NO_ACK, HandlerTable, Listens, call
-from ..socketio.listeners import ListensToAny
+from ..socketio.on_any import ListensToAny
 from ..socketio.packet import ACK, Packet
 from .connection import Connection
 from .recovery import Recovery

@@ -26,7 +26,7 @@ from ..socketio.handlers import HandlerTable, Listens
 from ..socketio.packet import Packet
 from ..socketio.parser import JSON_PARSER, PacketDecoder
 from .connection import Connection
-from .engineio.remembered import Remembered
+from .engineio.http_session import HTTPSession
 from .engineio.url import Address
 from .handlers import BACKLOG, BacklogLog, tell
 from .options import Auth, ClientOptions
@@ -54,7 +54,7 @@ class Manager(ReconnectionOptions, Listens):
         self.options = ClientOptions.of(options)
         self.host = Address.of(url, self.options).netloc  # no secrets, for the log
         self.reactor = SharedReactor(self.options.reactor, self.options.max_workers)
-        self.remembered = Remembered.of(self.options)
+        self.http_session = HTTPSession.of(self.options)
         self._reconnection = Reconnection(self.options, self)
         parser = self.options.parser or JSON_PARSER
         self._parser = parser

@@ -13,21 +13,22 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from ..socketio.acks import gather
-from ..socketio.adapter import AckCollector, BroadcastOptions, Room
+from ..socketio.adapter import AckCollector
+from ..socketio.broadcast_options import BroadcastOptions, Room
 from ..socketio.packet import Packet
-from ..socketio.remote import RemoteSocket, describe
-from . import counting, messages
+from ..socketio.remote_socket import RemoteSocket, describe
+from . import messages, socket_counts
+from .cluster_node import Audience, ClusterNode, NodeAdapter
 from .messages import Message
-from .namesakes import looks_like_an_id
-from .nodes import Audience, ClusterNode, NodeAdapter
+from .pending_requests import AckRequest, Question
 from .presence import EVENT as PRESENCE
 from .presence import ClusterRoster
-from .requests import AckRequest, Question
+from .socket_id_rooms import looks_like_an_id
 
 if TYPE_CHECKING:
     from ..socketio.acks import Done
-    from ..socketio.roster import Roster
-    from ..socketio.socket import Socket
+    from ..socketio.interfaces import SocketInterface
+    from ..socketio.local_presence import Roster
 
 
 class ClusterAdapter(NodeAdapter):
@@ -80,7 +81,7 @@ class ClusterAdapter(NodeAdapter):
             requests.give_up(request_id, error)
             raise
 
-    def fetch_sockets(self, options: BroadcastOptions) -> list[Socket | RemoteSocket]:
+    def fetch_sockets(self, options: BroadcastOptions) -> list[Any]:
         return self._ask_all(options, [*self.local_sockets(options)])
 
     def _ask_all(self, options: BroadcastOptions, found: list[Any], **wanted: Any) -> list[Any]:
@@ -97,12 +98,12 @@ class ClusterAdapter(NodeAdapter):
 
     def count_sockets(self, options: BroadcastOptions) -> int:
         here = super().count_sockets(options)
-        return counting.total(lambda: self._ask_all(options, [here], count=True))
+        return socket_counts.total(lambda: self._ask_all(options, [here], count=True))
 
     def count_rooms(self, options: BroadcastOptions, rooms: frozenset[Room] | None) -> dict[Room, int]:
         here = super().count_rooms(options, rooms)
-        wanted = counting.ALL_ROOMS if rooms is None else messages.encode_rooms(rooms)
-        return counting.by_room(lambda: self._ask_all(options, [here], count=wanted), rooms)
+        wanted = socket_counts.ALL_ROOMS if rooms is None else messages.encode_rooms(rooms)
+        return socket_counts.by_room(lambda: self._ask_all(options, [here], count=wanted), rooms)
 
     def add_sockets(self, options: BroadcastOptions, rooms: frozenset[Room]) -> None:
         audience = self._audience(options)
@@ -190,7 +191,7 @@ class ClusterAdapter(NodeAdapter):
         if wanted is None:
             node.outbox.put(self._describe_sockets, node, sender, options, request_id, cost=1)
             return
-        answer = {"requestId": request_id, "sockets": [], "count": counting.answer(self, options, wanted)}
+        answer = {"requestId": request_id, "sockets": [], "count": socket_counts.answer(self, options, wanted)}
         self._respond(node, sender, messages.FETCH_SOCKETS_RESPONSE, answer)
 
     def _send_here(self, packet: Packet, options: BroadcastOptions) -> None:
@@ -266,7 +267,7 @@ class ClusterAdapter(NodeAdapter):
 
     def _read_sockets(self, data: dict[str, Any]) -> list[Any]:
         if "count" in data:
-            return [counting.read(data["count"])]
+            return [socket_counts.read(data["count"])]
         return [RemoteSocket(self._namespace, values, self.request_timeout) for values in data["sockets"]]
 
 
@@ -276,9 +277,9 @@ class EventsTogether:
     __slots__ = ("_events",)
 
     def __init__(self) -> None:
-        self._events: dict[Socket, list[tuple[list[Any], list[Any]]]] = {}
+        self._events: dict[SocketInterface, list[tuple[list[Any], list[Any]]]] = {}
 
-    def add(self, recipients: Sequence[Socket], data: list[Any], batch: list[Any]) -> None:
+    def add(self, recipients: Sequence[SocketInterface], data: list[Any], batch: list[Any]) -> None:
         """One more event, and what it is encoded to."""
         event = data, batch
         for socket in recipients:

@@ -10,10 +10,10 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Union
 
-from ..socketio.adapter import BroadcastOptions, Room
+from ..socketio.broadcast_options import BroadcastOptions, Room
 from ..socketio.jsoncodec import BinaryFound
 from ..socketio.packet import BINARY_EVENT, EVENT, Packet
-from ..socketio.remote import is_plain
+from ..socketio.plain_values import is_plain
 
 INITIAL_HEARTBEAT: Final = 1
 HEARTBEAT: Final = 2

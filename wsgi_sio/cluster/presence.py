@@ -13,16 +13,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Set
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..runtime import PIECES, HeardTime
-from ..socketio.presence import Presence
-from ..socketio.remote import is_plain
-from ..socketio.roster import BEAT, RoomDiff, Roster
+from ..socketio.local_presence import BEAT, KnowsRooms, RoomDiff, Roster, Watcher
+from ..socketio.plain_values import is_plain
 
 if TYPE_CHECKING:
-    from ..socketio.namespace import Namespace
-    from .adapter import ClusterAdapter
+    from ..socketio.interfaces import NamespaceInterface
+    from .cluster_node import ClusterNode
 
 logger = logging.getLogger("wsgi_sio.adapters")
 
@@ -35,6 +34,16 @@ _DEAD: Final = 10.0
 _AGAIN: Final = 1.0
 
 Rooms = frozenset[Any]
+
+
+class TellsServers(KnowsRooms, Protocol):
+    """The adapter of a namespace that several servers share."""
+
+    def join_cluster(self) -> ClusterNode: ...
+
+    def publish_presence(self, told: dict[str, Any]) -> None: ...
+
+    def report_junk(self, error: Exception) -> None: ...
 
 
 class _Peer:
@@ -60,7 +69,7 @@ class _Peer:
 class ClusterRoster(Roster):
     """See the module's text."""
 
-    def __init__(self, namespace: Namespace, adapter: ClusterAdapter) -> None:
+    def __init__(self, namespace: NamespaceInterface, adapter: TellsServers) -> None:
         super().__init__(namespace, adapter)
         self._cluster = adapter
         node = adapter.join_cluster()
@@ -97,13 +106,13 @@ class ClusterRoster(Roster):
     def _wanted(self) -> Rooms:
         return super()._wanted() | self._asked_for
 
-    def _watch(self, presence: Presence) -> None:
+    def _watch(self, presence: Watcher) -> None:
         super()._watch(presence)
         self._anew.add(presence.room)
         self._owes_wants = True
         self._run_soon()
 
-    def _unwatch(self, presence: Presence) -> None:
+    def _unwatch(self, presence: Watcher) -> None:
         super()._unwatch(presence)
         if not self._watching:
             self._peers = {uid: peer for uid, peer in self._peers.items() if peer.wants}

@@ -15,20 +15,20 @@ from django.db import connections, reset_queries
 from django.urls import get_script_prefix, set_script_prefix
 
 from .. import server as core_server
+from ..refuse_async import refuse_async
 from ..runtime import Task
 from ..socketio import namespace as core_namespace
 from ..socketio import socket as core_socket
-from ..socketio.dynamic import NamespaceTest, ParentNamespace
+from ..socketio.dynamic_namespaces import NamespaceTest, ParentNamespace
 from ..socketio.handlers import HandlerTable
-from ..socketio.server_side import ServerSideHandlers
-from ..synchronous import refuse_async
+from ..socketio.server_side_emit import ServerSideHandlers
 from .around_event import EVENT, Caches, Event, close_old_connections, set_prefix, tidy
 from .request import Requests
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
-    from ..socketio.adapter import BroadcastOptions
+    from ..socketio.broadcast_options import BroadcastOptions
     from ..socketio.packet import Packet
 
 logger = logging.getLogger("wsgi_sio.django")

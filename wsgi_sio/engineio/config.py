@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Union
 
-from ..synchronous import refuse_async
+from ..refuse_async import refuse_async
 from ..validation import BYTES, COUNT, COUNT_OR_NONE_AT_ALL, PING_SECONDS, SECONDS, check_options, type_hints
 
 Environ = dict[str, Any]

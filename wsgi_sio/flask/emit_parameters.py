@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..socketio.broadcast import as_rooms
+from ..socketio.broadcast_options import as_rooms
 
 
 def either(to: Any, room: Any) -> Any:

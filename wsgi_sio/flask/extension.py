@@ -9,10 +9,10 @@ from weakref import WeakSet
 
 import flask
 
+from ..refuse_async import refuse_async
 from ..runtime import Task
 from ..server import Server
 from ..socketio.socket import Socket
-from ..synchronous import refuse_async
 from .disconnect_reason import Reason
 from .dispatcher import Dispatcher
 from .emit_parameters import as_clients, either

@@ -14,7 +14,7 @@ from ..exceptions import ConnectRefused
 from ..runtime import FAILURES
 from ..socketio.handlers import NO_ACK
 from ..socketio.socket import Socket
-from ..socketio.tester import tell_tester
+from ..socketio.testing_hooks import tell_tester
 from .handler_arguments import EventHandler, WrongArguments
 
 logger = logging.getLogger("wsgi_sio.flask")

@@ -3,7 +3,7 @@
 The servers of this package talk as Node's Socket.IO does over Redis (its classic adapter): that format has everything
 (acknowledgements of many, ``fetch_sockets``, events between servers), each event travels in MessagePack and to those
 who have the room, and Node's servers and emitters can take part.  Old processes are heard beside that, on their own
-channel (cluster/drivers/bridge.py).
+channel (cluster/drivers/flask_socketio_bridge.py).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..cluster.bus.kombu_urls import KombuUrl
 from ..cluster.bus.urls import SCHEMES, bus_at, family_of
-from ..cluster.drivers.bridge import bridged
+from ..cluster.drivers.flask_socketio_bridge import bridged
 from ..cluster.drivers.kombu import KombuAdapter
 from ..cluster.drivers.msgpack_values import require_packages
 from ..cluster.drivers.node_redis import RedisAdapter

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from ..logtext import quote
-from ..synchronous import refuse_async
+from ..refuse_async import refuse_async
 from .emit_parameters import either
 from .handler_arguments import LIFE_CYCLE, EventHandler
 from .request_context import current_dispatcher

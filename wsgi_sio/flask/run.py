@@ -15,10 +15,10 @@ from werkzeug.debug import DebuggedApplication
 from werkzeug.serving import is_running_from_reloader
 from werkzeug.wsgi import ClosingIterator
 
+from ..development_server import TLS, DevelopmentServer, make_server
 from ..engineio.config import refuse_unknown_options
 from ..runtime import Event, Rank, make_lock, threads_are_greenlets
 from ..server import Server
-from ..serving import TLS, DevelopmentServer, make_server
 
 logger = logging.getLogger("wsgi_sio.flask")
 

@@ -9,19 +9,19 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from ..exceptions import AckTimeout, Disconnected
+from ..refuse_async import refuse_async
 from ..runtime import Task, threads_are_greenlets
 from ..server import Server
-from ..socketio.adapter import Room
-from ..socketio.broadcast import BroadcastOperator, as_rooms
-from ..socketio.dynamic import ParentNamespace
+from ..socketio.broadcast_operator import BroadcastOperator
+from ..socketio.broadcast_options import Room, as_rooms
+from ..socketio.dynamic_namespaces import ParentNamespace
 from ..socketio.namespace import Namespace
-from ..socketio.remote import RemoteOperator
+from ..socketio.remote_socket import RemoteOperator
 from ..socketio.socket import Socket
-from ..synchronous import refuse_async
-from .deprecated_views import EngineView, EnvironView, ManagerView
 from .disconnect_reason import Reason
 from .emit_parameters import as_arguments, as_clients, either
 from .external_process import WriteOnlyServer
+from .manager_and_eio import EngineView, EnvironView, ManagerView
 
 # How long a callback waits for the answers of several clients (seconds).
 _ANSWERS_WITHIN = 60.0

@@ -10,7 +10,7 @@ from werkzeug.test import Client as HTTPClient
 
 from ..exceptions import ConnectRefused
 from ..server import Server
-from ..socketio.tester import RAISED_KEY
+from ..socketio.testing_hooks import RAISED_KEY
 from ..testing import Received, TestClient
 
 

@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any, Protocol, Union
 
 from ..exceptions import AckTimeout, Disconnected
+from ..refuse_async import refuse_async
 from ..runtime import Event, Rank, Reactor, Timer, make_lock, wait_patiently
-from ..synchronous import refuse_async
 
 # How long a server's ``emit_with_ack`` to one client waits, unless told otherwise (seconds).
 ACK_TIMEOUT = 60.0

@@ -5,55 +5,24 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Protocol
 
+from ..refuse_async import refuse_async
 from ..runtime import FAILURES, Rank, make_lock
-from ..synchronous import refuse_async
+from .broadcast_options import BroadcastOptions, Room
+from .interfaces import InRooms, NamespaceInterface, SocketInterface
+from .local_presence import Roster
 from .packet import Packet
-from .roster import Roster
-
-if TYPE_CHECKING:
-    from .namespace import Namespace
-    from .remote import RemoteSocket
-    from .socket import Socket
 
 logger = logging.getLogger("wsgi_sio.adapters")
 
-# Any value but None that is no iterable, which would name several; strings and bytes are one each.
-Room = Hashable
 RoomListener = Callable[..., object]
 # An event with its arguments.
 RoomChange = tuple[Any, ...]
 
-# The rooms of a broadcast that names rooms, but an empty list of them: what this holds can be joined by nobody.
-NOBODY: Final[frozenset[Room]] = frozenset([object()])
-
 ROOM_EVENTS = ("create-room", "delete-room", "join-room", "leave-room")
-
-
-@dataclass(frozen=True, slots=True)
-class BroadcastOptions:
-    """Whom a broadcast is for: the union of ``rooms`` (none: everybody) without ``except_``; and how.
-
-    :ivar timeout: seconds to wait for acknowledgements.
-    """
-
-    rooms: frozenset[Room] = frozenset()
-    except_: frozenset[Room] = frozenset()
-    local: bool = False
-    volatile: bool = False
-    compress: bool = True
-    timeout: float | None = None
-
-    @property
-    def stays_here(self) -> bool:
-        """Whether no other server need know of it: it is only for clients of this one, or for nobody."""
-        return self.local or self.rooms is NOBODY
-
-
-EVERYBODY = BroadcastOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +41,7 @@ class SavedSession:
     trail: Any = None
 
 
-def tally(sockets: Iterable[Socket | RemoteSocket], rooms: frozenset[Room] | None) -> dict[Room, int]:
+def tally(sockets: Iterable[InRooms], rooms: frozenset[Room] | None) -> dict[Room, int]:
     """See :meth:`Adapter.count_rooms`."""
     found: Counter[Room] = Counter()
     for socket in sockets:
@@ -106,7 +75,7 @@ class Adapter(ABC):
         but get none.
     """
 
-    def __init__(self, namespace: Namespace) -> None:
+    def __init__(self, namespace: NamespaceInterface) -> None:
         self._namespace = namespace
         self._listeners: dict[str, tuple[RoomListener, ...]] = {}
         self._roster_lock = make_lock(Rank.LEAF)  # guards the next one
@@ -201,11 +170,11 @@ class Adapter(ABC):
         """Likewise, telling ``acks`` which servers and clients are asked, and what they answer."""
 
     @abstractmethod
-    def local_sockets(self, options: BroadcastOptions) -> list[Socket]:
+    def local_sockets(self, options: BroadcastOptions) -> Sequence[SocketInterface]:
         """Those of this process that a broadcast with ``options`` would reach."""
 
-    def fetch_sockets(self, options: BroadcastOptions) -> list[Socket | RemoteSocket]:
-        """The sockets that a broadcast with ``options`` would reach; may block."""
+    def fetch_sockets(self, options: BroadcastOptions) -> list[Any]:
+        """The sockets, and remote sockets, that a broadcast with ``options`` would reach; may block."""
         return [*self.local_sockets(options)]
 
     def count_sockets(self, options: BroadcastOptions) -> int:
@@ -249,16 +218,16 @@ class Adapter(ABC):
 
     # -- connection state recovery: an adapter that offers none remembers nothing ---------------------------------
 
-    def begin_session(self, socket: Socket) -> None:
+    def begin_session(self, socket: SocketInterface) -> None:
         """A socket that is not let in yet has got its private id, and is no continuation of another."""
 
-    def keep_session(self, socket: Socket) -> None:
+    def keep_session(self, socket: SocketInterface) -> None:
         """A socket's client is about to learn its private id; what is kept elsewhere may be kept from now on."""
 
-    def drop_session(self, socket: Socket) -> None:
+    def drop_session(self, socket: SocketInterface) -> None:
         """A client that has known its private id has left for good: keep nothing of it."""
 
-    def say_farewell(self, socket: Socket) -> None:
+    def say_farewell(self, socket: SocketInterface) -> None:
         """A socket is about to be thrown out: send it what has been emitted to it before, if anything is on its way."""
 
     def persist_session(self, session: SavedSession) -> None:
@@ -276,7 +245,7 @@ class Adapter(ABC):
         """Take back what was kept for a client that has events up to ``offset``; None when it was not, or too long."""
         return None
 
-    def catch_up(self, socket: Socket, session: SavedSession, offset: str, welcome: list[Any]) -> bool:
+    def catch_up(self, socket: SocketInterface, session: SavedSession, offset: str, welcome: list[Any]) -> bool:
         """Have broadcasts reach a restored socket, which is in its rooms already, from now on; but first send it what
         it has missed, then ``welcome`` (an encoded packet).
 
@@ -303,3 +272,10 @@ class Adapter(ABC):
         """The namespace is closing."""
         if self._roster is not None:
             self._roster.close()
+
+
+class AdaptedNamespace(NamespaceInterface, Protocol):
+    """A namespace, for what lies between it and its adapter."""
+
+    @property
+    def adapter(self) -> Adapter: ...

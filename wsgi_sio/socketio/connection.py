@@ -9,11 +9,9 @@ from ..engineio.session import Session
 from ..logtext import quote
 from ..runtime import Rank, Timer, make_lock
 from .packet import CONNECT, CONNECT_ERROR, DecodeError, Packet
-from .socket import Socket
 
 if TYPE_CHECKING:
-    from .namespace import Namespace
-    from .server import Server
+    from .interfaces import ConnectableNamespace, ConnectableServer, SocketInterface
 
 logger = logging.getLogger("wsgi_sio.socketio")
 
@@ -25,7 +23,7 @@ _MAX_NAMESPACES = 1000
 
 
 class Connection:
-    """One client; its sockets are reached through their namespaces. Those of Socket.IO v2 are in v2.py.
+    """One client; its sockets are reached through their namespaces. Those of Socket.IO v2 are in v2_clients.py.
 
     :cvar recoverable: whether what its sockets have may be recovered over another connection.
     :ivar session: the engine session; ``session.transport.name`` tells how the client is connected.
@@ -45,10 +43,10 @@ class Connection:
 
     recoverable: ClassVar[bool] = True
 
-    def __init__(self, server: Server, session: Session) -> None:
+    def __init__(self, server: ConnectableServer, session: Session) -> None:
         self.session = session
         self._server = server
-        self._sockets: dict[str, Socket] = {}
+        self._sockets: dict[str, SocketInterface] = {}
         self._pending: frozenset[str] = frozenset()  # names of namespaces that the application is asked about
         self._lock = make_lock(Rank.SESSION)
         self._decoder = server.parser.Decoder(server.json, server.max_attachments)
@@ -128,7 +126,7 @@ class Connection:
         logger.debug("a client is refused: there is no namespace %s", quote(packet.nsp))
         self.send_packet(Packet(CONNECT_ERROR, packet.nsp, {"message": "Invalid namespace"}))
 
-    def _join(self, namespace: Namespace, packet: Packet) -> None:
+    def _join(self, namespace: ConnectableNamespace, packet: Packet) -> None:
         socket = namespace.new_socket(self, packet.data or {})
         with self._lock:
             welcome = self.session.open and packet.nsp not in self._sockets
@@ -140,7 +138,7 @@ class Connection:
             self._server.leave_namespace(namespace)
             self.session.close("forced close")
 
-    def _welcome(self, namespace: Namespace, socket: Socket) -> None:
+    def _welcome(self, namespace: ConnectableNamespace, socket: SocketInterface) -> None:
         namespace.receive(socket)
 
     def _violation(self, what: str) -> None:
@@ -167,11 +165,11 @@ class Connection:
         """The id of a socket in the namespace ``nsp``; not the engine session's, which is a secret."""
         return self._server.engine.new_id()
 
-    def log_id(self, socket: Socket) -> str:
+    def log_id(self, socket: SocketInterface) -> str:
         """How the log tells ``socket`` from others."""
         return socket.id
 
-    def greeting(self, socket: Socket) -> dict[str, str] | None:
+    def greeting(self, socket: SocketInterface) -> dict[str, str] | None:
         """What answers the CONNECT of ``socket``."""
         return {"sid": socket.id, "pid": socket.pid} if socket.pid else {"sid": socket.id}
 
@@ -191,13 +189,13 @@ class Connection:
         )
         self.session.close("forced close")
 
-    def remove(self, socket: Socket) -> None:
+    def remove(self, socket: SocketInterface) -> None:
         """``socket`` has left its namespace; the client may connect to it again."""
         with self._lock:
             if self._sockets.get(socket.nsp.name) is socket:
                 del self._sockets[socket.nsp.name]
 
-    def thrown_out(self, socket: Socket) -> None:
+    def thrown_out(self, socket: SocketInterface) -> None:
         """Likewise, by this side: a client that has nothing left, and stays, has ``connect_timeout`` again."""
         self.remove(socket)
         if not self._sockets and not self._pending and self._join_timer is None and self.session.open:
@@ -229,7 +227,7 @@ class Connection:
         self._lock = make_lock(Rank.SESSION)
         self._sockets = {}
 
-    def _take_sockets(self) -> list[Socket]:
+    def _take_sockets(self) -> list[SocketInterface]:
         with self._lock:
             sockets, self._sockets = list(self._sockets.values()), {}
         return sockets

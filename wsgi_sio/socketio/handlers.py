@@ -12,8 +12,8 @@ from typing import Any, Final, TypeVar, overload
 
 from ..exceptions import LocalProtocolError
 from ..logtext import kinds, quote
+from ..refuse_async import refuse_async
 from ..runtime import Rank, make_lock
-from ..synchronous import refuse_async
 from .packet import RESERVED_EVENTS
 
 logger = logging.getLogger("wsgi_sio.socketio")

@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..runtime import Rank, make_lock
-from .adapter import AckCollector, Adapter, BroadcastOptions, Room, RoomChange
+from .adapter import AckCollector, Adapter, RoomChange
+from .broadcast_options import BroadcastOptions, Room
 from .packet import Packet
 
 if TYPE_CHECKING:
-    from .namespace import Namespace
-    from .socket import Socket
+    from collections.abc import Sequence
+
+    from .interfaces import NamespaceInterface, SocketInterface
 
 
 class MemoryAdapter(Adapter):
     """Rooms in memory; joining, leaving and disconnecting cost O(own rooms)."""
 
-    def __init__(self, namespace: Namespace) -> None:
+    def __init__(self, namespace: NamespaceInterface) -> None:
         super().__init__(namespace)
         self._lock = make_lock(Rank.ADAPTER)
         self._members: dict[Room, set[str]] = {}
@@ -93,14 +95,16 @@ class MemoryAdapter(Adapter):
         if recipients:
             self._deliver(recipients, packet, self._namespace.server.encode(packet, options.compress), options)
 
-    def _deliver(self, recipients: list[Socket], packet: Packet, batch: list[Any], options: BroadcastOptions) -> None:
+    def _deliver(
+        self, recipients: Sequence[SocketInterface], packet: Packet, batch: list[Any], options: BroadcastOptions
+    ) -> None:
         """Send to ``recipients`` what ``packet`` has been encoded to."""
         data, volatile = packet.data, options.volatile
         alone = self._only_one(options) is not None
         for socket in recipients:
             socket.deliver(data, batch, volatile, alone)
 
-    def _only_one(self, options: BroadcastOptions) -> Socket | None:
+    def _only_one(self, options: BroadcastOptions) -> SocketInterface | None:
         """The client that is meant alone, by its id, if one is: then the sender may be held back."""
         room = next(iter(options.rooms)) if len(options.rooms) == 1 else None
         return self._namespace.sockets.get(room) if isinstance(room, str) else None
@@ -115,11 +119,11 @@ class MemoryAdapter(Adapter):
             socket.expect_ack(ack_id, acks, options.timeout)
             socket.deliver(packet.data, batch, options.volatile)
 
-    def local_sockets(self, options: BroadcastOptions) -> list[Socket]:
+    def local_sockets(self, options: BroadcastOptions) -> Sequence[SocketInterface]:
         with self._lock:
             return self._find_locked(options)
 
-    def _find_locked(self, options: BroadcastOptions) -> list[Socket]:
+    def _find_locked(self, options: BroadcastOptions) -> list[SocketInterface]:
         sockets, sids = self._namespace.sockets, self._select_locked(options)
         if sids is None:
             return list(sockets.values())

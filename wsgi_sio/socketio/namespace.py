@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..exceptions import AckTimeout, ConnectRefused, Disconnected
 from ..logtext import quote
+from ..refuse_async import refuse_async
 from ..runtime import FAILURES
-from ..synchronous import refuse_async
-from .adapter import Adapter, Room
-from .broadcast import BroadcastOperator, Broadcasts
+from .adapter import Adapter
+from .broadcast_operator import BroadcastOperator, Broadcasts, Sends
+from .broadcast_options import Room
 from .handlers import CATCH_ALL, INTERNAL_ERROR, LIFE_CYCLE, NO_ACK, HandlerTable, Listens, call
-from .handshake import Handshake
 from .presence import Presence, Watchable
 from .recovery import Recovery
-from .remote import RemoteSocket
-from .sends import Sends
-from .server_side import ServerSide, ServerSideHandlers
+from .remote_socket import RemoteSocket
+from .server_side_emit import ServerSide, ServerSideHandlers
 from .socket import Socket
+from .socket_handshake import Handshake
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -139,6 +139,10 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide, Watchable):
         self._middlewares = parent._middlewares
         if parent._error_handler is not None:  # else a kind of namespace keeps its own
             self._error_handler = parent._error_handler
+
+    def take_restored(self, socket: Any) -> None:
+        """Have broadcasts reach a socket that its adapter has given its rooms back; under the adapter's lock."""
+        self.sockets[socket.id] = socket
 
     def next_ack_id(self) -> int:
         """A fresh acknowledgement id; the sockets of a namespace share one counter."""

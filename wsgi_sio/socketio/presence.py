@@ -9,23 +9,21 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
+from ..refuse_async import refuse_async
 from ..runtime import FAILURES, Rank, make_lock
-from ..synchronous import refuse_async
-from .remote import is_plain
+from .adapter import AdaptedNamespace
+from .local_presence import WITHIN, Roster
+from .plain_values import is_plain
 
 if TYPE_CHECKING:
     from collections.abc import Set
 
-    from .adapter import Room
-    from .namespace import Namespace
-    from .roster import Roster
+    from .broadcast_options import Room
 
 logger = logging.getLogger("wsgi_sio.socketio")
 
-# How long changes are gathered before they are told (seconds).
-WITHIN: Final = 0.05
 # How long after its beginning other servers may not have told yet who is there, so that they are asked (seconds).
 _UNTOLD: Final = 1.0
 
@@ -57,7 +55,7 @@ class Presence:
     :ivar room: None: everybody in the namespace.
     """
 
-    def __init__(self, namespace: Namespace, room: Room | None) -> None:
+    def __init__(self, namespace: WatchedNamespace, room: Room | None) -> None:
         self.room = room
         self._namespace = namespace
         self._listeners: tuple[Callable[[PresenceChange], object], ...] = ()
@@ -210,12 +208,30 @@ class Presence:
                 self._tell_soon()
 
 
+class Countable(Protocol):
+    """Those in a namespace, or in a room of it."""
+
+    def count(self) -> int: ...
+
+    def fetch_sockets(self) -> list[Any]: ...
+
+
+class WatchedNamespace(AdaptedNamespace, Countable, Protocol):
+    """A namespace, for who watches its rooms."""
+
+    def in_(self, room: Room) -> Countable: ...
+
+    def watch_presence(self, room: Room | None) -> Presence: ...
+
+    def forget_presence(self, presence: Presence) -> None: ...
+
+
 class Watchable:
     """``presence``, for whatever stands for a namespace."""
 
     __slots__ = ()
 
-    def _own_namespace(self) -> Namespace:
+    def _own_namespace(self) -> WatchedNamespace:
         raise NotImplementedError
 
     def presence(self, room: Room | None = None) -> Presence:

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from ..engineio.config import refuse_unknown_options
 from ..runtime import Rank, make_lock
 from ..validation import BYTES, LASTING_SECONDS, check_options, type_hints
-from .adapter import Adapter, Room, SavedSession
+from .adapter import AdaptedNamespace, Adapter, SavedSession
+from .broadcast_options import Room
 
 if TYPE_CHECKING:
-    from .namespace import Namespace
-    from .socket import Socket
+    from .interfaces import SocketInterface
 
 # Of the reasons of a disconnection, those that nobody wanted.
 RECOVERABLE = frozenset(
@@ -72,14 +72,14 @@ class RecoveryConfig:
 class Recovery:
     """The recovery of one namespace's clients."""
 
-    def __init__(self, namespace: Namespace, config: RecoveryConfig) -> None:
+    def __init__(self, namespace: AdaptedNamespace, config: RecoveryConfig) -> None:
         self._namespace = namespace
         self._config = config
         self._lock = make_lock(Rank.LEAF)
-        self._live: dict[str, Socket] = {}  # by pid, until what is kept of them has been
-        self._behind: dict[Socket, _Follower] = {}  # who waits for one of these to be over
+        self._live: dict[str, SocketInterface] = {}  # by pid, until what is kept of them has been
+        self._behind: dict[SocketInterface, _Follower] = {}  # who waits for one of these to be over
 
-    def begin(self, socket: Socket) -> None:
+    def begin(self, socket: SocketInterface) -> None:
         """Have a new socket admitted: if its previous connection is not quite over, behind the handlers of that one; if
         another process has its session, when that has come."""
         auth = socket.handshake.auth
@@ -109,7 +109,7 @@ class Recovery:
             before.overtaken()
         return True
 
-    def _wait_no_longer(self, follower: _Follower, previous: Socket) -> None:
+    def _wait_no_longer(self, follower: _Follower, previous: SocketInterface) -> None:
         with self._lock:
             waits = self._behind.get(previous) is follower
             if waits:
@@ -117,7 +117,7 @@ class Recovery:
         if waits:
             follower.begin()
 
-    def restore(self, socket: Socket) -> Restored | None:
+    def restore(self, socket: SocketInterface) -> Restored | None:
         """Give a socket its old self, or else a new private id."""
         if not socket.conn.recoverable:
             return None
@@ -136,14 +136,14 @@ class Recovery:
         self.connected(socket)  # who comes again before it is let in waits for it
         return Restored(adapter, socket, saved, offset, self._config.skip_middlewares)
 
-    def connected(self, socket: Socket) -> None:
+    def connected(self, socket: SocketInterface) -> None:
         """The client of a socket knows its private id."""
         if socket.pid:
             with self._lock:
                 self._live[socket.pid] = socket
             self._namespace.adapter.keep_session(socket)
 
-    def left(self, socket: Socket, rooms: set[Room], reason: str, was_connected: bool) -> None:
+    def left(self, socket: SocketInterface, rooms: set[Room], reason: str, was_connected: bool) -> None:
         """A socket has left, and was in ``rooms``: keep what can be given back to its client, if that knows the pid."""
         if reason in RECOVERABLE and socket.pid and (was_connected or socket.recovered):
             session = SavedSession(socket.id, socket.pid, frozenset(rooms), socket.data, socket.trail)
@@ -166,7 +166,7 @@ class _Follower:
     overtaken: Callable[[], object]
 
 
-def _end_half_open(socket: Socket) -> None:
+def _end_half_open(socket: SocketInterface) -> None:
     """The client has given this connection up."""
     if not socket.gone:
         socket.conn.close("transport close")
@@ -177,7 +177,7 @@ class Restored:
     """A socket that has its old self back, but not yet what it has missed."""
 
     adapter: Adapter
-    socket: Socket
+    socket: SocketInterface
     saved: SavedSession
     offset: str
     skip_middlewares: bool

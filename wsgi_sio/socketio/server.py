@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, overload
 
 from ..client_files import ClientFiles, InstalledClient
@@ -17,13 +17,14 @@ from ..engineio.log_messages import emit_after_fork, emit_to_nobody, tasks_left_
 from ..engineio.packet import MESSAGE
 from ..engineio.packet import Packet as EnginePacket
 from ..logtext import quote
-from ..runtime import FAILURES, Event, Rank, Reactor, Task, make_lock
-from ..synchronous import refuse_async
+from ..refuse_async import refuse_async
+from ..runtime import FAILURES, Rank, Reactor, Task, make_lock
 from ..validation import BYTES, COUNT, DELAY_SECONDS, check_options, type_hints
-from .adapter import Adapter, Room
-from .broadcast import BroadcastOperator, Broadcasts
+from .adapter import Adapter
+from .broadcast_operator import BroadcastOperator, Broadcasts, Sends
+from .broadcast_options import Room
 from .connection import Connection
-from .dynamic import NamespaceTest, ParentNamespace
+from .dynamic_namespaces import NamespaceTest, ParentNamespace
 from .handlers import Listens
 from .jsoncodec import JSONCodec
 from .memory_adapter import MemoryAdapter
@@ -32,21 +33,19 @@ from .packet import MAX_ATTACHMENTS, Packet
 from .parser import JSON_PARSER, Parser
 from .presence import Watchable
 from .recovery import RecoveryConfig
-from .remote import RemoteSocket
-from .sends import Sends
-from .server_side import ServerSide
+from .remote_socket import RemoteSocket
+from .server_side_emit import ServerSide
 from .session_aware_adapter import session_aware
+from .shutdown import Shutdown
 from .socket import Socket
-from .v2 import ConnectionV2
+from .v2_clients import ConnectionV2
 
 logger = logging.getLogger("wsgi_sio.socketio")
 
 _NUMBERS = {"connect_timeout": DELAY_SECONDS, "max_mailbox": BYTES, "max_attachments": COUNT}
 
-_SHUTTING_DOWN = "server shutting down"
 
-
-class Server(Broadcasts, Sends, Listens, ServerSide, Watchable):
+class Server(Broadcasts, Sends, Listens, ServerSide, Watchable, Shutdown):
     """A Socket.IO server (protocol 5); wrap your app with :class:`wsgi_sio.WSGIApp` to serve it.
 
     Registration, broadcasting and middlewares are those of the namespace ``/``.
@@ -121,7 +120,7 @@ class Server(Broadcasts, Sends, Listens, ServerSide, Watchable):
         self._has_tasks = self._left_tasks = False  # background tasks have been started here; by the process before
         self._lock = make_lock(Rank.REGISTRY)
         self.cleanup_empty_child_namespaces = cleanup_empty_child_namespaces
-        self._deserted: Event | None = None  # while somebody waits for the last client to leave
+        self._deserted = None
         self._parents: tuple[ParentNamespace, ...] = ()
         self._namespaces: dict[str, Namespace] = {}
         self._main = self.namespace_class(self, "/")
@@ -317,7 +316,7 @@ class Server(Broadcasts, Sends, Listens, ServerSide, Watchable):
         """Disconnect everybody in ``/``; see :meth:`Socket.disconnect`."""
         self._main.disconnect_sockets(close)
 
-    # -- background work and the end ----------------------------------------------------------------------------
+    # -- background work ----------------------------------------------------------------------------------------
 
     def start_background_task(self, target: Callable[..., object], *args: Any, **kwargs: Any) -> Task:
         """Run ``target(*args, **kwargs)`` in a thread (or greenlet) of its own; the result has ``join(timeout)``.
@@ -333,63 +332,6 @@ class Server(Broadcasts, Sends, Listens, ServerSide, Watchable):
     def sleep(self, seconds: float) -> None:
         """The same as ``time.sleep``, which gevent has patched where it matters."""
         time.sleep(seconds)
-
-    def drain(self, seconds: float = 5.0, *, notice: Sequence[Any] | None = None, grace: float = 5.0) -> bool:
-        """Close, but spread the end of the connections over ``seconds``, so that not all clients come back at once.
-
-        New sessions are refused with 503 meanwhile (let the load balancer know first); handlers see "server shutting
-        down", clients reconnect, to another process. Blocks until it is done; :mod:`wsgi_sio.gunicorn` calls it when
-        a worker is told to stop.
-
-        :param notice: an event with its arguments that all clients get before: ``("restarting", {"in": 5})``.
-        :param grace: seconds for the last handlers of ``disconnect``, after that.
-        :return: whether all handlers have run.
-        """
-        self.engine.refuse_new_sessions()
-        began = time.monotonic()
-        deserted = self._watch_for_the_last()
-        if notice is not None:
-            for namespace in list(self._namespaces.values()):
-                namespace.local.emit(*notice)
-        connections = self._connections()
-        for number, connection in enumerate(connections):
-            due = began + seconds * number / max(1, len(connections) - 1)
-            if connection.session.open and not deserted.wait(max(0.0, due - time.monotonic())):
-                connection.close(_SHUTTING_DOWN)
-        self._end_connections()
-        complete = deserted.wait(grace)
-        self.close()
-        return complete
-
-    def close(self) -> None:
-        """Stop serving: handlers see "server shutting down", clients lose their connection and will reconnect.
-
-        New sessions are answered 503 from now on, or go to siblings; the WSGI server itself goes on.
-        """
-        self._end_connections()
-        for namespace in list(self._namespaces.values()):
-            namespace.adapter.close()
-
-    def _connections(self) -> list[Connection]:
-        namespaces = list(self._namespaces.values())
-        return list({socket.conn for namespace in namespaces for socket in list(namespace.sockets.values())})
-
-    def _end_connections(self) -> None:
-        for connection in self._connections():
-            connection.close(_SHUTTING_DOWN)
-        self.engine.close()
-
-    def _watch_for_the_last(self) -> Event:
-        """An event that is set when no client is in a namespace, or on its way in or out."""
-        deserted = self._deserted = self._deserted or self.reactor.event()
-        self._tell_if_deserted(deserted)
-        return deserted
-
-    def _tell_if_deserted(self, deserted: Event) -> None:
-        with self._lock:
-            empty = not any(namespace.clients for namespace in self._namespaces.values())
-        if empty:
-            deserted.set()
 
 
 def _client_files(option: str | os.PathLike[str] | bool | None) -> ClientFiles | InstalledClient | None:

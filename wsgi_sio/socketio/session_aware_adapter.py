@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .adapter import BroadcastOptions, SavedSession
-from .keeper import Keeper
+from .adapter import SavedSession
+from .broadcast_options import BroadcastOptions
 from .memory_adapter import MemoryAdapter
-from .offsets import Offsets
 from .packet import EVENT, Packet
+from .recovery_offsets import Offsets
+from .recovery_store import RecoveryStore
 
 if TYPE_CHECKING:
-    from .namespace import Namespace
-    from .socket import Socket
+    from .interfaces import NamespaceInterface, SocketInterface
 
 
 class SessionAwareAdapter(MemoryAdapter):
@@ -26,9 +26,9 @@ class SessionAwareAdapter(MemoryAdapter):
     :param max_stored: bytes of events that are kept at most.
     """
 
-    def __init__(self, namespace: Namespace, duration: float, max_stored: int) -> None:
+    def __init__(self, namespace: NamespaceInterface, duration: float, max_stored: int) -> None:
         super().__init__(namespace)
-        self._kept = Keeper(namespace, self._lock, duration, max_stored)
+        self._kept = RecoveryStore(namespace, self._lock, duration, max_stored)
         self._offsets = Offsets(namespace.server)
 
     def broadcast(self, packet: Packet, options: BroadcastOptions) -> None:
@@ -61,13 +61,13 @@ class SessionAwareAdapter(MemoryAdapter):
         with self._lock:
             return None if kept.log.number_after(offset) is None else kept.pop_locked(pid)
 
-    def catch_up(self, socket: Socket, session: SavedSession, offset: str, welcome: list[Any]) -> bool:
+    def catch_up(self, socket: SocketInterface, session: SavedSession, offset: str, welcome: list[Any]) -> bool:
         with self._lock:
             entries = self._kept.log.after(offset)
             if entries is None:
                 return False
             missed = [packet for entry in entries if entry.is_for(session.rooms) for packet in entry.batch]
-            self._namespace.sockets[socket.id] = socket  # here, since broadcasts reach it from now on
+            self._namespace.take_restored(socket)  # here, since broadcasts reach it from now on
             send = socket.reserve([*missed, *welcome])
         send()
         return True
@@ -77,6 +77,6 @@ class SessionAwareAdapter(MemoryAdapter):
         self._kept.close()
 
 
-def session_aware(duration: float, max_stored: int) -> Callable[[Namespace], SessionAwareAdapter]:
+def session_aware(duration: float, max_stored: int) -> Callable[[NamespaceInterface], SessionAwareAdapter]:
     """The factory of adapters for :class:`wsgi_sio.Server`."""
     return lambda namespace: SessionAwareAdapter(namespace, duration, max_stored)

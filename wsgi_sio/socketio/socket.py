@@ -13,18 +13,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..logtext import quote
-from ..runtime import FAILURES, Rank, make_lock
-from ..synchronous import refuse_async
+from ..refuse_async import refuse_async
+from ..runtime import Rank, make_lock
 from .acks import ACK_TIMEOUT, BlockingAck, CallbackAck, Waiter
-from .adapter import BroadcastOptions, Room
-from .broadcast import BroadcastOperator, Targets, as_rooms
-from .handlers import INTERNAL_ERROR, NO_ACK, HandlerTable, Listens, check_event
-from .handshake import Handshake
-from .listeners import ListensToAny
-from .operator import SocketOperator
-from .packet import ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Packet
-from .sends import Sends
-from .tester import make_mailbox, tell_tester
+from .broadcast_operator import BroadcastOperator, Sends, SocketOperator, Targets
+from .broadcast_options import BroadcastOptions, Room, as_rooms
+from .handlers import INTERNAL_ERROR, HandlerTable, Listens, check_event
+from .on_any import ListensToAny
+from .packet import CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Packet
+from .socket_handshake import Handshake
+from .socket_receiving import EventMiddleware, Receives
+from .testing_hooks import make_mailbox
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -34,10 +33,8 @@ logger = logging.getLogger("wsgi_sio.socketio")
 
 CONNECTING, CONNECTED, DISCONNECTED = range(3)
 
-EventMiddleware = Callable[[list[Any]], object]
 
-
-class Socket(Targets, Sends, Listens, ListensToAny):
+class Socket(Targets, Sends, Listens, ListensToAny, Receives):
     """A client in a namespace; handlers get it as their first argument.
 
     :ivar id: 20 characters; not the engine session's id.
@@ -47,6 +44,8 @@ class Socket(Targets, Sends, Listens, ListensToAny):
     :ivar data: the application's own.
     :ivar recovered: whether this is the continuation of a connection that was lost: same id, rooms and data.
     """
+
+    nsp: Namespace
 
     __slots__ = (
         "__weakref__",
@@ -162,6 +161,24 @@ class Socket(Targets, Sends, Listens, ListensToAny):
             ack = CallbackAck(callback, self._mailbox.put, with_error=options.timeout is not None)
             self.expect_ack(ack_id, ack, options.timeout)
         return self.deliver(packet.data, batch, options.volatile, patient=True)
+
+    def expect_ack(self, ack_id: int, waiter: Waiter, timeout: float | None = None) -> None:
+        """Give the acknowledgement ``ack_id`` to ``waiter``; forget it after ``timeout`` seconds."""
+        with self._lock:
+            gone = self._state == DISCONNECTED
+            if not gone:
+                self._acks[ack_id] = waiter
+        if gone:
+            waiter.lost()
+        elif timeout is not None:
+            timer = self.nsp.server.reactor.expire_after(timeout, lambda: self._ack_timed_out(ack_id))
+            if isinstance(waiter, CallbackAck):
+                waiter.timer = timer
+
+    def _ack_timed_out(self, ack_id: int) -> None:
+        waiter = self._acks.pop(ack_id, None)
+        if isinstance(waiter, CallbackAck):
+            waiter.timed_out()
 
     def deliver(self, data: list[Any], batch: list[Any], volatile: bool, patient: bool = False) -> bool:
         """Send an encoded event; False when the client has gone, or could not take a volatile one.
@@ -279,76 +296,6 @@ class Socket(Targets, Sends, Listens, ListensToAny):
             self.conn.send_packet(Packet(CONNECT_ERROR, self.nsp.name, self.conn.refusal(error)))
         self.nsp.forget(self, set(), "refused", False)
 
-    # -- receiving (on an I/O thread) ---------------------------------------------------------------------------
-
-    def receive(self, packet: Packet, size: int, cost: int) -> None:
-        """Take a packet that is for this socket, its payload's size in bytes, and what it costs the mailbox."""
-        kind = packet.type
-        if kind == EVENT:
-            beside = self.nsp.runs_concurrently(self._handlers, packet.data)
-            queue = self._mailbox.run_beside if beside else self._mailbox.put
-            queue(self._run_event, packet, size, cost=cost)
-        elif kind == ACK:
-            waiter = self._acks.pop(packet.id, None) if packet.id is not None else None
-            if waiter is not None:
-                waiter.answer(packet.data)
-        elif kind == DISCONNECT:
-            self.conn.remove(self)
-            self.lost("client namespace disconnect")
-
-    def undecodable(self, error: Exception) -> None:
-        """The client has sent what is no packet, which is the end of it: tell its handlers of ``error`` before."""
-        if self._handlers.find("error"):
-            self._mailbox.put(self.nsp.tell_error, self, self._handlers, error)
-
-    def expect_ack(self, ack_id: int, waiter: Waiter, timeout: float | None = None) -> None:
-        """Give the acknowledgement ``ack_id`` to ``waiter``; forget it after ``timeout`` seconds."""
-        with self._lock:
-            gone = self._state == DISCONNECTED
-            if not gone:
-                self._acks[ack_id] = waiter
-        if gone:
-            waiter.lost()
-        elif timeout is not None:
-            timer = self.nsp.server.reactor.expire_after(timeout, lambda: self._ack_timed_out(ack_id))
-            if isinstance(waiter, CallbackAck):
-                waiter.timer = timer
-
-    def _ack_timed_out(self, ack_id: int) -> None:
-        waiter = self._acks.pop(ack_id, None)
-        if isinstance(waiter, CallbackAck):
-            waiter.timed_out()
-
-    def _run_event(self, packet: Packet, size: int) -> None:
-        if self._muted or not packet.data:
-            return
-        data = packet.data
-        if self._incoming:
-            self._tell(self._incoming, data)
-        if self._middlewares and not self._passes(data):
-            return
-        if logger.isEnabledFor(logging.DEBUG):
-            result = self.nsp.dispatch_told(self, self._handlers, data, size)
-        else:
-            result = self.nsp.dispatch(self, self._handlers, data)
-        if packet.id is not None and result is not NO_ACK:
-            args = [] if result is None else list(result) if isinstance(result, tuple) else [result]
-            try:
-                self.conn.acknowledge(Packet(ACK, self.nsp.name, args, packet.id))
-            except (TypeError, ValueError) as error:
-                tell_tester(self.handshake.environ, error)
-                logger.exception("what the handler of %s returned cannot be sent to %r", quote(data[0]), self)
-
-    def _passes(self, data: list[Any]) -> bool:
-        """Run the middlewares over an event; False when one has refused it."""
-        try:
-            for middleware in self._middlewares:
-                middleware(data)
-        except FAILURES as error:
-            self.nsp.tell_error(self, self._handlers, error)
-            return False
-        return bool(data)
-
     # -- going --------------------------------------------------------------------------------------------------
 
     def disconnect(self, close: bool = False) -> None:
@@ -368,6 +315,10 @@ class Socket(Targets, Sends, Listens, ListensToAny):
         if self.lost("server namespace disconnect"):
             self.conn.thrown_out(self)  # first, since the client may connect again as soon as it knows
             self.conn.send_packet(Packet(DISCONNECT, self.nsp.name))
+
+    def _on_disconnect(self) -> None:
+        self.conn.remove(self)
+        self.lost("client namespace disconnect")
 
     def lost(self, reason: str) -> bool:
         """The client has left: queue the ``disconnecting`` and ``disconnect`` handlers behind its last events.

@@ -2,7 +2,8 @@
 
 Opening it is an HTTP request through the application, middlewares and all; its packets are encoded, decoded and
 dispatched as anybody's.  Only the socket is missing, so there is nothing to wait for: when :meth:`TestClient.emit`
-returns, the handlers have run, and what they sent is there.  They run in the thread that uses the client: desk.py.
+returns, the handlers have run, and what they sent is there.  They run in the thread that uses the client:
+inline_executor.py.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from ..server import Server
 from ..socketio.acks import unpack
 from ..socketio.packet import ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Packet
 from ..socketio.socket import Socket
-from ..socketio.tester import RAISED_KEY, SUBMIT_KEY
+from ..socketio.testing_hooks import RAISED_KEY, SUBMIT_KEY
 from ..wsgi import WSGIApp
-from .desk import Desk, Mark
+from .inline_executor import InlineExecutor, Mark
 from .transport import MemoryTransport, put_in_place
 
 # How long what the client waits for may take before it calls it a failure (seconds).
@@ -105,9 +106,9 @@ class TestClient:
         self.session = self._server.engine.sessions[
             self._open(_Direct(app, self._server.test_host) if http is None else http, query_string, headers)
         ]
-        self._desk = Desk(self._reactor)
+        self._executor = InlineExecutor(self._reactor)
         self._raised: list[BaseException] = []
-        self.session.environ.update({SUBMIT_KEY: self._desk.submit, RAISED_KEY: self._raised})
+        self.session.environ.update({SUBMIT_KEY: self._executor.submit, RAISED_KEY: self._raised})
         self._transport = MemoryTransport(self.session, self._reactor, self._on_packet, self._on_end)
         if not put_in_place(self._transport, self._reactor):
             raise ConnectionFailed("the server closed the connection at once")
@@ -141,8 +142,8 @@ class TestClient:
         answers: list[Packet] = []
         if not self.session.open:
             raise Disconnected("the server has closed the connection")
-        with self._desk.visit():
-            answered = self._desk.mark()
+        with self._executor.visit():
+            answered = self._executor.mark()
             self._answers[namespace] = answered, answers
             self._send(Packet(CONNECT, namespace, auth))
             self._wait(answered, f"whether {namespace!r} can be joined")
@@ -178,7 +179,7 @@ class TestClient:
         """End the connection, if the server has not: all namespaces at once."""
         self._joined.clear()
         if self.session.open:
-            with self._desk.visit():
+            with self._executor.visit():
                 self._outgoing.put(self.session.receive, "1")
                 self._settle()
 
@@ -296,7 +297,7 @@ class TestClient:
         self._send_and_settle(Packet(ACK, packet.nsp, list(answer), packet.id))
 
     def _send_and_settle(self, packet: Packet) -> None:
-        with self._desk.visit():
+        with self._executor.visit():
             self._send(packet)
             self._settle()
 
@@ -320,18 +321,18 @@ class TestClient:
             busy = self._busy
             self._flush(self._incoming.put, "this client's own handlers")
             self._flush(self._outgoing.put, "the server's reading")
-            if self._desk.busy:
+            if self._executor.busy:
                 return  # a handler calls us, and the others are behind it
             for socket in list(self._sockets.values()):
                 self._flush(socket.run_in_order, f"the handlers of {socket!r}")
 
     def _flush(self, put: Callable[[Callable[[], None]], object], what: str) -> None:
-        done = self._desk.mark()
+        done = self._executor.mark()
         put(done.set)
         self._wait(done, what)
 
     def _wait(self, mark: Mark, what: str) -> None:
-        if not self._desk.run_until(mark, self._timeout):
+        if not self._executor.run_until(mark, self._timeout):
             raise TimeoutError(f"waited {self._timeout:g} s for {what}: does one of them block?")
 
 

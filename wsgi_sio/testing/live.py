@@ -5,9 +5,9 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from ..development_server import make_server
 from ..runtime import Task, create_reactor
 from ..server import Server
-from ..serving import make_server
 from ..wsgi import WSGIApp
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import pytest
 from tests.client.conftest import TRANSPORTS, Connect, ScriptedServer, ServeLocally, answer, echo
 from tests.support.inprocess import AT_ONCE, DEADLINE, eventually, open_descriptors
 from tests.support.servers import free_port
-from wsgi_sio.client.engineio.remembered import Remembered
+from wsgi_sio.client.engineio.http_session import HTTPSession
 from wsgi_sio.client.options import ClientOptions
 from wsgi_sio.exceptions import LocalProtocolError
 
@@ -73,11 +73,11 @@ def test_headers_of_ours_can_be_replaced_in_any_case(serve: ServeLocally, client
 def test_the_servers_cookies_come_back_and_outlive_the_connection(serve: ServeLocally, client: Connect) -> None:
     server = serve(cookie="io")
     options = ClientOptions()
-    remembered = Remembered.of(options)
-    opened = client(server.url, remembered).open().upgraded()
+    session = HTTPSession.of(options)
+    opened = client(server.url, session).open().upgraded()
     assert all(environ["HTTP_COOKIE"] == f"io={opened.engine.id}" for environ in server.requests[1:])
     opened.close()
-    again = client(server.url, remembered, transports="websocket").open()
+    again = client(server.url, session, transports="websocket").open()
     assert server.requests[-1]["HTTP_COOKIE"] == f"io={opened.engine.id}"
     again.close()
 
@@ -300,15 +300,15 @@ def test_when_all_transports_fail_the_last_error_counts(serve: ServeLocally, cli
 def test_remember_upgrade_begins_with_websocket_where_it_worked(serve: ServeLocally, client: Connect) -> None:
     server = serve()
     options = {"remember_upgrade": True}
-    remembered = Remembered.of(ClientOptions.of(options))
-    first = client(server.url, remembered, **options).open()
+    session = HTTPSession.of(ClientOptions.of(options))
+    first = client(server.url, session, **options).open()
     assert first.engine.transport_name == "polling"
     first.upgraded()
-    second = client(server.url, remembered, **options).open()
+    second = client(server.url, session, **options).open()
     assert second.engine.transport_name == "websocket" and not second.engine.upgraded
     server.close()
-    client(server.url, remembered, **options).fail()
-    assert not remembered.websocket_worked
+    client(server.url, session, **options).fail()
+    assert not session.websocket_worked
 
 
 def test_failed_openings_leave_nothing(serve: ServeLocally, client: Connect) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from wsgi_sio.cluster.bus.kombu_urls import KombuUrl
 from wsgi_sio.cluster.bus.kombu_wire import Address, address_of
-from wsgi_sio.cluster.bus.urls import family_of
+from wsgi_sio.cluster.bus.urls import ALL, family_of
 
 
 def test_passwords_are_not_shown() -> None:
@@ -29,6 +29,14 @@ def test_a_port_that_makes_no_sense() -> None:
 
 def test_the_kinds_of_bus() -> None:
     assert [family_of(url) for url in ("redis://h", "valkeys+cluster://h", "AMQP://h")] == ["redis", "redis", "amqp"]
+    assert [family_of(url, ALL) for url in ("redis://h", "Postgres://h", "postgresql://h")] == [
+        "redis",
+        *["postgres"] * 2,
+    ]
+    with pytest.raises(ValueError, match=r"'postgres'; there are redis, .*, amqp, pyamqp$"):
+        family_of("postgres://h")  # which is nothing for old servers
+    with pytest.raises(ValueError, match=r"'zmq'; there are redis, .*, amqp, pyamqp, postgresql, postgres$"):
+        family_of("zmq://h", ALL)
     with pytest.raises(ValueError, match=r"'zmq'; there are redis, .*, amqp, pyamqp$"):
         family_of("zmq://h")
     with pytest.raises(ValueError, match=r"'kafka'; there are redis, .*\(Kafka is none of them\)"):

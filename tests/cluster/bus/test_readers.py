@@ -13,6 +13,7 @@ from wsgi_sio.cluster.bus import Outage
 from wsgi_sio.cluster.bus.kombu_reader import KombuReader
 from wsgi_sio.cluster.bus.postgres_reader import PostgresReader
 from wsgi_sio.cluster.bus.redis_reader import CHANNEL, RedisReader
+from wsgi_sio.cluster.bus.redis_stream_reader import StreamReader
 from wsgi_sio.runtime import create_reactor
 
 Reader = tuple[Any, Callable[[], object]]
@@ -33,7 +34,16 @@ def kombu(reactor: Any, connect: Any, outage: Outage) -> Reader:
     return reader, lambda: reader.add(["c"], print)
 
 
-@pytest.mark.parametrize("make", [redis, postgres, kombu])
+def streams(reactor: Any, connect: Any, outage: Outage) -> Reader:
+    reader = StreamReader(reactor, connect, outage, b"stream", b"nsp", 10)
+    return reader, lambda: reader.listen(b"/", print)
+
+
+def listeners(reader: Any) -> object:
+    return reader._listeners if isinstance(reader, StreamReader) else reader._table
+
+
+@pytest.mark.parametrize("make", [redis, postgres, kombu, streams])
 def test_a_reader_for_which_there_was_no_thread_begins_with_the_next_subscription(
     make: Callable[[Any, Any, Outage], Reader], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -53,7 +63,7 @@ def test_a_reader_for_which_there_was_no_thread_begins_with_the_next_subscriptio
             patch.setattr(reactor, "spawn", no_thread)
             with pytest.raises(RuntimeError, match="new thread"):
                 add()
-        assert reader._table == {}
+        assert listeners(reader) == {}
         add()
         eventually(attempted.is_set, "a connection")
     finally:

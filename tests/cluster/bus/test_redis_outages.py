@@ -15,7 +15,7 @@ from tests.support.inprocess import Background, eventually
 from tests.support.redis import RedisServer
 from tests.support.world import one_world
 from wsgi_sio.cluster.bus.redis_bus import RedisBus
-from wsgi_sio.cluster.bus.redis_streams import RedisStreams
+from wsgi_sio.cluster.bus.redis_streams_bus import RedisStreams
 from wsgi_sio.cluster.bus.redis_urls import RedisUrl
 from wsgi_sio.runtime import create_reactor
 

@@ -163,7 +163,7 @@ def test_emitters(pair: Cluster) -> None:
         assert not caught.value.perhaps
         pair.redis.kill_connections()
         assert emitter.emit("after") == 1
-    eventually(lambda: all_answer(pair), "that the servers hear each other")
+    eventually(pair.all_answer, "that the servers hear each other")
     # As Node's emitter writes it, without the namespace.
     message = {
         "type": 3,
@@ -193,14 +193,6 @@ def stopping(make_cluster: MakeCluster, shared_postgres: PostgresServer) -> Iter
     shared_postgres.start_again()
 
 
-def all_answer(cluster: Cluster) -> bool:
-    """Whether the servers know each other's clients."""
-    try:
-        return all(len(io.fetch_sockets()) == 2 for io in cluster.servers)
-    except AckTimeout:
-        return False
-
-
 @pytest.mark.parametrize("how", ["stopped", "frozen"])
 def test_local_clients_get_everything_when_it_is_away(
     stopping: Callable[[], Cluster], shared_postgres: PostgresServer, how: str
@@ -219,7 +211,7 @@ def test_local_clients_get_everything_when_it_is_away(
         cluster.servers[0].fetch_sockets()
     assert [socket.id for socket in caught.value.responses] == [cluster.sockets[0].id]
     shared_postgres.start_again()
-    eventually(lambda: all_answer(cluster), "that the servers answer again")
+    eventually(cluster.all_answer, "that the servers answer again")
     cluster.servers[0].emit("again")
     numbers = []
     while (data := cluster.clients[1].receive().data)[0] != "again":

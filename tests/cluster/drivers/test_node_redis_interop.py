@@ -14,7 +14,7 @@ from tests.support.inprocess import Background, eventually
 from tests.support.node_peer import NodePeer
 from tests.support.redis import RedisServer
 from tests.support.world import one_world
-from wsgi_sio.socketio.remote import RemoteSocket
+from wsgi_sio.socketio.remote_socket import RemoteSocket
 
 
 class Mixed:

@@ -36,14 +36,6 @@ def emit_many(cluster: Cluster, name: str, count: int = 300) -> None:
     assert statistics.quantiles(durations, n=100)[97] < 0.005 and max(durations) < 1.0
 
 
-def all_answer(cluster: Cluster) -> bool:
-    """Whether the servers know each other's clients."""
-    try:
-        return all(len(io.fetch_sockets()) == 2 for io in cluster.servers)
-    except AckTimeout:
-        return False
-
-
 @pytest.mark.parametrize("how", ["stopped", "frozen"])
 def test_local_clients_get_everything_and_nobody_waits(cluster: Cluster, redis: RedisServer, how: str) -> None:
     emit_many(cluster, "before")
@@ -63,7 +55,7 @@ def test_local_clients_get_everything_and_nobody_waits(cluster: Cluster, redis: 
         redis.start()
     else:
         redis.thaw()
-    eventually(lambda: all_answer(cluster), "that the servers answer again")
+    eventually(cluster.all_answer, "that the servers answer again")
     cluster.servers[0].emit("again")
     numbers = []
     while (data := cluster.clients[1].receive().data)[0] != "again":

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.engineio.conftest import Engine, MakeEngine
-from tests.support.inprocess import DEADLINE, Background, eventually
+from tests.support.inprocess import DEADLINE, UPGRADE, Background, WebSocket, eventually
 from wsgi_sio.engineio import Response, Session
 from wsgi_sio.engineio.relay.joining import Company
 from wsgi_sio.engineio.response import Hijacked
@@ -45,6 +45,23 @@ def freeze(engine: Engine) -> None:
 def thaw(engine: Engine) -> None:
     for link in list(company(engine).siblings._table.inbound):
         link._watch.resume()
+
+
+def websocket_with_early_bytes(engine: Engine, early: bytes, sid: str = "") -> WebSocket:
+    """A WebSocket whose server has read ``early`` with the head of its handshake."""
+    client, server = socket.socketpair()
+    client.sendall(b"GET / HTTP/1.1\r\n\r\n" + early)
+    file = server.makefile("rb", -1)
+    assert file.readline() + file.readline() == b"GET / HTTP/1.1\r\n\r\n"
+    query = {"sid": sid} if sid else {}
+    environ = {**engine.environ("GET", UPGRADE, transport="websocket", **query), "wsgi.input": file}
+    engine.engine.handle(environ)
+    environ.clear()
+    file.close()
+    server.close()
+    websocket = WebSocket(client)
+    websocket.read_accept()
+    return websocket
 
 
 class Exchange:

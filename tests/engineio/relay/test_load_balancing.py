@@ -9,9 +9,16 @@ from typing import Any
 import pytest
 
 from tests.engineio.conftest import Engine
-from tests.engineio.relay.conftest import Exchange, MakeSiblings, company, link_between, read_response
+from tests.engineio.relay.conftest import (
+    Exchange,
+    MakeSiblings,
+    company,
+    link_between,
+    read_response,
+    websocket_with_early_bytes,
+)
 from tests.engineio.test_hijack import certificate, echo, over_tls
-from tests.support.inprocess import UPGRADE, WebSocket, eventually, frame_of, open_descriptors
+from tests.support.inprocess import UPGRADE, eventually, frame_of, open_descriptors
 from wsgi_sio.engineio import Response, Session
 
 __all__ = ["certificate"]
@@ -70,21 +77,11 @@ def test_a_session_over_websocket(make_siblings: MakeSiblings) -> None:
 def test_early_bytes(make_siblings: MakeSiblings) -> None:
     busy, idle = make_siblings(2, echo)
     load(busy, idle)
-    client, server = socket.socketpair()
-    client.sendall(b"GET / HTTP/1.1\r\n\r\n" + frame_of("4early"))
-    file = server.makefile("rb", -1)
-    assert file.readline() + file.readline() == b"GET / HTTP/1.1\r\n\r\n"
-    environ = {**busy.environ("GET", UPGRADE, transport="websocket"), "wsgi.input": file}
-    busy.engine.handle(environ)
-    environ.clear()
-    file.close()
-    server.close()
-    websocket = WebSocket(client)
-    websocket.read_accept()
+    websocket = websocket_with_early_bytes(busy, frame_of("4early"))
     assert str(websocket.receive()).startswith("0{")
     assert websocket.receive() == "4early"
     assert len(idle.sessions) == 1
-    client.close()
+    websocket.close()
 
 
 def test_cookies_and_cors(make_siblings: MakeSiblings) -> None:

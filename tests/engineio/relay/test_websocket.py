@@ -11,7 +11,17 @@ from typing import Any
 import pytest
 
 from tests.engineio.conftest import Engine
-from tests.engineio.relay.conftest import Exchange, MakeSiblings, body_of, company, freeze, get, io_threads, thaw
+from tests.engineio.relay.conftest import (
+    Exchange,
+    MakeSiblings,
+    body_of,
+    company,
+    freeze,
+    get,
+    io_threads,
+    thaw,
+    websocket_with_early_bytes,
+)
 from tests.engineio.test_hijack import certificate, echo, tls_pair
 from tests.support.inprocess import UPGRADE, WebSocket, eventually, frame_of, open_descriptors, tcp_pair
 from wsgi_sio.engineio import Response, Session
@@ -75,21 +85,12 @@ def test_early_bytes(make_siblings: MakeSiblings) -> None:
     """What the client sent behind its handshake, and the holder's server has read, half a frame even."""
     holder, owner = make_siblings(2, echo)
     polling, _ = owner.over_polling()
-    client, server = socket.socketpair()
-    client.sendall(b"GET / HTTP/1.1\r\n\r\n" + frame_of("2probe") + frame_of("5") + frame_of("4early")[:4])
-    file = server.makefile("rb", -1)
-    assert file.readline() + file.readline() == b"GET / HTTP/1.1\r\n\r\n"
-    environ = {**holder.environ("GET", UPGRADE, transport="websocket", sid=polling.sid), "wsgi.input": file}
-    holder.engine.handle(environ)
-    environ.clear()
-    file.close()
-    server.close()
-    websocket = WebSocket(client)
-    websocket.read_accept()
+    early = frame_of("2probe") + frame_of("5") + frame_of("4early")[:4]
+    websocket = websocket_with_early_bytes(holder, early, polling.sid)
     assert websocket.receive() == "3probe"
     websocket.send_raw(frame_of("4early")[4:])
     assert websocket.receive() == "4early"
-    client.close()
+    websocket.close()
 
 
 def refused(engine: Engine, sid: str, headers: Mapping[str, str] = {}) -> Response:

@@ -23,10 +23,9 @@ from ...exceptions import ConnectionFailed, LocalProtocolError
 from ...runtime import Rank, Reactor, SerialExecutor, TaskGroup, Timer, make_lock
 from ..options import ClientOptions
 from .heartbeat import Heartbeat
+from .http_session import HTTPSession
 from .interfaces import EngineEvents, Pollable, Transport
-from .open_packet import Handshake
-from .opening import Opening
-from .remembered import Remembered
+from .opening import Handshake, Opening
 from .upgrade import Upgrade
 from .url import Address
 from .websocket import ClientWebSocket
@@ -46,7 +45,7 @@ class EngineClient:
     """One connection; to connect again, make another.
 
     :param url: http(s) or ws(s), host, port and query of the server; its path does not count, the options' does.
-    :param remembered: what the connection before has left; None for the first.
+    :param http_session: what the connection before has left; None for the first.
     :ivar id: the session's id; empty before the handshake.
     :ivar state: ``new``, ``opening``, ``open``, ``closing`` or ``closed``.
     :ivar max_payload: the largest request body or WebSocket message the server takes, in bytes; None if it named none.
@@ -64,16 +63,16 @@ class EngineClient:
         options: ClientOptions,
         reactor: Reactor,
         events: EngineEvents,
-        remembered: Remembered | None = None,
+        http_session: HTTPSession | None = None,
     ) -> None:
         if "polling" in options.transports:
-            from .http import HTTPClient  # noqa: F401  (for its error)
+            from .polling_http import HTTPClient  # noqa: F401  (for its error)
         self.options = options
         self.reactor = reactor
         self.address = Address.of(url, options)
-        self.remembered = remembered or Remembered.of(options)
+        self.http_session = http_session or HTTPSession.of(options)
         if self.address.secure:
-            self.remembered.tls_context()  # for its error
+            self.http_session.tls_context()  # for its error
         self.id = ""
         self.state = NEW
         self.max_payload: int | None = None
@@ -110,7 +109,7 @@ class EngineClient:
         :raises LocalProtocolError: it has been opened before.
         """
         names = list(self.options.transports)
-        if self.options.remember_upgrade and self.remembered.websocket_worked and "websocket" in names:
+        if self.options.remember_upgrade and self.http_session.websocket_worked and "websocket" in names:
             names.sort(key="websocket".__ne__)
         opening = Opening(self, names)
         with self.lock:
@@ -141,7 +140,7 @@ class EngineClient:
             self._surely_fits = self.options.max_outbox if self.max_payload is None else self.max_payload // 4
             upgrade = None
             if isinstance(transport, ClientWebSocket):
-                self.remembered.websocket_worked = True
+                self.http_session.websocket_worked = True
             elif self.options.upgrade and "websocket" in {*self.options.transports} & {*handshake.upgrades}:
                 upgrade = self.upgrade = self._last_upgrade = Upgrade(self, transport)
             transport.idle = True
@@ -155,7 +154,7 @@ class EngineClient:
     def not_opened(self, error: ConnectionFailed) -> None:
         """No transport got a session, or nobody wants one any more."""
         if self.state == OPENING:
-            self.remembered.websocket_worked = False
+            self.http_session.websocket_worked = False
         self._end_opening(error)
 
     def _end_opening(self, error: ConnectionFailed) -> bool:
@@ -220,7 +219,7 @@ class EngineClient:
         with self.lock:
             upgrade = self.upgrade
             if upgrade is None or not upgrade.take_baton_locked():
-                batch = self._write_buffer.take(limit, count)
+                batch = self._write_buffer.take(limit, count, 0)
                 if batch or self.state != OPEN:
                     return batch
                 assert self._transport is not None

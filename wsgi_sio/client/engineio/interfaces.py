@@ -9,8 +9,7 @@ from ...engineio.packet import Packet
 from ...exceptions import ConnectionFailed
 from ...runtime import Reactor, TaskGroup
 from ..options import ClientOptions
-from .open_packet import Handshake
-from .remembered import Remembered
+from .http_session import HTTPSession
 from .url import Address
 
 
@@ -92,10 +91,9 @@ class Pollable(Transport, Protocol):
 
 
 class Engine(Protocol):
-    """One connection, for its transports, its opening and its upgrade."""
+    """One connection, for its transports; opening.py and upgrade.py ask more of it."""
 
     id: str
-    upgrade: Any
     max_payload: int | None
     lock: AbstractContextManager[Any]
     paused: bool
@@ -110,18 +108,10 @@ class Engine(Protocol):
     def address(self) -> Address: ...
 
     @property
-    def remembered(self) -> Remembered: ...
+    def http_session(self) -> HTTPSession: ...
 
     @property
     def tasks(self) -> TaskGroup: ...
-
-    # -- opening
-
-    def opened(self, transport: Any, handshake: Handshake) -> None: ...
-
-    def not_opened(self, error: ConnectionFailed) -> None: ...
-
-    # -- for the transports
 
     def send(self, packets: list[Packet], *, volatile: bool = False, bounded: bool = True) -> bool: ...
 
@@ -140,11 +130,3 @@ class Engine(Protocol):
     ) -> bool: ...
 
     def closed(self, transport: Any) -> None: ...
-
-    # -- for the upgrade
-
-    def switch_locked(self, transport: Any) -> list[Packet]: ...
-
-    def switched(self) -> None: ...
-
-    def upgrade_failed(self, error: ConnectionFailed) -> None: ...

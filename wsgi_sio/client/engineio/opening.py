@@ -1,18 +1,71 @@
-"""Opening: the transports tried in their order until the server has given a session (2.4, `tryAllTransports`)."""
+"""Opening: the transports tried in their order until the server has given a session (2.4, `tryAllTransports`).
+
+Its first packet is the open packet, read by :class:`Handshake`.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
+from ...engineio.packet import OPEN, decode_packet
 from ...exceptions import ConnectionFailed
 from ...runtime import Timer
-from .blocking_sockets import BlockingSockets
+from ...validation import COUNT, check_option
 from .interfaces import Engine
-from .open_packet import Handshake
+from .tcp import BlockingSockets
 from .websocket import ClientWebSocket, connect_websocket
 
 if TYPE_CHECKING:
     from .polling import PollingTransport
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """The server's open packet: the session's id, the heartbeat's times, what may be upgraded to; all in seconds."""
+
+    sid: str
+    upgrades: tuple[str, ...]
+    ping_interval: float
+    ping_timeout: float
+    max_payload: int | None
+
+    @classmethod
+    def of(cls, data: str | bytes) -> Handshake:
+        """Read the packet.
+
+        :raises ConnectionFailed: it is another, or has not what it must have.
+        """
+        try:
+            packet = decode_packet(data)
+            if packet.type != OPEN:
+                raise ValueError("not an open packet")
+            fields: Any = json.loads(packet.data or "")
+            made = cls(
+                sid=fields["sid"],
+                upgrades=tuple(fields.get("upgrades", ())),
+                ping_interval=fields["pingInterval"] / 1000,
+                ping_timeout=fields["pingTimeout"] / 1000,
+                max_payload=check_option("maxPayload", fields.get("maxPayload"), int | None, COUNT),
+            )
+            if not isinstance(made.sid, str) or not made.sid:
+                raise ValueError("no session id")
+            if not 0 < made.ping_interval + made.ping_timeout < math.inf:
+                raise ValueError("no heartbeat")
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            hint = f"{data[:100]!r} ({error})"
+            raise ConnectionFailed(f"server error: this is no Engine.IO 4 handshake: {hint}") from error
+        return made
+
+
+class OpeningEngine(Engine, Protocol):
+    """What the opening asks of its engine beside that."""
+
+    def opened(self, transport: Any, handshake: Handshake) -> None: ...
+
+    def not_opened(self, error: ConnectionFailed) -> None: ...
 
 
 class Opening:
@@ -20,7 +73,7 @@ class Opening:
 
     __slots__ = ("_attempt", "_engine", "_names", "_over", "_timer")
 
-    def __init__(self, engine: Engine, names: list[str]) -> None:
+    def __init__(self, engine: OpeningEngine, names: list[str]) -> None:
         self._engine = engine
         self._names = names
         self._attempt: PollingAttempt | WebSocketAttempt | None = None
@@ -91,7 +144,7 @@ class PollingAttempt:
 
     __slots__ = ("_engine", "_opening", "_transport")
 
-    def __init__(self, engine: Engine, opening: Opening) -> None:
+    def __init__(self, engine: OpeningEngine, opening: Opening) -> None:
         from .polling import PollingTransport  # needs urllib3, which WebSocket can do without
 
         self._engine = engine
@@ -123,7 +176,7 @@ class WebSocketAttempt:
 
     __slots__ = ("_candidate", "_code", "_engine", "_opening", "_over", "_sockets")
 
-    def __init__(self, engine: Engine, opening: Opening) -> None:
+    def __init__(self, engine: OpeningEngine, opening: Opening) -> None:
         self._engine = engine
         self._opening = opening
         self._sockets = BlockingSockets()

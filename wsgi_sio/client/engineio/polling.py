@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from ...engineio.packet import CLOSE, SEPARATOR, Packet, PacketError, decode_payload, to_utf8
 from ...exceptions import ConnectionFailed
-from .http import HTTPClient
 from .interfaces import Engine
+from .polling_http import HTTPClient
 
 _GOODBYE = Packet(CLOSE)
 # How much is POSTed at once to a server that names no limit (bytes).
@@ -46,7 +46,7 @@ class PollingTransport:
         self.paused = False
         self.polls = True
         self._engine = engine
-        self._http = HTTPClient(engine.address, engine.remembered, engine.heard)
+        self._http = HTTPClient(engine.address, engine.http_session, engine.heard)
         self._sid = engine.id
         self._session_url = engine.address.url(self.name, engine.id)  # of this id
         self._given: list[Packet] | None = None

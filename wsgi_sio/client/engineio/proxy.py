@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from .blocking_sockets import read_head
+from .tcp import read_head
 from .url import Address, basic_authorization
 
 

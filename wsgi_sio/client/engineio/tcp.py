@@ -1,56 +1,108 @@
-"""The connection to the server, for both transports: DNS, TCP, a proxy's tunnel, TLS.
-
-It blocks, so it belongs into a task of its own; :class:`BlockingSockets` lets another thread end it.
-"""
+"""Blocking TCP: connecting and reading, until a deadline, and until another thread makes it return."""
 
 from __future__ import annotations
 
 import socket
-import ssl
-from collections.abc import Callable
-from contextlib import ExitStack
-from typing import Any
+from time import monotonic
+from typing import Any, Protocol
+from weakref import WeakSet
 
-from .blocking_sockets import BlockingSockets, limit
-from .proxy import Proxy, open_tunnel
-from .url import Address
+from ...runtime import Rank, disown, make_lock, tell_in_child
+from ...sockets import has_unread, shut_down_tcp
+
+# What the head of an answer may take (bytes).
+_MAX_HEAD = 65536
 
 
-def connect_tcp(
-    address: Address,
-    proxy: Proxy | None,
-    tls_context: Callable[[], ssl.SSLContext],
-    sockets: BlockingSockets,
-    deadline: float | None,
-    *,
-    tunnel: bool,
-) -> Any:
-    """A socket that is connected to the server, or to a proxy that is to be sent plain HTTP; ``sockets`` knows it.
+class Descriptor(Protocol):
+    """A socket of any kind: plain, TLS or gevent's."""
 
-    :param tls_context: asked for the settings of TLS.
-    :param tunnel: whether to ask ``proxy`` for a way through in any case, not for TLS only.
-    :raises OSError: it cannot be reached, or is not to be trusted.
-    :raises ValueError: its name is none.
+    def fileno(self) -> int: ...
+
+
+class BlockingSockets:
+    """Makes whatever blocks on them return, when told to; a socket that nobody else keeps is forgotten."""
+
+    __slots__ = ("__weakref__", "_cancelled", "_lock", "_sockets")
+
+    def __init__(self) -> None:
+        self._lock = make_lock(Rank.LEAF)
+        self._sockets: WeakSet[Descriptor] = WeakSet()
+        self._cancelled = False
+        tell_in_child(self)
+
+    def after_fork(self) -> None:
+        """In a forked child: they are the parent's."""
+        self._lock = make_lock(Rank.LEAF)
+        self._cancelled = True
+        disown([sock.fileno() for sock in self._sockets])
+
+    def add(self, sock: Descriptor) -> None:
+        """Remember a socket.
+
+        :raises ConnectionAbortedError: everything has been cancelled already.
+        """
+        with self._lock:
+            if not self._cancelled:
+                self._sockets.add(sock)
+                return
+        raise ConnectionAbortedError("the connection has been closed meanwhile")
+
+    def remove(self, sock: Descriptor) -> None:
+        """Forget a socket that somebody else takes care of from now on."""
+        with self._lock:
+            self._sockets.discard(sock)
+
+    @property
+    def unread(self) -> bool:
+        """Whether something that has come on one of them lies in the kernel."""
+        with self._lock:
+            sockets = list(self._sockets)
+        return any(map(has_unread, sockets))
+
+    def cancel(self) -> None:
+        """End whatever blocks on them, now and later."""
+        with self._lock:
+            self._cancelled = True
+            sockets = list(self._sockets)
+            self._sockets.clear()
+        for sock in sockets:
+            shut_down(sock)
+
+
+def shut_down(sock: Descriptor) -> None:
+    """End both directions of TCP; who reads or writes, in whatever thread, returns."""
+    try:
+        shut_down_tcp(sock, socket.SHUT_RDWR)
+    except OSError:
+        pass  # closed already, not connected, or no longer
+
+
+def deadline_after(timeout: float | None) -> float | None:
+    """On the monotonic clock; None for never.
+
+    :param timeout: seconds.
     """
-    with ExitStack() as unwound:
-        first = proxy or address
-        sock: Any = _connect(first.host, first.port, sockets, deadline)
-        unwound.callback(sock.close)
-        if proxy is not None and (tunnel or address.secure):
-            open_tunnel(sock, address, proxy, deadline)
-        if address.secure:
-            limit(sock, deadline)
-            sockets.remove(sock)
-            sock = tls_context().wrap_socket(sock, server_hostname=address.host, do_handshake_on_connect=False)
-            unwound.callback(sock.close)
-            sockets.add(sock)
-            sock.do_handshake()
-        unwound.pop_all()
-    return sock
+    return None if timeout is None else monotonic() + timeout
 
 
-def _connect(host: str, port: int, sockets: BlockingSockets, deadline: float | None) -> socket.socket:
-    """Connect to the first of the host's addresses that answers; only the look-up of its name cannot be cut."""
+def limit(sock: Any, deadline: float | None) -> None:
+    """Let the next call on ``sock`` take no longer than until ``deadline``.
+
+    :raises TimeoutError: that is over.
+    """
+    if deadline is not None:
+        left = deadline - monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        sock.settimeout(left)
+
+
+def connect_tcp(host: str, port: int, sockets: BlockingSockets, deadline: float | None) -> socket.socket:
+    """Connect to the first of the host's addresses that answers; only the look-up of its name cannot be cut.
+
+    :raises OSError: none does.
+    """
     failure: OSError = OSError(f"{host} has no address")
     for family, kind, protocol, _, where in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
         sock = socket.socket(family, kind, protocol)
@@ -68,3 +120,21 @@ def _connect(host: str, port: int, sockets: BlockingSockets, deadline: float | N
         else:
             return sock
     raise failure
+
+
+def read_head(sock: Any, deadline: float | None, chunk: int = 4096) -> tuple[bytes, bytes]:
+    """Read an answer up to the empty line; its head with that line, and what came behind.
+
+    :raises OSError: there is none, or it is too long.
+    """
+    data = b""
+    while b"\r\n\r\n" not in data:
+        if len(data) > _MAX_HEAD:
+            raise OSError(f"the answer's head is longer than {_MAX_HEAD} bytes")
+        limit(sock, deadline)
+        more = sock.recv(chunk)
+        if not more:
+            raise OSError("the server closed the connection without an answer")
+        data += more
+    head, line, rest = data.partition(b"\r\n\r\n")
+    return head + line, rest

@@ -6,16 +6,30 @@
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 from ...engineio.packet import PING, UPGRADE, Packet
 from ...exceptions import ConnectionFailed
 from ...runtime import Timer
-from .blocking_sockets import BlockingSockets
 from .interfaces import Engine, Pollable
+from .tcp import BlockingSockets
 from .websocket import ClientWebSocket, connect_websocket
 
 _PROBED = "3probe"
 
 CONNECTING, PROBING, PAUSING, OVER = range(4)
+
+
+class UpgradableEngine(Engine, Protocol):
+    """What an upgrade asks of its engine beside that."""
+
+    upgrade: Any
+
+    def switch_locked(self, transport: Any) -> list[Packet]: ...
+
+    def switched(self) -> None: ...
+
+    def upgrade_failed(self, error: ConnectionFailed) -> None: ...
 
 
 class Upgrade:
@@ -27,7 +41,7 @@ class Upgrade:
 
     __slots__ = ("_candidate", "_engine", "_polling", "_sockets", "_timer", "phase", "posts")
 
-    def __init__(self, engine: Engine, polling: Pollable) -> None:
+    def __init__(self, engine: UpgradableEngine, polling: Pollable) -> None:
         self.phase = CONNECTING
         self.posts = True
         self._engine = engine
@@ -68,7 +82,7 @@ class Upgrade:
     def receive(self, data: str | bytes) -> None:
         """Take a packet from the candidate."""
         if data == _PROBED and self.phase == PROBING:
-            self._engine.remembered.websocket_worked = True
+            self._engine.http_session.websocket_worked = True
             self._pause()
         elif not self.fail(ConnectionFailed(f"probe error: the server sent {data[:20]!r}")) and self._switched():
             self._engine.receive(data)

@@ -21,12 +21,10 @@ from ...engineio.websocket import Owner, WebSocketTransport
 from ...exceptions import ConnectionFailed
 from ...sockets import NonBlockingSocket, TLSSocket, own
 from ...websocket.frames import BINARY, PONG, TEXT, encode_frame
-from .blocking_sockets import BlockingSockets, deadline_after, limit, read_head
-from .cookies import cookie_header
+from .http_session import HTTPSession
 from .interfaces import Engine
 from .proxy import choose_proxy
-from .remembered import Remembered
-from .tcp import connect_tcp
+from .tcp import BlockingSockets, deadline_after, limit, read_head
 from .url import Address
 
 # What is kept of the text of a refusal (bytes).
@@ -90,25 +88,25 @@ def connect_websocket(engine: Engine, owner: Owner, sockets: BlockingSockets) ->
 
     :raises ConnectionFailed: it was not possible.
     """
-    sock, early = _open(engine.address, engine.id, engine.remembered, sockets)
+    sock, early = _open(engine.address, engine.id, engine.http_session, sockets)
     return ClientWebSocket(engine, owner, sock), early
 
 
 def _open(
-    address: Address, sid: str, remembered: Remembered, sockets: BlockingSockets
+    address: Address, sid: str, session: HTTPSession, sockets: BlockingSockets
 ) -> tuple[NonBlockingSocket, bytes]:
     """Connect and shake hands; the non-blocking socket, and what the server sent behind its 101.
 
     :param sid: of the session to upgrade; empty for a new one.
-    :param remembered: has the cookies and the TLS settings.
+    :param session: has the cookies and the TLS settings.
     :raises ConnectionFailed: with the status and text of the server's refusal, if there was one.
     """
     deadline = deadline_after(address.options.timeout)
     try:
-        sock = connect_tcp(address, choose_proxy(address), remembered.tls_context, sockets, deadline, tunnel=True)
+        sock = session.connect(address, choose_proxy(address), sockets, deadline, tunnel=True)
         with ExitStack() as unwound:
             unwound.callback(sock.close)
-            early = _shake_hands(sock, address, sid, remembered, deadline)
+            early = _shake_hands(sock, address, sid, session, deadline)
             while address.secure and sock.pending():  # decrypted already: the descriptor would not tell
                 early += sock.recv(sock.pending())
             sockets.remove(sock)
@@ -129,10 +127,10 @@ def _for_the_reactor(sock: Any) -> NonBlockingSocket:
 # -- its HTTP -------------------------------------------------------------------------------------------------------
 
 
-def _shake_hands(sock: Any, address: Address, sid: str, remembered: Remembered, deadline: float | None) -> bytes:
+def _shake_hands(sock: Any, address: Address, sid: str, session: HTTPSession, deadline: float | None) -> bytes:
     wire = WSConnection(ConnectionType.CLIENT)
     headers = address.headers()
-    cookies = cookie_header(remembered.cookies, address.url("websocket", ""))
+    cookies = session.cookie_header(address.url("websocket", ""))
     if cookies is not None:
         headers.setdefault("Cookie", cookies)
     request = Request(

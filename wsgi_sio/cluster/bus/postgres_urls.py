@@ -19,19 +19,14 @@ _PART = r'(?:[A-Za-z_][A-Za-z0-9_$]*|"[^"\0]+")'
 _TABLE = re.compile(rf"{_PART}(?:\.{_PART})?")
 
 
-def is_postgres(url: object) -> bool:
-    """Whether that is a URL of Postgres."""
-    return isinstance(url, str) and urlsplit(url).scheme.lower() in SCHEMES
-
-
 def check_url(url: str) -> str:
     """``url`` itself, if it can be understood.
 
     :raises ValueError: its scheme is none of ours.
     :raises ImportError: psycopg is missing.
     """
-    if not is_postgres(url):
-        scheme = urlsplit(url).scheme.lower() if isinstance(url, str) else ""
+    scheme = urlsplit(url).scheme.lower() if isinstance(url, str) else ""
+    if scheme not in SCHEMES:
         raise ValueError(f"no bus for the scheme {scheme!r}; there are {', '.join(SCHEMES)}")
     if find_spec("psycopg") is None:
         raise ImportError("Postgres needs the package psycopg: pip install 'wsgi-sio[postgres]'")

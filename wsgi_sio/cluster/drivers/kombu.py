@@ -1,5 +1,5 @@
 """Servers of this package on RabbitMQ, by the package kombu.  Nobody of Node's is there, so what travels is what Node's
-sharded adapter has, whose channels need neither patterns nor one for each room; see node_sharded.py."""
+sharded adapter has, whose channels need neither patterns nor one for each room; see node_redis_sharded.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..bus import SharedBus
 from ..bus.kombu_bus import kombu_bus
-from .node_sharded import ShardedRedisAdapter
+from .node_redis_sharded import ShardedRedisAdapter
 
 if TYPE_CHECKING:
     from ...socketio.namespace import Namespace

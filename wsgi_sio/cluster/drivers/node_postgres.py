@@ -12,13 +12,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from ...socketio.jsoncodec import BinaryFound, dumps_of
+from ..adapter_with_heartbeat import ClusterAdapterWithHeartbeat
 from ..bus import SharedBus, Subscription
 from ..bus.postgres_bus import PostgresBus, postgres_bus
 from ..bus.postgres_urls import MAX_NAME, MAX_NOTIFICATION
-from ..heartbeat import ClusterAdapterWithHeartbeat
 from ..messages import Message
 from .msgpack_values import pack, unpack
-from .stream_entries import in_order
+from .redis_streams.stream_entries import in_order
 
 if TYPE_CHECKING:
     from ...socketio.namespace import Namespace

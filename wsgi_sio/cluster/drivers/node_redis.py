@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
-from ...socketio.adapter import BroadcastOptions, Room
+from ...socketio.broadcast_options import BroadcastOptions, Room
 from ...socketio.jsoncodec import BinaryFound, dumps_of
 from ...socketio.memory_adapter import MemoryAdapter
 from ...socketio.packet import Packet
@@ -21,8 +21,8 @@ from .. import messages
 from ..adapter import ClusterAdapter
 from ..bus import Bus, SharedBus, Subscription
 from ..bus.redis_bus import redis_bus
+from ..cluster_node import Audience, ClusterNode
 from ..messages import Message
-from ..nodes import Audience, ClusterNode
 from .msgpack_values import pack, require_packages, unpack
 
 if TYPE_CHECKING:
