@@ -185,7 +185,7 @@ def test_arrows_go_down_only() -> None:
         below.append(part)
 
 
-# Modules that import each other in a circle, if only for types, and why; folders while they are being taken apart.
+# Modules that import each other in a circle, if only for types, and why.
 CIRCLES = {
     ("flask.extension", "flask.namespace"): "a namespace is registered with a SocketIO, and Namespace.socketio is one:"
     " applications use, and type checkers know, the whole of it",
