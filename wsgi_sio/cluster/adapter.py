@@ -211,12 +211,12 @@ class ClusterAdapter(NodeAdapter):
     @contextmanager
     def _taking_together(self) -> Iterator[None]:
         """What other servers send to a client leaves in one piece at the end; for a bus's one reader only."""
-        self._together = EventsTogether()
+        together = self._together = EventsTogether()
         try:
             yield
         finally:
-            self._send_what_waits()
-            self._together = None
+            self._together = None  # first, and whatever comes of it: what comes alone would wait for ever
+            together.send()
 
     def _send_what_waits(self) -> None:
         if self._together is not None:
@@ -293,7 +293,7 @@ class EventsTogether:
         """Send all there are."""
         events, self._events = self._events, {}
         for socket, mine in events.items():
-            if not socket.connected:
+            if socket.gone:
                 continue
             for data, _ in mine:
                 socket.tell_outgoing(data)

@@ -28,6 +28,7 @@ from wsgi_sio.engineio.session import Session
 from wsgi_sio.runtime import create_reactor
 from wsgi_sio.socketio.jsoncodec import dumps_of
 from wsgi_sio.socketio.packet import DISCONNECT
+from wsgi_sio.socketio.socket import CONNECTING
 
 DUMPS = dumps_of(None)
 
@@ -287,6 +288,36 @@ def test_what_came_together_leaves_in_one_piece_and_in_order(cluster: Cluster, m
     assert names == ["one", "two", "volatile", "three", "four", "asks", "five"]
     assert [len(pieces) for pieces in sent[:5]] == [2, 1, 2, 1, 1]
     assert cluster.clients[0].receive().type == DISCONNECT
+
+
+def broadcast(adapter: RedisAdapter, name: str) -> tuple[str, bytes]:
+    packet = {"type": 2, "data": [name], "nsp": "/"}
+    return adapter.channel, msgpack.packb(["x", packet, {"rooms": [], "except": [], "flags": {}}])
+
+
+def test_what_comes_alone_is_sent_after_a_piece_that_could_not_be(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapter = cluster.adapter(0)
+    assert isinstance(adapter, RedisAdapter)
+
+    def fail(self: Session, packets: list[Any], **how: Any) -> bool:
+        raise MemoryError
+
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(Session, "send", fail)
+        adapter._take_together([broadcast(adapter, "one"), broadcast(adapter, "two")])
+    adapter._take(*broadcast(adapter, "alone"))
+    assert cluster.clients[0].expect("alone") == []
+
+
+def test_a_client_that_is_about_to_be_connected_gets_what_came_together_as_well(cluster: Cluster) -> None:
+    adapter, socket = cluster.adapter(0), cluster.sockets[0]
+    assert isinstance(adapter, RedisAdapter)
+    state, socket._state = socket._state, CONNECTING  # it has its rooms by then
+    adapter._take_together([broadcast(adapter, "one"), broadcast(adapter, "two")])
+    socket._state = state
+    assert cluster.clients[0].expect("one") == [] and cluster.clients[0].expect("two") == []
 
 
 def test_rooms_that_are_numbers_and_rooms_that_look_like_them(cluster: Cluster, wire: Wire) -> None:
