@@ -12,6 +12,7 @@ import pytest
 
 from tests.cluster.bus.conftest import Listener
 from tests.support.inprocess import DEADLINE, Background, eventually
+from tests.support.world import one_world
 from wsgi_sio.cluster.bus import redis_reader
 from wsgi_sio.cluster.bus.redis_bus import RedisBus
 from wsgi_sio.runtime import create_reactor
@@ -73,6 +74,28 @@ def test_a_message_that_comes_in_pieces(bus: RedisBus, pretender: Pretender) -> 
         time.sleep(1.2)  # seconds; the reader's own wait is one
     eventually(lambda: len(listener.heard) == 2, "both messages")
     assert listener.payloads == [b"first\r\n" * 10, b"second"] and not bus.outage.lasts
+    connection.close()
+
+
+@one_world  # gevent's reader is held up as well
+def test_a_server_is_not_blamed_for_what_a_listener_takes(
+    bus: RedisBus, pretender: Pretender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_reader, "_LOOK", 0.02)
+    monkeypatch.setattr(redis_reader, "_ASK", 1000.0)
+    monkeypatch.setattr(redis_reader, "_DEAD", 0.2)
+    heard: list[bytes] = []
+
+    def listen(channel: str, payload: bytes) -> None:
+        time.sleep(0.5)
+        heard.append(payload)
+
+    call = Background(pretender.accept)
+    bus.subscribe(["c"], [], listen)
+    connection = call.result()
+    connection.sendall(message(b"long"))
+    eventually(lambda: heard or bus.outage.lasts, "the message")
+    assert heard == [b"long"] and not bus.outage.lasts
     connection.close()
 
 

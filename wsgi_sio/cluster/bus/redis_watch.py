@@ -69,8 +69,8 @@ class ConnectionWatch(Watched):
         self._wake.set()
 
     def has_heard(self) -> bool:
-        """Whether anything has come since this was asked last."""
-        heard, self._heard = self._heard, False
+        """Whether anything has come since this was asked last, or what has is being taken."""
+        heard, self._heard = self._heard or (self._watch is not None and self._watch.reading), False
         return heard
 
     def close(self) -> None:
