@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -113,6 +114,35 @@ def test_the_last_of_what_is_sent_is_settled_soon(publishing: Publishing) -> Non
     assert publishing.peer.read(5) == many(5)
     eventually(lambda: not publishing.publisher.unsettled and not publishing.outbox._running, "the answers")
     assert publishing.outage.total_lost == 0
+
+
+def test_the_end_of_the_bus_does_not_wait_long_for_answers(
+    publishing: Publishing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wsgi_sio.cluster.bus.outbox._SETTLE", 0.2)
+    monkeypatch.setattr("wsgi_sio.cluster.bus.outbox._LAST_WORDS", 0.2)
+    monkeypatch.setattr(publishing.outbox, "_settling", True)  # nobody else is at it
+    publishing.publish(*many(5))
+    eventually(lambda: publishing.publisher._unanswered == 5 and not publishing.outbox._running, "that they are sent")
+    before = time.monotonic()
+    publishing.outbox.close()
+    assert time.monotonic() - before < DEADLINE / 2
+    assert publishing.outage.total_lost == 5
+
+
+def test_a_bus_that_refuses_all_is_tried_less_and_less_often(publishing: Publishing) -> None:
+    """That it can be connected to and written to does not mean that it works."""
+    outbox, peer = publishing.outbox, publishing.peer
+    publishing.publish(b"0")
+    for failures in range(1, 4):
+        eventually(lambda failures=failures: len(peer.ends) == failures, "another connection")
+        eventually(lambda: publishing.publisher.unsettled, "that it is sent")
+        peer.read(1, b"-NOPERM\r\n")
+        eventually(lambda failures=failures: outbox._failures == failures, "that it grows impatient")
+        publishing.publish(b"%d" % failures)
+    eventually(lambda: len(peer.ends) == 4, "another connection")
+    peer.read(1)
+    eventually(lambda: not outbox._failures and not publishing.outage.lasts, "that it works")
 
 
 @pytest.mark.parametrize("answer", [b"-NOPERM this user has no permissions\r\n", b"+OK\r\n", b"?\r\n"])

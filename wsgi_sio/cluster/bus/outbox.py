@@ -6,6 +6,7 @@ Each message is sent at most once: what may have arrived is never sent again.
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
@@ -49,9 +50,10 @@ class Sender(Protocol):
         """Whether the bus has still to say that all of them have arrived; :meth:`settle` is to be called soon."""
         return False
 
-    def settle(self) -> None:
+    def settle(self, patience: float | None = None) -> None:
         """Wait, for a bounded time, until it has.
 
+        :param patience: how long, in seconds; after that nothing more can be sent.
         :raises Exception: it has not; what that means for what was sent has been told.
         """
         return
@@ -137,6 +139,8 @@ class Outbox:
                 if error is not None:
                     self._outage.lost(len(batch) - sent)
                     raise error
+                if self._failures:
+                    self._sender.settle()  # that it can be written to does not mean that it works
                 self._works()
         except FAILURES as error:
             self._fails(error)
@@ -172,7 +176,7 @@ class Outbox:
 
     def close(self) -> None:
         """Wait a moment until all is sent; what is not is lost."""
-        may_wait = self._reactor.may_wait()
+        may_wait, until = self._reactor.may_wait(), time.monotonic() + _LAST_WORDS
         with self._lock:
             waits = self._running and not self._failures and may_wait
             self._idle.clear()
@@ -187,7 +191,7 @@ class Outbox:
             self._running |= settles
         if settles:  # for the end of the connection might undo what has not been read at its other end
             try:
-                self._sender.settle()
+                self._sender.settle(max(_SETTLE, until - time.monotonic()))
             except FAILURES as error:
                 self._outage.failed("publishing", error)
         if left:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .outbox import Item, Sender
-from .redis_urls import socket_of, write_to
+from .redis_urls import set_timeout, socket_of, write_to
 from .redis_wire import AnswerReader, OwnConnection, pack
 
 # For how long after an answer a connection is taken for alive without a look at it (seconds).
@@ -72,8 +72,8 @@ class PubSubPublisher(Publisher):
             return len(batch) - in_doubt, error
         return len(batch), None
 
-    def settle(self) -> None:
-        self._settle(lambda: self._wait_for_answers(0))
+    def settle(self, patience: float | None = None) -> None:
+        self._settle(lambda: self._wait_for_all(patience))
 
     def _settle(self, take_answers: Callable[[], None]) -> None:
         try:
@@ -87,6 +87,11 @@ class PubSubPublisher(Publisher):
         """Wait as long as more than ``most`` are missing."""
         while self._unanswered > most:
             self._take(socket_of(self._connection).recv(_CHUNK))
+
+    def _wait_for_all(self, patience: float | None) -> None:
+        if patience is not None:
+            set_timeout(self._connection, patience)
+        self._wait_for_answers(0)
 
     def _look(self) -> None:
         """Take the answers that have come."""
