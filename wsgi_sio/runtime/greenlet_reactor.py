@@ -36,6 +36,8 @@ _native_thread_id: Callable[[], int] = gevent.monkey.get_original("_thread", "ge
 class GreenletReactor(Reactor):
     """See the module's text."""
 
+    watching_is_cheap = True
+
     def __init__(self, *, max_workers: int = 1000) -> None:
         self._hub = get_hub()
         self._loop = self._hub.loop

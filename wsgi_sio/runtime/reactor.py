@@ -11,7 +11,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextvars import Context
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from .stall_tolerant_timeouts import PatientTimer
 from .timer_queue import Timer
@@ -82,7 +82,13 @@ class Task(Protocol):
 
 
 class Reactor(ABC):
-    """Watches descriptors, keeps time and runs jobs."""
+    """Watches descriptors, keeps time and runs jobs.
+
+    :cvar watching_is_cheap: whether a busy descriptor costs less by :meth:`watch` than by a task that waits for it, and
+        whoever is slow with what it brings keeps the others waiting no longer than the task would.
+    """
+
+    watching_is_cheap: ClassVar[bool] = False
 
     @abstractmethod
     def watch(self, conn: Watched, *, reading: bool = True) -> Watch:

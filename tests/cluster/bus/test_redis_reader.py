@@ -12,7 +12,7 @@ import pytest
 
 from tests.cluster.bus.conftest import Listener
 from tests.support.inprocess import DEADLINE, Background, eventually
-from tests.support.world import one_world
+from tests.support.world import WORLD, one_world
 from wsgi_sio.cluster.bus import redis_reader
 from wsgi_sio.cluster.bus.redis_bus import RedisBus
 from wsgi_sio.runtime import create_reactor
@@ -160,4 +160,36 @@ def test_a_command_that_comes_too_late_makes_no_connection(
     pretender._server.settimeout(0.2)
     with pytest.raises(TimeoutError):
         pretender._server.accept()
+    connection.close()
+
+
+@pytest.mark.skipif(WORLD == "gevent", reason="there who listens must not wait")
+def test_a_listener_that_takes_its_time_keeps_nobody_else_from_being_read(bus: RedisBus, pretender: Pretender) -> None:
+    reactor = bus._reader._reactor
+    ours, theirs = socket.socketpair()
+    read, listened = threading.Event(), []
+
+    class Other:
+        def fileno(self) -> int:
+            return ours.fileno()
+
+        def on_readable(self) -> None:
+            ours.recv(1)
+            read.set()
+
+        def on_writable(self) -> None:
+            """Nobody writes."""
+
+    def listen(channel: str, payload: bytes) -> None:
+        theirs.sendall(b"x")
+        listened.append(read.wait(DEADLINE))
+
+    watch, call = reactor.watch(Other()), Background(pretender.accept)
+    assert bus.subscribe(["c"], [], listen).wait_subscribed(DEADLINE)
+    connection = call.result()
+    connection.sendall(message(b"1"))
+    eventually(lambda: listened, "that the listener ends")
+    assert listened == [True]
+    watch.close(ours.close)
+    theirs.close()
     connection.close()

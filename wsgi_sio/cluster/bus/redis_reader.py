@@ -1,9 +1,9 @@
-"""The half of a Redis bus that listens: one connection, which the reactor reads.
+"""The half of a Redis bus that listens: one connection.
 
-A thread or greenlet connects, watches that the server lives, and begins again when it does not; with TLS it reads as
-well.  ``redis-py``'s own PubSub is not used: its ``listen()`` gives up for good after some seconds of outage, and its
-``get_message()`` costs as much again as reading the message.  What comes is taken apart by redis_wire.py, many messages
-at a time: the client's own way reads each line and each value by a call of its own.
+A thread or greenlet connects, watches that the server lives, and begins again when it does not.  It reads as well, but
+for gevent, whose hub does that at half the cost.  ``redis-py``'s own PubSub is not used: its ``listen()`` gives up for
+good after some seconds of outage, and its ``get_message()`` costs as much again as reading the message.  What comes is
+taken apart by redis_wire.py, many messages at a time: the client's own way reads each value by a call of its own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .bus import OnMessage, OnMessages
 from .outage import Outage
 from .reader import ChannelReader, ReaderSubscription
 from .redis_urls import cut, descriptor_of, set_timeout, socket_of, write_to
-from .redis_watch import CHUNK, ConnectionWatch
+from .redis_watch import ConnectionWatch
 from .redis_wire import AnswerReader, Line, pack
 
 logger = logging.getLogger("wsgi_sio.bus")
@@ -61,6 +61,7 @@ class RedisReader(ChannelReader[Any, Name, frozenset[Name]]):
     ) -> None:
         super().__init__(reactor, connect, outage)
         self._writes_aside = writes_aside
+        self._watches = writes_aside and reactor.watching_is_cheap
         # All guarded by the lock.
         self._asked: Counter[Name] = Counter()  # how many confirmations are to come on this connection
         self._commands: deque[bytes] = deque()  # for this connection
@@ -169,9 +170,10 @@ class RedisReader(ChannelReader[Any, Name, frozenset[Name]]):
 
         :raises Exception: it has ended.
         """
-        set_timeout(connection, _LOOK if self._writes_aside else _SHORT_LOOK)
-        if not self._writes_aside:
-            self._read_in_turn(connection)
+        look = _LOOK if self._writes_aside else _SHORT_LOOK
+        set_timeout(connection, look)
+        if not self._watches:
+            self._read_and_write(connection, look)
             return
         watch = ConnectionWatch(socket_of(connection), self._take_all, self._wake)
         quiet = 0.0
@@ -188,23 +190,23 @@ class RedisReader(ChannelReader[Any, Name, frozenset[Name]]):
         finally:
             watch.close()
 
-    def _read_in_turn(self, connection: Any) -> None:
-        """Read and write: TLS does not let others write meanwhile."""
+    def _read_and_write(self, connection: Any, look: float) -> None:
+        """Wait for what comes; with TLS others cannot write meanwhile."""
         sock, answers = socket_of(connection), AnswerReader()
         quiet = 0.0
         while not self.closed:
             try:
-                data = sock.recv(max(CHUNK, answers.missing))
+                data = sock.recv(answers.chunk)
             except TimeoutError:
-                quiet += _SHORT_LOOK
+                quiet += look
             else:
                 if not data:
                     raise ConnectionError("the connection has ended")
                 quiet = 0.0
                 self._take_all(answers.feed(data))
                 time.sleep(0)  # a greenlet that always finds something to read keeps the others from running
-            self._look_after(quiet, _SHORT_LOOK)
-            if self._commands:
+            self._look_after(quiet, look)
+            if not self._writes_aside and self._commands:
                 self._write()
 
     def _look_after(self, quiet: float, look: float) -> None:

@@ -8,10 +8,6 @@ from typing import Any
 from ...runtime import FAILURES, Event, Reactor, Watch, Watched
 from .redis_wire import AnswerReader
 
-# How many bytes are read at a time, unless one message is known to be larger: all that comes of them, however many
-# clients it is for, is done before anything else is.
-CHUNK, _LARGE_CHUNK = 8192, 1_000_000
-
 
 class ConnectionWatch(Watched):
     """Reads on a descriptor of its own, so that whoever ends the connection needs no leave of the reactor.
@@ -45,7 +41,7 @@ class ConnectionWatch(Watched):
 
     def on_readable(self) -> None:
         try:
-            data = self._sock.recv(max(CHUNK, min(self._answers.missing, _LARGE_CHUNK)))
+            data = self._sock.recv(self._answers.chunk)
         except BlockingIOError:
             return
         except OSError as error:

@@ -19,6 +19,10 @@ def pack(*parts: bytes) -> bytes:
 _LONGEST_LINE = 65536
 
 
+# How many bytes are read at a time: as a rule, and of one large message.
+_CHUNK, _LARGE_CHUNK = 8192, 1_000_000
+
+
 class AnswerReader:
     """Takes apart what Redis says (RESP 2), as it comes: bytes, numbers, None, lists, and lines as :class:`Line`."""
 
@@ -29,9 +33,11 @@ class AnswerReader:
         self._head, self._pattern = b"?", b""  # how the messages of a pattern begin, those that come most
 
     @property
-    def missing(self) -> int:
-        """How many bytes have to come at least before there is anything to give, as far as is known."""
-        return self._needed - self._size if self._pieces else 0
+    def chunk(self) -> int:
+        """How many bytes to read next: few, for all that comes of them, however many clients it is for, is done before
+        anything else; but many if one message is known to be large."""
+        missing = self._needed - self._size if self._pieces else 0
+        return max(_CHUNK, min(missing, _LARGE_CHUNK))
 
     def feed(self, data: bytes) -> list[Any]:
         """What is complete now.
