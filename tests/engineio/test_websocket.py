@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -203,7 +204,7 @@ def test_a_client_that_is_gone_before_the_handshake_ends_leaves_nothing(make_eng
 
 def test_no_way_of_ending_leaks_a_descriptor_or_a_session(make_engine: MakeEngine) -> None:
     """Two hundred connections, each ended in another way, at each stage."""
-    engine = make_engine(max_http_buffer_size=10_000, upgrade_timeout=0.05)
+    engine = make_engine(max_http_buffer_size=10_000)
     ways: list[Any] = [
         lambda w, s: w.close(),
         lambda w, s: w.reset(),
@@ -231,6 +232,7 @@ def test_no_way_of_ending_leaks_a_descriptor_or_a_session(make_engine: MakeEngin
         finally:
             if number % 3:
                 websocket.close()
+    engine.engine.config = replace(engine.engine.config, upgrade_timeout=0.05)
     for _ in range(10):  # candidates that come to nothing
         polling, _ = engine.over_polling()
         websocket = engine.websocket(polling.sid)
