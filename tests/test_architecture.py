@@ -94,7 +94,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     # the latter two serve with it when asked to
     "gevent": ("runtime.greenlet_reactor", "runtime.blocked_hub_warning", "__main__", "development_server"),
     "greenlet": ("runtime.greenlet_reactor",),
-    "simple_websocket": ("engineio.websocket_handshake", "client.engineio.websocket"),
+    "simple_websocket": ("client.engineio.websocket",),
     "wsproto": ("engineio.websocket_handshake", "client.engineio.websocket"),
     "werkzeug": ("engineio", "wsgi", "development_server", "flask", "demo", "__main__", "testing"),
     "pytest": ("testing.plugin",),

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from ..logtext import quote
 from ..sockets import own
 from .base64_session import Base64Session
-from .config import Environ
 from .cookie import SessionCookie
 from .interfaces import Engine
+from .kept_environ import EnvironKeeper
 from .packet import OPEN, Packet
 from .polling import PollingTransport
 from .protocol_v3 import PollingTransportV3, SessionV3
@@ -26,6 +26,7 @@ logger = logging.getLogger("wsgi_sio.engineio")
 class Handshakes:
     """See the module's text.
 
+    :ivar environs: what sessions keep of their handshakes.
     :param on_session: see :class:`EngineServer`.
     """
 
@@ -34,6 +35,7 @@ class Handshakes:
         self._on_session = on_session
         cookie = engine.config.cookie
         self._cookie = None if cookie in (None, False) else SessionCookie(cookie)
+        self.environs = EnvironKeeper()
         self._under_way: set[str] = set()  # the ids of sessions whose handshake is being answered
         self.closed = False
 
@@ -71,7 +73,7 @@ class Handshakes:
 
     def _begin(self, request: EngineRequest, begin: Callable[[Session], Response | Hijacked]) -> Response | Hijacked:
         kind = SessionV3 if request.protocol == 3 else Base64Session if request.query.get("b64") else Session
-        session = kind(self._engine, self._engine.new_id(), keep(request.environ))
+        session = kind(self._engine, self._engine.new_id(), self.environs.keep(request.environ))
         if self.closed or not self._reserve(session):
             return Response(503, [("Retry-After", "1")])
         try:
@@ -155,10 +157,3 @@ class Handshakes:
             "maxPayload": config.max_http_buffer_size,
         }
         return Packet(OPEN, json.dumps(handshake, separators=(",", ":")))
-
-
-def keep(environ: Environ) -> Environ:
-    """What a session remembers of its handshake: everything but the server's own objects."""
-    kept = {key: value for key, value in environ.items() if not key.startswith(("wsgi.", "gunicorn.", "werkzeug."))}
-    kept["wsgi.url_scheme"] = environ.get("wsgi.url_scheme", "http")
-    return kept

@@ -13,7 +13,7 @@ from ..sockets import NonBlockingSocket
 from .config import EngineConfig, Environ
 from .cors import OriginPolicy
 from .errors import BAD_REQUEST, FORBIDDEN, UNKNOWN_SID, EngineError, unknown_session
-from .handshake import Handshakes, keep
+from .handshake import Handshakes
 from .heartbeat import Heartbeat
 from .log_messages import adapter_of_one_process, origin_advice, several_processes
 from .polling import PollingTransport
@@ -207,7 +207,7 @@ class EngineServer:
             return None
         if company.siblings.links() and self.is_alone():
             self.report(*adapter_of_one_process())
-        return company.load_balancer.place(request, cors, keep, self.handshakes.closed)
+        return company.load_balancer.place(request, cors, self.handshakes.environs.keep, self.handshakes.closed)
 
     def find_member(self, request: EngineRequest) -> Session:
         """The session that a request belongs to.
