@@ -22,7 +22,7 @@ from tests.support.servers import ROOT, RunningServer, free_port, start_server
 
 HERE = Path(__file__).resolve().parent
 EXAMPLES = ROOT / "examples"
-SECONDS = 100  # for a script, of which each wait may take 30
+SECONDS = 150  # for a script, of which each wait may take 30, or 75 where much is computed
 
 
 class Browser:

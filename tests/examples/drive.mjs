@@ -47,7 +47,7 @@ async function run({ script, url }) {
     if (screenshots) await page.screenshot({ path: `${screenshots}/${script}-${name}.png` });
   }
 
-  const has = (page, selector, text) => page.locator(selector, { hasText: text }).first().waitFor();
+  const has = (page, selector, text, timeout = 30000) => page.locator(selector, { hasText: text }).first().waitFor({ timeout });
   const online = (page) => has(page, "#connection", "websocket");
 
   try {

@@ -47,6 +47,7 @@ def test_an_example(browser: Browser, name: str, kind: str, tmp_path: Path) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [AT_LEISURE])
+@pytest.mark.timeout(240)
 def test_celery_jobs(browser: Browser, kind: str, tmp_path: Path) -> None:
     """Likewise, with a worker of Celery's, and a Redis between them."""
     require(find_spec("celery"), "celery")
