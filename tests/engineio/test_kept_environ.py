@@ -38,6 +38,15 @@ def test_equal_strings_are_one() -> None:
     assert (one["HTTP_X_NUMBER"], other["HTTP_X_NUMBER"]) == ("1", "2")
 
 
+def test_secrets_do_not_outlive_their_session() -> None:
+    keeper = EnvironKeeper()
+    kept = keeper.keep(
+        {"HTTP_COOKIE": "session=secret", "HTTP_AUTHORIZATION": "Bearer secret", "QUERY_STRING": "token=secret"}
+    )
+    assert kept["HTTP_COOKIE"] == "session=secret"
+    assert not [text for text in keeper._known if "secret" in text]
+
+
 def test_what_is_known_is_bounded() -> None:
     keeper = EnvironKeeper()
     first = keeper.keep(environ(0))

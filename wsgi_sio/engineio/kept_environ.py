@@ -8,6 +8,10 @@ from .config import Environ
 _MOST = 1000
 # A longer one is hardly anybody else's (characters).
 _LONGEST = 300
+# These are nobody else's, and some are secrets that are not to outlive their session.
+_OWN = frozenset(
+    ["HTTP_AUTHORIZATION", "HTTP_COOKIE", "HTTP_SEC_WEBSOCKET_KEY", "QUERY_STRING", "RAW_URI", "REQUEST_URI"]
+)
 
 
 class EnvironKeeper:
@@ -27,7 +31,7 @@ class EnvironKeeper:
             known = self._known = {}
         kept = {
             known.setdefault(key, key): known.setdefault(value, value)
-            if type(value) is str and len(value) <= _LONGEST
+            if type(value) is str and len(value) <= _LONGEST and key not in _OWN
             else value
             for key, value in environ.items()
             if not key.startswith(("wsgi.", "gunicorn.", "werkzeug."))
