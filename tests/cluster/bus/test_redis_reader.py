@@ -113,6 +113,17 @@ def test_what_is_no_redis_is_left(bus: RedisBus, pretender: Pretender, caplog: p
     again.close()
 
 
+def test_what_came_before_a_refusal_is_heard(bus: RedisBus, pretender: Pretender) -> None:
+    listener, call = Listener(), Background(pretender.accept)
+    bus.subscribe(["c"], [], listener)
+    connection = call.result()
+    connection.sendall(message(b"1") + message(b"2") + b"-ERR no more\r\n")
+    eventually(lambda: bus.outage.lasts, "that it is told")
+    assert listener.payloads == [b"1", b"2"]
+    pretender.accept().close()
+    connection.close()
+
+
 def test_a_channel_that_was_given_up_is_heard_when_that_is_confirmed_again(bus: RedisBus, pretender: Pretender) -> None:
     """Between the two the server does not send what is published there."""
     first, call = bus.subscribe(["c"], [], Listener()), Background(lambda: pretender.accept(confirms=False))

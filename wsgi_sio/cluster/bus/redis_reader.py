@@ -224,10 +224,12 @@ class RedisReader(ChannelReader[Any, Name, frozenset[Name]]):
     def _take_all(self, responses: list[Any]) -> None:
         """Give them to who listens; what comes together for one listener is given together."""
         gathered: list[tuple[RedisSubscription, list[tuple[str, bytes]]]] = []
+        refused: Line | None = None
         for response in responses:
             if type(response) is not list or len(response) < 3:
                 if isinstance(response, Line) and response.startswith(b"-"):
-                    raise ConnectionError(f"Redis refuses a command: {response!r}")
+                    refused = response
+                    break
                 continue  # the answer to a PING
             kind = response[0]
             if kind in _CONFIRMED:
@@ -241,6 +243,8 @@ class RedisReader(ChannelReader[Any, Name, frozenset[Name]]):
                     gathered.append((subscription, [heard]))
         for subscription, together in gathered:
             self._give(subscription, together)
+        if refused is not None:
+            raise ConnectionError(f"Redis refuses a command: {refused!r}")
 
     def _give(self, subscription: RedisSubscription, together: list[tuple[str, bytes]]) -> None:
         on_messages = subscription.on_messages
