@@ -270,8 +270,12 @@ def test_recovery(guests: Guests) -> None:
     for place in (theirs, At(guests.hosts[1]), At(guests.hosts[0]), theirs):
         came_from_node = visitor.process is theirs
         # Node's takes nobody who knows of no offset; and sends its own events before it has read what came before them,
-        # so that the offset of one says nothing of those.
+        # so that the last offset is not the highest until one comes that was emitted behind all that have come.
         receive_until(emitted if came_from_node else len(numbers()) + 1)
+        if came_from_node:
+            guests.peers[0].emit("tell", "nodes", f"behind {emitted}")
+            while visitor.events[-1] != ["told", f"behind {emitted}"]:
+                visitor.receive()
         visitor.lose()
         emit()
         if came_from_node:  # where a session is saved when its client has gone
