@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import select
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.support.inprocess import DEADLINE, Background, eventually
+from tests.support.world import WORLD
 from wsgi_sio.cluster.bus import redis_publisher
 from wsgi_sio.cluster.bus.outage import Outage
 from wsgi_sio.cluster.bus.outbox import Item, Outbox
@@ -25,7 +27,7 @@ class Connection:
         self._sock = sock
 
     def can_read(self, timeout: float) -> bool:
-        return False
+        return bool(select.select([self._sock], [], [], timeout)[0])
 
     def disconnect(self) -> None:
         self._sock.close()
@@ -44,13 +46,13 @@ class Peer:
         self.ends.append(theirs)
         return Connection(ours)
 
-    def read(self, count: int, answer: bytes = b":1\r\n") -> list[bytes]:
+    def read(self, count: int, answer: bytes = b":1\r\n", *, size: int = 65536) -> list[bytes]:
         """The payloads of so many messages on the last connection; each gets ``answer``."""
         eventually(lambda: self.ends, "a connection")
         found: list[bytes] = []
         reader = AnswerReader()
         while len(found) < count:
-            data = self.ends[-1].recv(65536)
+            data = self.ends[-1].recv(size)
             assert data, "the connection has ended"
             messages = reader.feed(data)  # commands look like answers
             self.ends[-1].sendall(answer * len(messages))
@@ -196,3 +198,133 @@ def test_with_tls_it_waits_for_each_answer(publishing: Publishing, monkeypatch: 
     assert publishing.peer.read(2) == [b"one", b"two"]
     eventually(lambda: not publishing.outbox._running, "the answers")
     assert not publishing.publisher.unsettled
+
+
+# -- at once, which only threads do -----------------------------------------------------------------------------------
+
+
+at_once_only = pytest.mark.skipif(WORLD == "gevent", reason="there a job is as cheap")
+
+
+@pytest.fixture
+def connected(publishing: Publishing) -> Publishing:
+    """There is a connection, and nothing waits."""
+    publishing.publish(b"first")
+    assert publishing.peer.read(1) == [b"first"]
+    eventually(lambda: not publishing.outbox._running and not publishing.publisher.unsettled, "that all is settled")
+    return publishing
+
+
+@at_once_only
+def test_who_publishes_writes(connected: Publishing, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_job(job: object) -> None:
+        raise AssertionError("nobody else is needed")
+
+    monkeypatch.setattr(connected.outbox._reactor, "submit", no_job)
+    connected.publish(b"second", b"third")
+    connected.peer.ends[0].setblocking(False)
+    assert connected.peer.ends[0].recv(4096).count(b"PUBLISH") == 2
+    connected.peer.ends[0].settimeout(DEADLINE)
+    connected.peer.ends[0].sendall(b":1\r\n:1\r\n")
+    monkeypatch.undo()
+
+
+@at_once_only
+def test_many_threads_and_a_peer_that_takes_little_at_a_time(connected: Publishing) -> None:
+    """Writes end in the middle of messages: all arrive whole, once, and each thread's in order."""
+    threads, count = 4, 60
+    padding = b"." * 20_000
+
+    def run(thread: int) -> None:
+        for number in range(count):
+            connected.publish(b"%d %d %b" % (thread, number, padding))
+            if number % 8 == 0:
+                time.sleep(0.001)  # for others to find it idle
+
+    calls = [Background(lambda thread=thread: run(thread)) for thread in range(threads)]
+    got = [payload.split() for payload in connected.peer.read(threads * count, size=30_000)]
+    for call in calls:
+        call.result()
+    assert all(rest == padding for *_, rest in got)
+    for thread in range(threads):
+        assert [int(number) for by, number, _ in got if int(by) == thread] == list(range(count))
+    eventually(lambda: not connected.outbox._running and not connected.publisher.unsettled, "that all is settled")
+    assert connected.outage.total_lost == 0
+
+
+@at_once_only
+def test_what_an_end_has_interrupted_is_not_repeated(connected: Publishing) -> None:
+    """A message's beginning has been written when the connection ends: it is lost, what comes after is not."""
+    connected.publish(b"x" * 10_000_000)
+    connected.peer.ends[0].recv(100)
+    connected.publish(b"after")
+    connected.peer.ends[0].close()
+    eventually(lambda: len(connected.peer.ends) == 2, "another connection")
+    assert connected.peer.read(1) == [b"after"]
+    eventually(lambda: not connected.outage.lasts and not connected.publisher.unsettled, "the end of the outage")
+    assert connected.outage.total_lost == 1
+
+
+@at_once_only
+def test_an_end_while_nothing_is_sent_costs_nothing(connected: Publishing) -> None:
+    connected.peer.ends[0].close()
+    connected.publish(b"again")
+    eventually(lambda: len(connected.peer.ends) == 2, "another connection")
+    assert connected.peer.read(1) == [b"again"]
+    eventually(lambda: not connected.publisher.unsettled, "the answer")
+    assert connected.outage.total_lost == 0 and not connected.outage.lasts
+
+
+@at_once_only
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_a_signal_handler_that_raises_in_the_middle(
+    connected: Publishing, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Nobody knows how much of the message has been written: it is not sent again, and what comes after it is sent."""
+
+    def interrupt(send: Callable[[bytes], int], data: bytes) -> int:
+        if where == "after":
+            send(data[:10])
+        raise KeyboardInterrupt
+
+    interrupted(connected, monkeypatch, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        connected.publish(b"interrupted")
+    connected.publish(b"after")
+    eventually(lambda: len(connected.peer.ends) == 2, "another connection")
+    assert connected.peer.read(1) == [b"after"]
+    eventually(lambda: not connected.publisher.unsettled and not connected.outage.lasts, "the end of the outage")
+    assert connected.outage.total_lost == 1
+
+
+@at_once_only
+def test_a_handler_that_publishes_in_the_middle_comes_after(
+    connected: Publishing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pending = [b"inner"]
+
+    def interrupt(send: Callable[[bytes], int], data: bytes) -> int:
+        if pending:
+            connected.publish(pending.pop())
+        return send(data)
+
+    interrupted(connected, monkeypatch, interrupt)
+    connected.publish(b"outer")
+    assert connected.peer.read(2) == [b"outer", b"inner"]
+    eventually(lambda: not connected.publisher.unsettled, "the answers")
+    assert connected.outage.total_lost == 0
+
+
+def interrupted(
+    publishing: Publishing, monkeypatch: pytest.MonkeyPatch, interrupt: Callable[[Callable[[bytes], int], bytes], int]
+) -> None:
+    """Have ``interrupt`` called instead of what writes without waiting, with that and the data."""
+    glance = publishing.publisher._glance
+
+    class Interrupted:
+        recv, close = glance.recv, glance.close
+
+        def send(self, data: bytes) -> int:
+            return interrupt(glance.send, data)
+
+    monkeypatch.setattr(publishing.publisher, "_glance", Interrupted())

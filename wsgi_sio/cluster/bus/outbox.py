@@ -34,7 +34,10 @@ class Item(NamedTuple):
 
 
 class Sender(Protocol):
-    """How an outbox sends; called by one job at a time, which it may block for a bounded time."""
+    """How an outbox sends; called by one job at a time, which it may block for a bounded time.
+
+    Only :meth:`send_now` is called by whoever publishes, while no job is at it.
+    """
 
     def connect(self) -> None:
         """Be ready to send; nothing happens when it is.
@@ -44,6 +47,16 @@ class Sender(Protocol):
 
     def send(self, batch: Sequence[Item]) -> tuple[int, Exception | None]:
         """Send them in order: how many have arrived, as far as is known, and what went wrong with the rest."""
+
+    def send_now(self, item: Item) -> bool:
+        """Send ``item`` without blocking, or begin to, if that can be: then :attr:`unfinished` tells that a job has to
+        see to the rest.  False: nothing of it has been sent."""
+        return False
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the end of what was begun has still to be sent by :meth:`connect` and :meth:`send`."""
+        return False
 
     @property
     def unsettled(self) -> bool:
@@ -60,7 +73,10 @@ class Sender(Protocol):
 
 
 class Outbox:
-    """What waits to be published, in order; a job sends it, so that nobody waits.
+    """What waits to be published, in order.
+
+    Whoever sends has claimed that (``_running``): a job, or, where a job would be another thread's, who publishes, if
+    nothing waits and it can be sent without blocking.
 
     :param limit: bytes that may wait; what comes then is lost.
     """
@@ -81,26 +97,53 @@ class Outbox:
         self._idle = reactor.event()
 
     def put(self, item: Item) -> bool:
-        """Send it when its turn comes; False: too much waits already, so it is lost."""
+        """Send it at once, or when its turn comes; False: too much waits already, so it is lost."""
         size = len(item.payload) + len(item.channel)
         with self._lock:
             fits = not self.closed and self._size + size <= self._limit
             begins_to_overflow = not fits and not self.closed and not self._full
-            if fits:
-                self._items.append(item)
-                self._size += size
-            else:
-                self._full = not self.closed
             start = fits and not self._running
+            at_once = start and not self._items and not self._failures and not self._reactor.one_thread
             if start:
                 self._running = True
-        if start:
+            if not fits:
+                self._full = not self.closed
+            elif not at_once:
+                self._items.append(item)
+                self._size += size
+        if at_once:
+            self._send_now(item, size)
+        elif start:
             self._reactor.submit(self._drain)
         elif not fits:
             self._outage.lost(1)
             if begins_to_overflow:
                 self._outage.failed("the outbox", f"{self._limit} bytes are waiting for it, which is all that may")
         return fits
+
+    def _send_now(self, item: Item, size: int) -> None:
+        begun = True  # as far as is known, should a signal handler raise here: it must not be sent twice
+        try:
+            begun = self._sender.send_now(item)
+        finally:
+            with self._lock:
+                if not begun:
+                    self._items.appendleft(item)
+                    self._size += size
+                more = self._running = bool(self._items) or self._sender.unfinished
+                settles = not more and self._settles_locked()
+            if more:
+                self._reactor.submit(self._drain)
+            else:
+                self._idle.set()
+                if settles:
+                    self._reactor.call_later(_SETTLE, self._begin_to_settle)
+
+    def _settles_locked(self) -> bool:
+        """Whether a timer has to be set, by the caller, for what is not settled."""
+        settles = not self._settling and self._sender.unsettled
+        self._settling |= settles
+        return settles
 
     def _take_locked(self) -> list[Item]:
         batch: list[Item] = []
@@ -123,13 +166,13 @@ class Outbox:
                     relieved = self._full and self._size * 2 <= self._limit
                     if relieved:
                         self._full = False
-                    settles = not batch and not self._settling and self._sender.unsettled
-                    if not batch:
+                    done = not batch and not self._sender.unfinished
+                    if done:
                         self._running = False
-                        self._settling |= settles
+                    settles = done and self._settles_locked()
                 if relieved:
                     self._outage.works("the outbox")
-                if not batch:
+                if done:
                     self._works()
                     self._idle.set()
                     if settles:

@@ -1,7 +1,8 @@
 """The half of a Redis bus that publishes: messages are packed by hand, as many as there are go out in one write.
 
-Redis answers each, in order, which tells how many have arrived.  Nobody waits for that: the answers are taken with the
-next write, or a little later (:meth:`PubSubPublisher.settle`), and only a bounded number may be missing.
+In threads who publishes writes at once, if that makes nobody wait: to wake up another thread costs more.  Redis answers
+each message, in order, which tells how many have arrived.  Nobody waits for that: the answers are taken with one of the
+next writes, or a little later (:meth:`PubSubPublisher.settle`), and only a bounded number may be missing.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from .redis_wire import AnswerReader, OwnConnection, pack
 _FRESH = 0.5
 # How many messages may lack an answer before the next ones wait for it: what is in doubt when Redis dies.
 _MOST_UNANSWERED = 500
+# After how long who publishes looks for answers (seconds).
+_LOOK = 0.005
 _CHUNK = 65536
 
 
@@ -44,11 +47,54 @@ class PubSubPublisher(Publisher):
         self._defers = deferring
         self._unanswered = 0
         self._answers = AnswerReader()
-        self._glance: Any = None  # the same connection, for reading without waiting
+        self._glance: Any = None  # the same connection, for reading and writing without waiting
+        self._looked = 0.0
+        self._writing = False  # who publishes; still so if a signal handler has raised then
+        self._failure: Exception | None = None  # what who publishes has met with
+        self._unsent = b""  # the end of what could not be written without waiting
 
     @property
     def unsettled(self) -> bool:
         return self._unanswered > 0
+
+    def send_now(self, item: Item) -> bool:
+        if self._glance is None or self._unanswered >= _MOST_UNANSWERED or not self._look_now():
+            return False
+        data = pack(self._verb, item.channel.encode("utf-8", "surrogatepass"), item.payload)
+        self._writing = True
+        self._unanswered += 1
+        try:
+            self._unsent = data[self._glance.send(data) :]
+        except OSError as error:
+            self._unanswered -= 1
+            self._writing = False
+            if not isinstance(error, BlockingIOError):
+                self._give_up(error)
+            return False
+        self._writing = False
+        return True
+
+    def _look_now(self) -> bool:
+        """Take the answers that have come, if that has not been done just now; whether the connection works."""
+        now = time.monotonic()
+        if now - self._looked > _LOOK:
+            self._looked = now
+            try:
+                self._look()
+            except Exception as error:
+                self._give_up(error)
+                return False
+        return True
+
+    def _give_up(self, error: Exception) -> None:
+        """The connection has ended, or makes no sense: a job has to tell, if anything is lost by that."""
+        self._answered = 0.0
+        if self._unanswered:
+            self._failure = error
+
+    @property
+    def unfinished(self) -> bool:
+        return self._writing or len(self._unsent) > 0
 
     def connect(self) -> None:
         if self._connection is not None and self._unanswered:
@@ -63,7 +109,8 @@ class PubSubPublisher(Publisher):
         packed = [pack(self._verb, channel.encode("utf-8", "surrogatepass"), payload) for channel, payload in batch]
         self._unanswered += len(batch)
         try:
-            write_to(self._connection, b"".join(packed))
+            write_to(self._connection, b"".join([self._unsent, *packed]))
+            self._unsent = b""
             self._wait_for_answers(_MOST_UNANSWERED if self._defers else 0)
         except Exception as error:
             in_doubt = min(self._unanswered, len(batch))
@@ -77,6 +124,10 @@ class PubSubPublisher(Publisher):
 
     def _settle(self, take_answers: Callable[[], None]) -> None:
         try:
+            if self._failure is not None:
+                raise self._failure
+            if self._writing:
+                raise ConnectionError("the sending of a message was interrupted")
             take_answers()
         except Exception:
             self._lost(self._unanswered)
@@ -120,6 +171,7 @@ class PubSubPublisher(Publisher):
 
     def _forget(self) -> None:
         self._unanswered = 0
+        self._unsent, self._writing, self._failure = b"", False, None
         self._answers = AnswerReader()
         glance, self._glance = self._glance, None
         if glance is not None:

@@ -61,7 +61,7 @@ class RedisReader(ChannelReader[Any, Name, frozenset[Name]]):
     ) -> None:
         super().__init__(reactor, connect, outage)
         self._writes_aside = writes_aside
-        self._watches = writes_aside and reactor.watching_is_cheap
+        self._watches = writes_aside and reactor.one_thread
         # All guarded by the lock.
         self._asked: Counter[Name] = Counter()  # how many confirmations are to come on this connection
         self._commands: deque[bytes] = deque()  # for this connection
