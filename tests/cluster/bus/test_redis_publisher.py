@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.inprocess import DEADLINE, Background, eventually
 from tests.support.world import WORLD
-from wsgi_sio.cluster.bus import redis_publisher
+from wsgi_sio.cluster.bus import outbox, redis_publisher
 from wsgi_sio.cluster.bus.outage import Outage
 from wsgi_sio.cluster.bus.outbox import Item, Outbox
 from wsgi_sio.cluster.bus.redis_publisher import PubSubPublisher
@@ -38,6 +38,7 @@ class Peer:
 
     def __init__(self) -> None:
         self.ends: list[socket.socket] = []
+        self.reads: list[int] = []  # how many messages came with each
 
     def connect(self) -> Connection:
         ours, theirs = socket.socketpair()
@@ -55,6 +56,7 @@ class Peer:
             data = self.ends[-1].recv(size)
             assert data, "the connection has ended"
             messages = reader.feed(data)  # commands look like answers
+            self.reads.append(len(messages))
             self.ends[-1].sendall(answer * len(messages))
             found += [message[2] for message in messages]
         return found
@@ -200,10 +202,7 @@ def test_with_tls_it_waits_for_each_answer(publishing: Publishing, monkeypatch: 
     assert not publishing.publisher.unsettled
 
 
-# -- at once, which only threads do -----------------------------------------------------------------------------------
-
-
-at_once_only = pytest.mark.skipif(WORLD == "gevent", reason="there a job is as cheap")
+# -- at once ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -215,21 +214,55 @@ def connected(publishing: Publishing) -> Publishing:
     return publishing
 
 
-@at_once_only
 def test_who_publishes_writes(connected: Publishing, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_job(job: object) -> None:
-        raise AssertionError("nobody else is needed")
-
     monkeypatch.setattr(connected.outbox._reactor, "submit", no_job)
-    connected.publish(b"second", b"third")
-    connected.peer.ends[0].setblocking(False)
-    assert connected.peer.ends[0].recv(4096).count(b"PUBLISH") == 2
-    connected.peer.ends[0].settimeout(DEADLINE)
-    connected.peer.ends[0].sendall(b":1\r\n:1\r\n")
-    monkeypatch.undo()
+    peer = connected.peer.ends[0]
+    for payload in many(3):
+        time.sleep(2 * outbox._BURST)
+        connected.publish(payload)
+        assert peer.recv(4096, socket.MSG_DONTWAIT).endswith(payload + b"\r\n")
+        peer.sendall(b":1\r\n")
+    eventually(lambda: not connected.publisher.unsettled, "the answers")  # for which nobody is needed either
+    assert not connected.outbox._running
 
 
-@at_once_only
+@pytest.mark.skipif(WORLD == "gevent", reason="there it is a job's, which is as cheap")
+def test_what_comes_in_a_burst_leaves_together(connected: Publishing, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connected.outbox._reactor, "submit", no_job)
+    monkeypatch.setattr(outbox, "_BURST", 3600)
+    monkeypatch.setattr(outbox, "_GATHER", 0.05)
+    connected.publish(*many(40))
+    assert connected.peer.read(40) == many(40)
+    assert connected.peer.reads == [1, 40]
+    eventually(lambda: not connected.publisher.unsettled and not connected.outbox._running, "the answers")
+
+
+def test_a_burst_that_does_not_end_is_sent_nevertheless(connected: Publishing, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "_BURST", 3600)
+    stopped = False
+
+    def run() -> int:
+        count = 0
+        while not stopped and count < 1_000_000:
+            connected.publish(b"%d" % count)
+            count += 1
+            time.sleep(0)
+        return count
+
+    publishes = Background(run)
+    received = connected.peer.read(2000)
+    stopped = True
+    count = publishes.result()
+    received += connected.peer.read(count - len(received))
+    assert received == many(count)
+    eventually(lambda: not connected.publisher.unsettled and not connected.outbox._running, "the answers")
+    assert connected.outage.total_lost == 0
+
+
+def no_job(job: object) -> None:
+    raise AssertionError("nobody else is needed")
+
+
 def test_many_threads_and_a_peer_that_takes_little_at_a_time(connected: Publishing) -> None:
     """Writes end in the middle of messages: all arrive whole, once, and each thread's in order."""
     threads, count = 4, 60
@@ -252,7 +285,6 @@ def test_many_threads_and_a_peer_that_takes_little_at_a_time(connected: Publishi
     assert connected.outage.total_lost == 0
 
 
-@at_once_only
 def test_what_an_end_has_interrupted_is_not_repeated(connected: Publishing) -> None:
     """A message's beginning has been written when the connection ends: it is lost, what comes after is not."""
     connected.publish(b"x" * 10_000_000)
@@ -265,7 +297,6 @@ def test_what_an_end_has_interrupted_is_not_repeated(connected: Publishing) -> N
     assert connected.outage.total_lost == 1
 
 
-@at_once_only
 def test_an_end_while_nothing_is_sent_costs_nothing(connected: Publishing) -> None:
     connected.peer.ends[0].close()
     connected.publish(b"again")
@@ -275,7 +306,6 @@ def test_an_end_while_nothing_is_sent_costs_nothing(connected: Publishing) -> No
     assert connected.outage.total_lost == 0 and not connected.outage.lasts
 
 
-@at_once_only
 @pytest.mark.parametrize("where", ["before", "after"])
 def test_a_signal_handler_that_raises_in_the_middle(
     connected: Publishing, monkeypatch: pytest.MonkeyPatch, where: str
@@ -297,7 +327,6 @@ def test_a_signal_handler_that_raises_in_the_middle(
     assert connected.outage.total_lost == 1
 
 
-@at_once_only
 def test_a_handler_that_publishes_in_the_middle_comes_after(
     connected: Publishing, monkeypatch: pytest.MonkeyPatch
 ) -> None:

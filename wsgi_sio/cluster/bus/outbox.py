@@ -24,6 +24,10 @@ _BATCH, _BATCH_SIZE = 500, 256_000
 _LAST_WORDS = 2.0
 # How soon after it was sent the last of what is sent has to be settled (seconds).
 _SETTLE = 0.1
+# What comes so soon after another may be one of many, which had better leave together (seconds).
+_BURST = 0.00025
+# For how long those are gathered where a job would be another thread's, which runs before the burst is over (seconds).
+_GATHER = 0.001
 
 
 class Item(NamedTuple):
@@ -36,7 +40,7 @@ class Item(NamedTuple):
 class Sender(Protocol):
     """How an outbox sends; called by one job at a time, which it may block for a bounded time.
 
-    Only :meth:`send_now` is called by whoever publishes, while no job is at it.
+    What ends with ``now`` blocks nobody: whoever publishes, or a timer, calls it while no job is at it.
     """
 
     def connect(self) -> None:
@@ -48,9 +52,14 @@ class Sender(Protocol):
     def send(self, batch: Sequence[Item]) -> tuple[int, Exception | None]:
         """Send them in order: how many have arrived, as far as is known, and what went wrong with the rest."""
 
-    def send_now(self, item: Item) -> bool:
-        """Send ``item`` without blocking, or begin to, if that can be: then :attr:`unfinished` tells that a job has to
-        see to the rest.  False: nothing of it has been sent."""
+    @property
+    def sends_now(self) -> bool:
+        """Whether :meth:`send_now` is worth a call."""
+        return False
+
+    def send_now(self, batch: Sequence[Item]) -> bool:
+        """Send them without blocking, or begin to, if that can be: then :attr:`unfinished` tells that a job has to see
+        to the rest.  False: nothing of them has been sent."""
         return False
 
     @property
@@ -61,6 +70,10 @@ class Sender(Protocol):
     @property
     def unsettled(self) -> bool:
         """Whether the bus has still to say that all of them have arrived; :meth:`settle` is to be called soon."""
+        return False
+
+    def settled_now(self) -> bool:
+        """Look, without waiting, whether it has; False: only :meth:`settle` can tell."""
         return False
 
     def settle(self, patience: float | None = None) -> None:
@@ -75,8 +88,8 @@ class Sender(Protocol):
 class Outbox:
     """What waits to be published, in order.
 
-    Whoever sends has claimed that (``_running``): a job, or, where a job would be another thread's, who publishes, if
-    nothing waits and it can be sent without blocking.
+    Whoever sends has claimed that (``_running``): who publishes, if nothing waits and it can be sent without blocking;
+    for what comes in bursts, in threads, a timer; else a job.
 
     :param limit: bytes that may wait; what comes then is lost.
     """
@@ -93,51 +106,70 @@ class Outbox:
         self._running = False
         self._settling = False  # a timer is going to
         self._failures = 0
+        self._last_put = 0.0
         self.closed = False
         self._idle = reactor.event()
 
     def put(self, item: Item) -> bool:
         """Send it at once, or when its turn comes; False: too much waits already, so it is lost."""
         size = len(item.payload) + len(item.channel)
+        now = time.monotonic()
         with self._lock:
+            burst, self._last_put = now - self._last_put < _BURST, now
             fits = not self.closed and self._size + size <= self._limit
             begins_to_overflow = not fits and not self.closed and not self._full
-            start = fits and not self._running
-            at_once = start and not self._items and not self._failures and not self._reactor.one_thread
-            if start:
-                self._running = True
-            if not fits:
-                self._full = not self.closed
-            elif not at_once:
+            if fits:
                 self._items.append(item)
                 self._size += size
-        if at_once:
-            self._send_now(item, size)
-        elif start:
-            self._reactor.submit(self._drain)
+            else:
+                self._full = not self.closed
+            start = fits and not self._running
+            if start:
+                self._running = True
+        if start:
+            self._start(burst)
         elif not fits:
             self._outage.lost(1)
             if begins_to_overflow:
                 self._outage.failed("the outbox", f"{self._limit} bytes are waiting for it, which is all that may")
         return fits
 
-    def _send_now(self, item: Item, size: int) -> None:
+    def _start(self, burst: bool) -> None:
+        if self._failures or not self._sender.sends_now:
+            self._reactor.submit(self._drain)
+        elif not burst:
+            self._send_now()
+        elif self._reactor.one_thread:
+            self._reactor.submit(self._drain)  # which comes behind the burst
+        else:
+            self._reactor.call_later(_GATHER, self._send_now)
+
+    def _send_now(self) -> None:
+        """Send what there is without blocking, as far as that goes."""
+        with self._lock:
+            batch = self._take_locked()
         begun = True  # as far as is known, should a signal handler raise here: it must not be sent twice
         try:
-            begun = self._sender.send_now(item)
+            begun = self._sender.send_now(batch)
         finally:
             with self._lock:
                 if not begun:
-                    self._items.appendleft(item)
-                    self._size += size
-                more = self._running = bool(self._items) or self._sender.unfinished
+                    self._items.extendleft(reversed(batch))
+                    self._size += sum(len(item.payload) + len(item.channel) for item in batch)
+                needs_job = not begun or self._sender.unfinished
+                more = self._running = needs_job or bool(self._items)
                 settles = not more and self._settles_locked()
-            if more:
+            if needs_job:
                 self._reactor.submit(self._drain)
+            elif more:
+                self._start(burst=True)
             else:
-                self._idle.set()
-                if settles:
-                    self._reactor.call_later(_SETTLE, self._begin_to_settle)
+                self._rest(settles)
+
+    def _rest(self, settles: bool) -> None:
+        self._idle.set()
+        if settles:
+            self._reactor.call_later(_SETTLE, self._begin_to_settle)
 
     def _settles_locked(self) -> bool:
         """Whether a timer has to be set, by the caller, for what is not settled."""
@@ -174,9 +206,7 @@ class Outbox:
                     self._outage.works("the outbox")
                 if done:
                     self._works()
-                    self._idle.set()
-                    if settles:
-                        self._reactor.call_later(_SETTLE, self._begin_to_settle)
+                    self._rest(settles)
                     return
                 sent, error = self._sender.send(batch)
                 if error is not None:
@@ -194,8 +224,15 @@ class Outbox:
             start = not self._running and not self.closed  # else whoever sends sees to it
             if start:
                 self._running = True
-        if start:
+        if not start:
+            return
+        settled = self._sender.settled_now()  # as a rule, which spares the job
+        with self._lock:
+            more = self._running = not settled or bool(self._items)
+        if more:
             self._reactor.submit(self._settle)
+        else:
+            self._idle.set()
 
     def _settle(self) -> None:
         try:

@@ -1,8 +1,8 @@
 """The half of a Redis bus that publishes: messages are packed by hand, as many as there are go out in one write.
 
-In threads who publishes writes at once, if that makes nobody wait: to wake up another thread costs more.  Redis answers
-each message, in order, which tells how many have arrived.  Nobody waits for that: the answers are taken with one of the
-next writes, or a little later (:meth:`PubSubPublisher.settle`), and only a bounded number may be missing.
+Who publishes writes at once, if that makes nobody wait: to wake up another thread costs more.  Redis answers each
+message, in order, which tells how many have arrived.  Nobody waits for that: the answers are taken with one of the next
+writes, or a little later (:meth:`PubSubPublisher.settle`), and only a bounded number may be missing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from .outbox import Item, Sender
 from .redis_urls import set_timeout, socket_of, write_to
-from .redis_wire import AnswerReader, OwnConnection, pack
+from .redis_wire import AnswerReader, OwnConnection
 
 # For how long after an answer a connection is taken for alive without a look at it (seconds).
 _FRESH = 0.5
@@ -42,7 +42,7 @@ class PubSubPublisher(Publisher):
         self, connect: Callable[[], Any], verb: bytes, lost: Callable[[int], None], *, deferring: bool
     ) -> None:
         super().__init__(connect)
-        self._verb = verb
+        self._verb = b"*3\r\n$%d\r\n%b\r\n" % (len(verb), verb)  # how all its commands begin
         self._lost = lost
         self._defers = deferring
         self._unanswered = 0
@@ -57,22 +57,34 @@ class PubSubPublisher(Publisher):
     def unsettled(self) -> bool:
         return self._unanswered > 0
 
-    def send_now(self, item: Item) -> bool:
-        if self._glance is None or self._unanswered >= _MOST_UNANSWERED or not self._look_now():
+    @property
+    def sends_now(self) -> bool:
+        return self._glance is not None
+
+    def send_now(self, batch: Sequence[Item]) -> bool:
+        glance = self._glance
+        if glance is None or self._unanswered + len(batch) > _MOST_UNANSWERED or not self._look_now():
             return False
-        data = pack(self._verb, item.channel.encode("utf-8", "surrogatepass"), item.payload)
+        data = self._pack(batch)
         self._writing = True
-        self._unanswered += 1
+        self._unanswered += len(batch)
         try:
-            self._unsent = data[self._glance.send(data) :]
+            self._unsent = data[glance.send(data) :]
         except OSError as error:
-            self._unanswered -= 1
+            self._unanswered -= len(batch)
             self._writing = False
             if not isinstance(error, BlockingIOError):
                 self._give_up(error)
             return False
         self._writing = False
         return True
+
+    def _pack(self, batch: Sequence[Item]) -> bytes:
+        commands = []
+        for channel, payload in batch:
+            name = channel.encode("utf-8", "surrogatepass")
+            commands.append(b"%b$%d\r\n%b\r\n$%d\r\n%b\r\n" % (self._verb, len(name), name, len(payload), payload))
+        return b"".join(commands)
 
     def _look_now(self) -> bool:
         """Take the answers that have come, if that has not been done just now; whether the connection works."""
@@ -106,10 +118,9 @@ class PubSubPublisher(Publisher):
             self._glance.settimeout(0.0)
 
     def send(self, batch: Sequence[Item]) -> tuple[int, Exception | None]:
-        packed = [pack(self._verb, channel.encode("utf-8", "surrogatepass"), payload) for channel, payload in batch]
         self._unanswered += len(batch)
         try:
-            write_to(self._connection, b"".join([self._unsent, *packed]))
+            write_to(self._connection, self._unsent + self._pack(batch))
             self._unsent = b""
             self._wait_for_answers(_MOST_UNANSWERED if self._defers else 0)
         except Exception as error:
@@ -118,6 +129,12 @@ class PubSubPublisher(Publisher):
             self.disconnect()  # whatever it still answers is not for what comes next
             return len(batch) - in_doubt, error
         return len(batch), None
+
+    def settled_now(self) -> bool:
+        if self._glance is None or self.unfinished or self._failure is not None:
+            return False
+        self._looked = 0.0
+        return self._look_now() and not self._unanswered
 
     def settle(self, patience: float | None = None) -> None:
         self._settle(lambda: self._wait_for_all(patience))

@@ -204,7 +204,8 @@ class RedisReader(ChannelReader[Any, Name, frozenset[Name]]):
                     raise ConnectionError("the connection has ended")
                 quiet = 0.0
                 self._take_all(answers.feed(data))
-                time.sleep(0)  # a greenlet that always finds something to read keeps the others from running
+                if self._reactor.one_thread:
+                    time.sleep(0)  # for others to run, should there always be something to read
             self._look_after(quiet, look)
             if not self._writes_aside and self._commands:
                 self._write()
