@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import select
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -357,3 +358,135 @@ def interrupted(
             return interrupt(glance.send, data)
 
     monkeypatch.setattr(publishing.publisher, "_glance", Interrupted())
+
+
+# -- where a signal handler may run -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize(
+    "step", ["_start", "_send_now", "_take_locked", "_rest_locked", "_rest", "sender._look_now", "sender._pack"]
+)
+def test_a_signal_handler_that_raises_does_not_stop_the_rest(
+    connected: Publishing, monkeypatch: pytest.MonkeyPatch, step: str, moment: str
+) -> None:
+    owner = connected.publisher if step.startswith("sender.") else connected.outbox
+    name = step.rpartition(".")[2]
+    real = getattr(owner, name)
+
+    def interrupted(*args: object) -> object:
+        monkeypatch.setattr(owner, name, real)
+        if moment == "after":
+            real(*args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(owner, name, interrupted)
+    time.sleep(2 * redis_publisher._LOOK)
+    with pytest.raises(KeyboardInterrupt):
+        connected.publish(b"interrupted")
+    connected.publish(b"after")
+    received = [b""]
+    while received[-1] != b"after":  # the other may have arrived or not
+        received += connected.peer.read(1)
+    assert received in ([b"", b"after"], [b"", b"interrupted", b"after"])
+    eventually(lambda: not connected.publisher.unsettled and not connected.outbox._running, "the answers")
+    assert not connected.outbox._items and not connected.outbox._size
+
+
+def test_answers_whose_reading_a_signal_handler_has_interrupted_are_not_waited_for(
+    connected: Publishing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "_SETTLE", 3600)
+    connected.publish(b"one")
+    assert connected.peer.read(1) == [b"one"]
+
+    def interrupted(data: bytes) -> object:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(connected.publisher._answers, "feed", interrupted)
+    time.sleep(2 * redis_publisher._LOOK)
+    with pytest.raises(KeyboardInterrupt):
+        connected.publish(b"two")
+    connected.publish(b"three")
+    eventually(lambda: len(connected.peer.ends) == 2, "another connection", 2.0)
+    assert connected.peer.read(1) == [b"three"]
+
+
+def test_a_signal_handler_cannot_come_between_the_mark_of_a_write_and_its_count(connected: Publishing) -> None:
+    class Batch(list[Item]):
+        def __len__(self) -> int:
+            assert not connected.publisher._writing
+            return super().__len__()
+
+    assert connected.publisher.send_now(Batch([Item("c", b"one")]))
+    assert connected.peer.read(1) == [b"one"]
+    connected.publisher.settle()
+
+
+def test_a_handler_that_publishes_when_a_job_has_done_all_is_seen(
+    connected: Publishing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under gevent jobs run in the main thread as well."""
+    pending = [b"inner"]
+
+    def unfinished(publisher: PubSubPublisher) -> bool:
+        if pending and not connected.outbox._items and publisher._unanswered:
+            connected.publish(pending.pop())
+        return False
+
+    monkeypatch.setattr(connected.outbox, "_lock", threading.RLock())  # which lets it in, unlike that of the tests
+    monkeypatch.setattr(PubSubPublisher, "sends_now", False)
+    monkeypatch.setattr(PubSubPublisher, "unfinished", property(unfinished))
+    connected.publish(b"outer")
+    assert connected.peer.read(2) == [b"outer", b"inner"]
+
+
+def test_who_publishes_sets_no_event_unless_somebody_waits(
+    connected: Publishing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal handler that sets one deadlocks when it has interrupted its own thread in the middle of that."""
+    with monkeypatch.context() as patched:
+        patched.setattr(connected.outbox, "_idle", None)
+        connected.publish(b"one")
+        assert connected.peer.read(1) == [b"one"]
+        eventually(lambda: not connected.publisher.unsettled and not connected.outbox._running, "the answer")
+
+
+# -- the end, and what is too much ------------------------------------------------------------------------------------
+
+
+def test_the_end_is_not_deceived_by_who_has_sent_before(connected: Publishing, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wait(event: object, timeout: float) -> bool:
+        time.sleep(0.001)
+        return True  # woken, by one that was done before another began
+
+    with monkeypatch.context() as patched:
+        patched.setattr(connected.outbox._reactor, "wait", wait)
+        patched.setattr(outbox, "_BURST", 3600)
+        patched.setattr(outbox, "_GATHER", 0.05)
+        connected.publish(b"last")
+        reading = Background(lambda: connected.peer.read(1))
+        connected.outbox.close()
+    assert connected.outage.total_lost == 0
+    assert reading.result() == [b"last"]
+
+
+def test_who_publishes_at_once_ends_the_report_of_too_much(connected: Publishing) -> None:
+    connected.outbox._limit = 100
+    assert not connected.outbox.put(Item("c", b"x" * 200))
+    assert connected.outage.lasts
+    time.sleep(2 * outbox._BURST)
+    connected.publish(b"small")
+    assert connected.peer.read(1) == [b"small"]
+    eventually(lambda: not connected.outage.lasts, "that there is place again")
+    assert connected.outage.total_lost == 1
+
+
+def test_a_connection_that_has_complained_is_not_used_again(connected: Publishing) -> None:
+    connected.peer.ends[0].sendall(b"-ERR nobody has asked\r\n")
+    time.sleep(2 * redis_publisher._LOOK)
+    connected.publish(b"again")
+    eventually(lambda: len(connected.peer.ends) == 2, "another connection")
+    assert connected.peer.read(1) == [b"again"]
+    eventually(lambda: not connected.publisher.unsettled, "the answer")
+    assert connected.outage.total_lost == 0 and not connected.outage.lasts

@@ -50,7 +50,7 @@ class PubSubPublisher(Publisher):
         self._glance: Any = None  # the same connection, for reading and writing without waiting
         self._looked = 0.0
         self._writing = False  # who publishes; still so if a signal handler has raised then
-        self._failure: Exception | None = None  # what who publishes has met with
+        self._failure: Exception | None = None  # why a job has to make another connection
         self._unsent = b""  # the end of what could not be written without waiting
 
     @property
@@ -65,16 +65,16 @@ class PubSubPublisher(Publisher):
         glance = self._glance
         if glance is None or self._unanswered + len(batch) > _MOST_UNANSWERED or not self._look_now():
             return False
-        data = self._pack(batch)
-        self._writing = True
-        self._unanswered += len(batch)
+        data, count = self._pack(batch), len(batch)
+        self._writing = True  # no call between the two: a signal handler may raise
+        self._unanswered += count
         try:
             self._unsent = data[glance.send(data) :]
         except OSError as error:
-            self._unanswered -= len(batch)
+            self._unanswered -= count
             self._writing = False
             if not isinstance(error, BlockingIOError):
-                self._give_up(error)
+                self._failure = error
             return False
         self._writing = False
         return True
@@ -94,15 +94,12 @@ class PubSubPublisher(Publisher):
             try:
                 self._look()
             except Exception as error:
-                self._give_up(error)
+                self._failure = error
                 return False
+            except BaseException:  # of a signal handler: nobody knows which answers have been counted
+                self._failure = ConnectionError("the reading of answers was interrupted")
+                raise
         return True
-
-    def _give_up(self, error: Exception) -> None:
-        """The connection has ended, or makes no sense: a job has to tell, if anything is lost by that."""
-        self._answered = 0.0
-        if self._unanswered:
-            self._failure = error
 
     @property
     def unfinished(self) -> bool:
@@ -112,6 +109,8 @@ class PubSubPublisher(Publisher):
         if self._connection is not None and self._unanswered:
             self._settle(self._look)
             return
+        if self._failure is not None:
+            self.disconnect()  # nothing is lost by that
         super().connect()
         if self._defers and self._glance is None:
             self._glance = socket_of(self._connection).dup()
@@ -141,7 +140,7 @@ class PubSubPublisher(Publisher):
 
     def _settle(self, take_answers: Callable[[], None]) -> None:
         try:
-            if self._failure is not None:
+            if self._failure is not None and self._unanswered:
                 raise self._failure
             if self._writing:
                 raise ConnectionError("the sending of a message was interrupted")
