@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from .cluster.bus.commands import Commands as Bus
@@ -151,7 +151,7 @@ class Emitter:
 
     def _with(self, nsp: str | None = None, **changes: Any) -> Emitter:
         made = Emitter.__new__(Emitter)
-        made._become(self._connection, self._nsp if nsp is None else nsp, replace(self._options, **changes))
+        made._become(self._connection, self._nsp if nsp is None else nsp, self._options._replace(**changes))
         return made
 
     def __repr__(self) -> str:

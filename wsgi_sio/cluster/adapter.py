@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -182,7 +181,7 @@ class ClusterAdapter(NodeAdapter):
     def _receive_broadcast_with_ack(self, node: ClusterNode, sender: str, data: Mapping[str, Any]) -> None:
         packet = messages.decode_packet(data["packet"], self._namespace.name)
         options = messages.decode_options(data["opts"])
-        options = replace(options, timeout=self._patience(options))
+        options = options._replace(timeout=self._patience(options))
         respond = partial(self._respond, node, sender)
         super().broadcast_with_ack(packet, options, AcksForAnother(respond, data["requestId"]))
 

@@ -36,7 +36,7 @@ _native_thread_id: Callable[[], int] = gevent.monkey.get_original("_thread", "ge
 class GreenletReactor(Reactor):
     """See the module's text."""
 
-    watching_is_cheap = True
+    one_thread = True
 
     def __init__(self, *, max_workers: int = 1000) -> None:
         self._hub = get_hub()

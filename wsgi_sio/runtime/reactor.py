@@ -84,11 +84,11 @@ class Task(Protocol):
 class Reactor(ABC):
     """Watches descriptors, keeps time and runs jobs.
 
-    :cvar watching_is_cheap: whether a busy descriptor costs less by :meth:`watch` than by a task that waits for it, and
-        whoever is slow with what it brings keeps the others waiting no longer than the task would.
+    :cvar one_thread: whether all runs in one, so that a callback or a job begins without another having to wake up, and
+        no others run beside it.
     """
 
-    watching_is_cheap: ClassVar[bool] = False
+    one_thread: ClassVar[bool] = False
 
     @abstractmethod
     def watch(self, conn: Watched, *, reading: bool = True) -> Watch:

@@ -6,7 +6,7 @@ What ``to``, ``except_``, ``volatile`` and the like return, and what gives serve
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import LocalProtocolError
@@ -119,7 +119,7 @@ class BroadcastOperator(Broadcasts, Sends):
         return self
 
     def _with(self, **changes: Any) -> BroadcastOperator:
-        return BroadcastOperator(self.namespace, replace(self.options, **changes))
+        return BroadcastOperator(self.namespace, self.options._replace(**changes))
 
     def _adapter(self) -> Adapter:
         namespace = self.namespace
@@ -197,10 +197,10 @@ class SocketOperator(Targets, Sends):
         self._options = options
 
     def _with(self, **changes: Any) -> SocketOperator:
-        return SocketOperator(self._socket, replace(self._options, **changes))
+        return SocketOperator(self._socket, self._options._replace(**changes))
 
     def _operator(self) -> BroadcastOperator:
-        return BroadcastOperator(self._socket.nsp, replace(self._options, except_=frozenset([self._socket.id])))
+        return BroadcastOperator(self._socket.nsp, self._options._replace(except_=frozenset([self._socket.id])))
 
     @property
     def broadcast(self) -> BroadcastOperator:

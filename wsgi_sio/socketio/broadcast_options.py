@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 # Any value but None that is no iterable, which would name several; strings and bytes are one each.
 Room = Hashable
@@ -13,8 +12,7 @@ Room = Hashable
 NOBODY: Final[frozenset[Room]] = frozenset([object()])
 
 
-@dataclass(frozen=True, slots=True)
-class BroadcastOptions:
+class BroadcastOptions(NamedTuple):
     """Whom a broadcast is for: the union of ``rooms`` (none: everybody) without ``except_``; and how.
 
     :ivar timeout: seconds to wait for acknowledgements.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..logtext import quote
@@ -154,7 +153,7 @@ class Socket(Targets, Sends, Listens, ListensToAny, Receives):
         ack_id = None if callback is None else self.nsp.next_ack_id()
         packet = Packet(EVENT, self.nsp.name, [event, *args], ack_id)
         if self.pid and ack_id is None and not options.volatile and self._state != CONNECTING:  # so that it is kept
-            self.nsp.adapter.broadcast(packet, replace(options, rooms=frozenset([self.id])))
+            self.nsp.adapter.broadcast(packet, options._replace(rooms=frozenset([self.id])))
             return self._state == CONNECTED
         batch = self.nsp.server.encode(packet, options.compress)
         if callback is not None and ack_id is not None:

@@ -27,7 +27,13 @@ JSON = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(KEYS, inner, max_size=3)),
 )
 OPTIONS = st.builds(
-    BroadcastOptions, rooms=ROOMS, except_=ROOMS, local=st.just(True), volatile=st.booleans(), compress=st.booleans()
+    BroadcastOptions,
+    rooms=ROOMS,
+    except_=ROOMS,
+    local=st.just(True),
+    volatile=st.booleans(),
+    compress=st.booleans(),
+    timeout=st.none(),  # who asks counts the time
 )
 
 

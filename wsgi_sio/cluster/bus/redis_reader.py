@@ -61,7 +61,7 @@ class RedisReader(ChannelReader[Any, Name, frozenset[Name]]):
     ) -> None:
         super().__init__(reactor, connect, outage)
         self._writes_aside = writes_aside
-        self._watches = writes_aside and reactor.watching_is_cheap
+        self._watches = writes_aside and reactor.one_thread
         # All guarded by the lock.
         self._asked: Counter[Name] = Counter()  # how many confirmations are to come on this connection
         self._commands: deque[bytes] = deque()  # for this connection
@@ -204,7 +204,8 @@ class RedisReader(ChannelReader[Any, Name, frozenset[Name]]):
                     raise ConnectionError("the connection has ended")
                 quiet = 0.0
                 self._take_all(answers.feed(data))
-                time.sleep(0)  # a greenlet that always finds something to read keeps the others from running
+                if self._reactor.one_thread:
+                    time.sleep(0)  # for others to run, should there always be something to read
             self._look_after(quiet, look)
             if not self._writes_aside and self._commands:
                 self._write()
