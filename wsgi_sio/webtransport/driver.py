@@ -1,0 +1,194 @@
+"""Drives one QUIC connection: whichever thread has something for it does it, one at a time.
+
+A job (datagrams that came, bytes to send, a timer) is queued; whoever finds nobody at it runs all jobs, tells the user
+what has happened, sends what is to be sent, and lets go. So there is no thread for a connection, an emit goes out at
+once in the caller's thread, and nothing of aioquic is ever touched by two. Jobs must not block.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import Protocol
+
+from ..runtime import Rank, Reactor, Timer, make_lock
+from .connection import Address, Closed, Connected, Connection, Event, IdIssued, IdRetired
+
+logger = logging.getLogger("wsgi_sio.webtransport")
+
+# A timer that would be this much earlier is not worth another one (seconds).
+_SLACK = 0.0005
+
+
+class User(Protocol):
+    """Who uses the connection; called by whoever drives it, so it must not block."""
+
+    def on_event(self, event: Event) -> None:
+        """Take a Requested, Answered, Received, Ended or Closed."""
+
+    def on_progress(self) -> None:
+        """The peer may have acknowledged something."""
+
+
+class Home(Protocol):
+    """Whose socket the connection uses."""
+
+    def send(self, data: bytes, address: Address) -> None:
+        """Send a datagram, or lose it: QUIC sends again what is in it."""
+
+    def add_id(self, connection_id: bytes, driver: Driver) -> None: ...
+
+    def remove_id(self, connection_id: bytes) -> None: ...
+
+    def connected(self, driver: Driver) -> None:
+        """The handshake is complete."""
+
+    def gone(self, driver: Driver) -> None:
+        """There is no connection any more."""
+
+    @property
+    def unread(self) -> bool:
+        """Whether datagrams wait to be read, for whomever."""
+
+
+class Driver:
+    """See the module's text.
+
+    :ivar user: who uses the connection.
+    :ivar address: where the last datagram came from.
+    """
+
+    __slots__ = (
+        "_armed_for",
+        "_connection",
+        "_driven",
+        "_home",
+        "_jobs",
+        "_lock",
+        "_reactor",
+        "_timer",
+        "address",
+        "user",
+    )
+
+    def __init__(self, connection: Connection, reactor: Reactor, home: Home, address: Address) -> None:
+        self.user: User
+        self.address = address
+        self._connection = connection
+        self._reactor = reactor
+        self._home = home
+        self._lock = make_lock(Rank.LEAF)
+        self._jobs: deque[Callable[[], None]] = deque()
+        self._driven = False
+        self._timer: Timer | None = None
+        self._armed_for: float | None = None
+
+    @property
+    def connection(self) -> Connection:
+        """To be touched by jobs only."""
+        return self._connection
+
+    @property
+    def unread(self) -> bool:
+        """Whether something has come, or may have, that the user does not know yet."""
+        return bool(self._jobs) or self._driven or self._home.unread
+
+    def post(self, job: Callable[[], None]) -> None:
+        """Have ``job`` run: here and now, or by whoever drives the connection at present."""
+        with self._lock:
+            self._jobs.append(job)
+            if self._driven:
+                return
+            self._driven = True
+        self._drive()
+
+    def receive(self, datagrams: list[tuple[bytes, Address]]) -> None:
+        """Take what has come."""
+        self.post(lambda: self._receive(datagrams))
+
+    def hang_up(self, reason: str = "") -> None:
+        """End the connection, whatever it is doing."""
+        self.post(lambda: self._connection.close(reason))
+
+    # -- driving ------------------------------------------------------------------------------------------------
+
+    def _drive(self) -> None:
+        jobs = self._jobs
+        try:
+            while True:
+                while jobs:
+                    self._run(jobs.popleft())
+                self._run(self._flush)
+                with self._lock:
+                    if not jobs:
+                        self._driven = False
+                        return
+        except BaseException:  # a signal's: it is the program's, and the connection remains
+            with self._lock:
+                self._driven = False
+            raise
+
+    def _run(self, job: Callable[[], None]) -> None:
+        try:
+            job()
+            for event in self._connection.events():
+                self._tell(event)
+            self.user.on_progress()
+        except Exception:
+            if not self._connection.is_over:
+                logger.exception("a connection has failed, and is given up")
+                self._connection.is_over = True
+                self._tell(Closed("an error"))
+            else:
+                logger.exception("a connection that is over has failed")
+
+    def _receive(self, datagrams: list[tuple[bytes, Address]]) -> None:
+        now = monotonic()
+        connection = self._connection
+        for data, address in datagrams:
+            connection.receive(data, address, now)
+        self.address = datagrams[-1][1]
+
+    def _tell(self, event: Event) -> None:
+        if isinstance(event, IdIssued):
+            self._home.add_id(event.connection_id, self)
+        elif isinstance(event, IdRetired):
+            self._home.remove_id(event.connection_id)
+        elif isinstance(event, Connected):
+            self._home.connected(self)
+        else:
+            if isinstance(event, Closed):
+                self._stop_timer()
+                self._home.gone(self)
+            self.user.on_event(event)
+
+    def _flush(self) -> None:
+        connection = self._connection
+        if connection.is_over:
+            return
+        now = monotonic()
+        for data, address in connection.datagrams(now):
+            self._home.send(data, address)
+        deadline = connection.deadline
+        if deadline is not None and (self._armed_for is None or deadline < self._armed_for - _SLACK):
+            self._stop_timer()
+            self._armed_for = deadline
+            self._timer = self._reactor.call_later(max(0.0, deadline - now), self._on_timer)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._armed_for = None
+
+    def _on_timer(self) -> None:
+        self.post(self._look_at_the_clock)
+
+    def _look_at_the_clock(self) -> None:
+        """The timer may be one of a deadline that has moved on, as each datagram moves it; then it is set anew."""
+        self._armed_for = None
+        now = monotonic() + _SLACK
+        deadline = self._connection.deadline
+        if deadline is not None and deadline <= now and not self._connection.is_over:
+            self._connection.handle_timer(now)
