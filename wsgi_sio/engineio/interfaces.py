@@ -14,6 +14,7 @@ from .request_body import BodyWatch
 from .response import Headers, Hijacked, Response
 from .session import Session
 from .session_writer import SessionServer
+from .upgrade import Candidate
 from .websocket import WebSocketTransport
 from .websocket_handshake import Acceptance
 from .wsgi_capacity import Capacity
@@ -54,6 +55,9 @@ class Engine(SessionServer, Protocol):
     @property
     def handshakes(self) -> PlacedHandshakes: ...
 
+    @property
+    def webtransport(self) -> object | None: ...
+
     # -- for handshakes
 
     def new_id(self) -> str: ...
@@ -72,7 +76,7 @@ class Engine(SessionServer, Protocol):
 
     def answer_member(self, request: EngineRequest, cors: Headers) -> Response | Hijacked: ...
 
-    def begin_upgrade(self, session: Session, candidate: WebSocketTransport, early: bytes) -> None: ...
+    def begin_upgrade(self, session: Session, candidate: Candidate, early: bytes) -> None: ...
 
     def refuse(self, error: EngineError, sid: str | None, upgrade: bool) -> Response: ...
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..logtext import one_line
 from ..runtime import Event, Rank, Reactor, create_reactor, make_lock, tell_in_child
@@ -22,11 +23,14 @@ from .request import EngineRequest, parse_request
 from .request_body import BodyWatch
 from .response import Headers, Hijacked, Response
 from .session import Session
-from .upgrade import Upgrade
+from .upgrade import Candidate, Upgrade
 from .verify import verify_any, verify_handshake, verify_member
 from .websocket import WebSocketTransport
 from .websocket_handshake import Acceptance
 from .wsgi_capacity import Capacity
+
+if TYPE_CHECKING:
+    from .webtransport_listener import WebTransportListener
 
 logger = logging.getLogger("wsgi_sio.engineio")
 
@@ -51,6 +55,7 @@ class EngineServer:
 
     :param config: its options.
     :ivar asked: whether a request has come to this process.
+    :ivar webtransport: where this process's clients connect by WebTransport, if they can.
     :ivar is_alone: tells whether what is emitted reaches only the clients of this process.
     :ivar on_fork: called in a forked child, where it has no sessions any more, with whether it ever had any.
     :param on_session: called with each new :class:`Session`, on the thread of the handshake request: set the session's
@@ -69,6 +74,7 @@ class EngineServer:
         self._ended: dict[str, None] = {}  # the ids of the sessions that ended last
         self._closed = False
         self.asked = False
+        self.webtransport: WebTransportListener | None = None
         self.is_alone: Callable[[], bool] = _always
         self.on_fork: Callable[[bool], None] = _ignore
         self.handshakes = Handshakes(self, on_session)
@@ -137,7 +143,7 @@ class EngineServer:
             session.after_fork()
             if isinstance(session.transport, PollingTransport):
                 session.transport.after_fork()
-        self.sessions, self._ended, self._serving = {}, {}, None
+        self.sessions, self._ended, self._serving, self.webtransport = {}, {}, None, None
         self.asked = False
         self.handshakes.after_fork()
         self.joining.after_fork()
@@ -175,6 +181,10 @@ class EngineServer:
         if isinstance(answer, Response):
             answer.headers += cors
         return answer
+
+    def allows_origin(self, request: EngineRequest) -> bool:
+        """Whether the page that made the request may connect."""
+        return self._origins.allows(request)
 
     def cors_headers(self, environ: Environ) -> Headers:
         """The CORS headers of an answer to the page that made the request, from whatever answers it."""
@@ -270,7 +280,7 @@ class EngineServer:
             sock.close()
             raise
 
-    def begin_upgrade(self, session: Session, candidate: WebSocketTransport, early: bytes) -> None:
+    def begin_upgrade(self, session: Session, candidate: Candidate, early: bytes) -> None:
         """Let a session that polls go over to ``candidate``, if it may."""
         polling = session.transport
         if isinstance(polling, PollingTransport):
@@ -279,6 +289,38 @@ class EngineServer:
                 upgrade.start(early, self.config.upgrade_timeout)
                 return
         candidate.turn_away()  # over, upgraded already, or being upgraded: the session is not affected
+
+    # -- WebTransport -------------------------------------------------------------------------------------------
+
+    def listen_webtransport(
+        self,
+        host: str,
+        port: int,
+        certfile: str | os.PathLike[str] | None,
+        keyfile: str | os.PathLike[str] | None,
+        *,
+        password: str | None,
+        prefix: str,
+        max_connections: int,
+    ) -> WebTransportListener:
+        """See :meth:`wsgi_sio.Server.listen_webtransport`."""
+        from .webtransport_listener import WebTransportListener  # it takes a library that few need
+
+        if "webtransport" not in self.config.transports:
+            raise ValueError(f"transports={self.config.transports} has no 'webtransport', so nobody may use it")
+        if self.webtransport is not None:
+            raise ValueError(f"WebTransport is served on port {self.webtransport.port} already")
+        self.webtransport = WebTransportListener(
+            self,
+            host,
+            port,
+            certfile,
+            keyfile,
+            password=password,
+            prefix=prefix,
+            max_connections=max_connections,
+        )
+        return self.webtransport
 
     # -- the end ------------------------------------------------------------------------------------------------
 
@@ -320,6 +362,8 @@ class EngineServer:
         self.refuse_new_sessions()
         for session in list(self.sessions.values()):
             session.close("forced close", abort=True)
+        if self.webtransport is not None:
+            self.webtransport.close()
         self._closed = True
         self._leave_if_deserted()
 

@@ -80,7 +80,7 @@ class Driver:
         self._reactor = reactor
         self._home = home
         self._lock = make_lock(Rank.LEAF)
-        self._jobs: deque[Callable[[], None]] = deque()
+        self._jobs: deque[Callable[[], object]] = deque()
         self._driven = False
         self._timer: Timer | None = None
         self._armed_for: float | None = None
@@ -95,7 +95,7 @@ class Driver:
         """Whether something has come, or may have, that the user does not know yet."""
         return bool(self._jobs) or self._driven or self._home.unread
 
-    def post(self, job: Callable[[], None]) -> None:
+    def post(self, job: Callable[[], object]) -> None:
         """Have ``job`` run: here and now, or by whoever drives the connection at present."""
         with self._lock:
             self._jobs.append(job)
@@ -130,7 +130,7 @@ class Driver:
                 self._driven = False
             raise
 
-    def _run(self, job: Callable[[], None]) -> None:
+    def _run(self, job: Callable[[], object]) -> None:
         try:
             job()
             for event in self._connection.events():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 from collections.abc import Callable
@@ -28,10 +29,18 @@ HALF_OPEN = 64
 def bind(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
     """A UDP socket; ``::`` takes IPv4 as well.
 
+    :param host: empty for all addresses.
     :param reuse_port: whether other processes may have theirs at the same address.
     :raises OSError: it is not possible.
     """
-    family, *_, address = socket.getaddrinfo(host or None, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)[0]
+    if not host:
+        try:
+            return bind("::", port, reuse_port=reuse_port)
+        except OSError as error:
+            if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                raise
+            host = "0.0.0.0"  # there is no IPv6 here
+    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
     sock = socket.socket(family, socket.SOCK_DGRAM)
     try:
         sock.setblocking(False)
