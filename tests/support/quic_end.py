@@ -82,6 +82,8 @@ class QuicEnd(Wire):
         while True:
             self._take()
             self.flush()
+            if self.connection.is_over and not self.closed:
+                return False
             if until():
                 return True
             now = time.monotonic()
@@ -196,6 +198,7 @@ class QuicEnd(Wire):
     def vanish(self) -> None:
         """Be gone without a word."""
         self.sock.close()
+        self.connection.give_up()
 
     def close(self) -> None:
         """End the session and the connection, as a browser does."""
@@ -204,7 +207,7 @@ class QuicEnd(Wire):
             self.flush()
             self.connection.close()
             self.flush()
-        self.sock.close()
+        self.vanish()
 
 
 def frame_of(message: str | bytes) -> bytes:

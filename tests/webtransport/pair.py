@@ -64,12 +64,13 @@ class Network:
         moved = False
         for here, there in ((CLIENT, SERVER), (SERVER, CLIENT)):
             end = self._ends[here]
-            if not end._network_paths:
-                continue
-            for data in self._shuffled([data for data, _ in end.datagrams_to_send(self.now)]):
+            known = getattr(end, "_network_paths", None)  # it knows of no peer, or is over and has been forgotten
+            datagrams = end.datagrams_to_send(self.now) if known else []
+            for data in self._shuffled([data for data, _ in datagrams]):
                 moved = True
                 self.carried += 1
-                self._ends[there].receive_datagram(data, here, self.now)
+                if "_state" in self._ends[there].__dict__:
+                    self._ends[there].receive_datagram(data, here, self.now)
             self.take[there]()
         return moved
 
@@ -94,9 +95,10 @@ class Network:
             if self.exchange():
                 self.now += 0.001
                 continue
-            deadlines = [timer for each in self._ends.values() if (timer := each.get_timer()) is not None]
+            living = [each for each in self._ends.values() if "_state" in each.__dict__]
+            deadlines = [timer for each in living if (timer := each.get_timer()) is not None]
             self.now = min([end, *(max(self.now + 0.001, deadline) for deadline in deadlines)])
-            for each in self._ends.values():
+            for each in living:
                 timer = each.get_timer()
                 if timer is not None and timer <= self.now:
                     each.handle_timer(self.now)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from http.cookiejar import CookieJar
 from typing import Any, Union
 
-from ..engineio.config import TRANSPORTS, refuse_unknown_options
+from ..engineio.config import HTTP_TRANSPORTS, refuse_unknown_options
 from ..runtime import Reactor
 from ..socketio.packet import MAX_ATTACHMENTS
 from ..validation import BYTES, COUNT, COUNT_OR_NONE_AT_ALL, DELAY_SECONDS, SECONDS, SHARE, check_options, type_hints
@@ -96,7 +96,7 @@ class ClientOptions:
     """
 
     path: str = "/socket.io"
-    transports: tuple[str, ...] = TRANSPORTS
+    transports: tuple[str, ...] = HTTP_TRANSPORTS
     upgrade: bool = True
     remember_upgrade: bool = False
     try_all_transports: bool = False
@@ -139,8 +139,8 @@ class ClientOptions:
             if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
                 raise ValueError(f"extra_headers: {name!r}: {value!r} is no header")
         transports = (self.transports,) if isinstance(self.transports, str) else tuple(self.transports)
-        if not transports or not set(transports) <= set(TRANSPORTS):
-            raise ValueError(f"transports must be some of {TRANSPORTS}, not {self.transports!r}")
+        if not transports or not set(transports) <= set(HTTP_TRANSPORTS):
+            raise ValueError(f"transports must be some of {HTTP_TRANSPORTS}, not {self.transports!r}")
         object.__setattr__(self, "transports", transports)
         object.__setattr__(self, "path", "/" + self.path.strip("/"))
 

@@ -16,7 +16,9 @@ Environ = dict[str, Any]
 # None: same origin only; "*": any; a string or pattern, or several: these; a callable: (origin[, environ]) -> bool.
 AllowedOrigins = Union[None, str, re.Pattern[str], Iterable[Union[str, re.Pattern[str]]], Callable[..., bool]]
 
-TRANSPORTS = ("polling", "websocket", "webtransport")
+# Those that begin with a request of HTTP/1, which are what is used unless other ones are asked for.
+HTTP_TRANSPORTS = ("polling", "websocket")
+TRANSPORTS = (*HTTP_TRANSPORTS, "webtransport")
 
 _NUMBERS = {
     "ping_interval": PING_SECONDS,
@@ -77,7 +79,7 @@ class EngineConfig:
     upgrade_timeout: float = 10.0
     max_http_buffer_size: int = 1_000_000
     http_request_body_timeout: float = 30.0
-    transports: tuple[str, ...] = ("polling", "websocket")
+    transports: tuple[str, ...] = HTTP_TRANSPORTS
     allow_upgrades: bool = True
     cors_allowed_origins: AllowedOrigins = None
     cors_credentials: bool = False
@@ -107,8 +109,8 @@ class EngineConfig:
 
     @cached_property
     def http_transports(self) -> tuple[str, ...]:
-        """Those that begin with a request to the WSGI server."""
-        return tuple(name for name in self.transports if name != "webtransport")
+        """Those of them that begin with a request to the WSGI server."""
+        return tuple(name for name in self.transports if name in HTTP_TRANSPORTS)
 
     @classmethod
     def names(cls) -> frozenset[str]:

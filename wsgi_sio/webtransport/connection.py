@@ -89,7 +89,7 @@ Event = Connected | Requested | Answered | Received | Ended | Closed | IdIssued 
 class Connection:
     """See the module's text; the server's end, unless :meth:`request` is called.
 
-    :ivar is_over: whether nothing can be sent any more.
+    :ivar is_over: whether there is no connection any more; then whatever is called does nothing.
     """
 
     __slots__ = (
@@ -125,12 +125,15 @@ class Connection:
 
     def receive(self, data: bytes, address: Address, now: float) -> None:
         """Take a datagram."""
+        if self.is_over:
+            return
         self._to_acknowledge += 1
         self._quic.receive_datagram(data, address, now)
 
     def handle_timer(self, now: float) -> None:
         """Time has passed, to :attr:`deadline` or beyond."""
-        self._quic.handle_timer(now)
+        if not self.is_over:
+            self._quic.handle_timer(now)
 
     def events(self) -> Iterator[Event]:
         """What has happened since."""
@@ -153,7 +156,7 @@ class Connection:
                 self._end(f"it broke off, code {event.error_code:#x}")
             self._to_http(event, event.stream_id)
         elif isinstance(event, quic_events.ConnectionTerminated):
-            self.is_over = True
+            self.give_up()
             self._events.append(Closed(event.reason_phrase or f"code {event.error_code:#x}"))
         elif isinstance(event, quic_events.ConnectionIdIssued):
             self._events.append(IdIssued(event.connection_id))
@@ -237,7 +240,7 @@ class Connection:
     def datagrams(self, now: float) -> list[tuple[bytes, Address]]:
         """What is to be sent now, and whereto."""
         quic = self._quic
-        if not quic.ready_to_send:
+        if self.is_over or not quic.ready_to_send:
             return []
         if self._wrote or self._to_acknowledge >= _MANY_UNACKNOWLEDGED:
             quic.acknowledge_by(now)
@@ -248,7 +251,7 @@ class Connection:
     @property
     def deadline(self) -> float | None:
         """When :meth:`handle_timer` is to be called, if nothing comes before."""
-        return self._quic.get_timer()
+        return None if self.is_over else self._quic.get_timer()
 
     def request(self, headers: list[Header]) -> None:
         """Ask for a session, as a client that is connected; the answer is an event."""
@@ -290,7 +293,7 @@ class Connection:
 
     def send(self, data: bytes) -> bool:
         """Send bytes on the stream; whether it takes any."""
-        if self.is_over or self._stream is None or not self._quic.is_writable(self._stream):
+        if self._stream is None or not self._quic.is_writable(self._stream):
             return False
         self._quic.send_stream_data(self._stream, data)
         self._wrote = True
@@ -310,7 +313,7 @@ class Connection:
 
     def end_stream(self) -> None:
         """Nothing more will be sent on the stream; what has been is delivered first."""
-        if not self.is_over and self._stream is not None and self._quic.is_writable(self._stream):
+        if self._stream is not None and self._quic.is_writable(self._stream):
             self._quic.send_stream_data(self._stream, b"", end_stream=True)
 
     @property
@@ -323,7 +326,7 @@ class Connection:
         self._ended = True
         if self._stream is not None:
             self._quic.let_go(self._stream)
-        if self.is_over or self._session is None or self._h3 is None:
+        if self._session is None or self._h3 is None:
             return
         if self._stream is not None and not self.is_delivered:
             self._quic.reset_stream(self._stream, _SESSION_GONE)
@@ -332,4 +335,11 @@ class Connection:
 
     def close(self, reason: str = "", code: int = ErrorCode.H3_NO_ERROR) -> None:
         """End the connection at once."""
-        self._quic.close(error_code=code, reason_phrase=reason)
+        if not self.is_over:
+            self._quic.close(error_code=code, reason_phrase=reason)
+
+    def give_up(self) -> None:
+        """There is no connection any more, without a word to the peer."""
+        self.is_over = True
+        self._session = self._stream = self._h3 = None
+        self._quic.forget()

@@ -53,6 +53,19 @@ class Home(Protocol):
         """Whether datagrams wait to be read, for whomever."""
 
 
+class _Nobody:
+    """Used a connection that is over."""
+
+    def on_event(self, event: Event) -> None:
+        """Nobody hears of it."""
+
+    def on_progress(self) -> None:
+        """Nobody waits for it."""
+
+
+_NOBODY = _Nobody()
+
+
 class Driver:
     """See the module's text.
 
@@ -139,7 +152,7 @@ class Driver:
         except Exception:
             if not self._connection.is_over:
                 logger.exception("a connection has failed, and is given up")
-                self._connection.is_over = True
+                self._connection.give_up()
                 self._tell(Closed("an error"))
             else:
                 logger.exception("a connection that is over has failed")
@@ -163,6 +176,8 @@ class Driver:
                 self._stop_timer()
                 self._home.gone(self)
             self.user.on_event(event)
+            if isinstance(event, Closed):
+                self.user = _NOBODY
 
     def _flush(self) -> None:
         connection = self._connection

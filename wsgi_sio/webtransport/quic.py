@@ -143,6 +143,15 @@ class Quic(QuicConnection):
         sender = stream.sender
         return not sender.is_finished and sender._buffer_fin is None and sender._reset_error_code is None
 
+    def forget(self) -> None:
+        """The connection is over: free what it has, which is full of circles and would wait for the collector.
+
+        What :meth:`unsent` looks at remains, lest that be asked in another thread.
+        """
+        for name in list(self.__dict__):
+            if name != "_streams":
+                del self.__dict__[name]
+
     @property
     def ready_to_send(self) -> bool:
         """Whether the peer's address is known."""
