@@ -158,6 +158,34 @@ def test_any_thread_may_send_and_order_remains(make_place: Any) -> None:
         assert [each for each in got if str(each)[0] == name] == [f"{name}{number:02}" for number in range(100)]
 
 
+def test_what_is_written_in_a_row_shares_datagrams(make_place: Any) -> None:
+    """The first goes out at once, the others together a millisecond later; what answers the client does not wait."""
+    place = make_place()
+    end = place.end().open()
+    echo(end, "0")
+    driver = place.users[0].driver
+    sent: list[int] = []
+    send = place.listener.send
+
+    def counted(data: bytes, address: Any) -> None:
+        sent.append(len(data))
+        send(data, address)
+
+    place.listener.send = counted
+    time.sleep(0.05)
+    sent.clear()
+    for _ in range(50):
+        driver.post(partial(driver.connection.send, b"\x09some text"), hasty=False)
+    assert len(sent) <= 10  # one, or as many as milliseconds have passed
+    assert [end.receive() for _ in range(50)] == ["some text"] * 50
+    assert len(sent) <= 20
+    sent.clear()
+    driver.post(partial(driver.connection.send, b"\x09some text"))
+    driver.post(partial(driver.connection.send, b"\x09some text"))
+    assert len(sent) >= 2
+    assert [end.receive(), end.receive()] == ["some text"] * 2
+
+
 def test_garbage_is_dropped(make_place: Any) -> None:
     place = make_place()
     end = place.end().open()

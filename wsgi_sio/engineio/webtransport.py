@@ -169,7 +169,7 @@ class WebTransportTransport:
         return b"".join(frames)
 
     def write(self, packets: list[Packet]) -> None:
-        self._driver.post(partial(self._send, self.encode(packets)))
+        self._driver.post(partial(self._send, self.encode(packets)), hasty=False)
 
     def write_alone(self, packet: Packet) -> None:
         """Send one small packet on a session of WebTransport that is not the session's (yet)."""

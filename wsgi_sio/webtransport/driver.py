@@ -3,6 +3,9 @@
 A job (datagrams that came, bytes to send, a timer) is queued; whoever finds nobody at it runs all jobs, tells the user
 what has happened, sends what is to be sent, and lets go. So there is no thread for a connection, an emit goes out at
 once in the caller's thread, and nothing of aioquic is ever touched by two. Jobs must not block.
+
+A datagram costs ten times what a message does. So only the first of what is written in a row goes out at once: the
+others wait, for a millisecond at most, and share datagrams.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ logger = logging.getLogger("wsgi_sio.webtransport")
 
 # A timer that would be this much earlier is not worth another one (seconds).
 _SLACK = 0.0005
+# What is written within so long after something has been sent waits for more (seconds).
+IN_A_ROW = 0.001
 
 
 class User(Protocol):
@@ -37,6 +42,9 @@ class Home(Protocol):
 
     def send(self, data: bytes, address: Address) -> None:
         """Send a datagram, or lose it: QUIC sends again what is in it."""
+
+    def flush_later(self, driver: Driver) -> None:
+        """Call :meth:`Driver.flush` in :data:`IN_A_ROW` seconds."""
 
     def add_id(self, connection_id: bytes, driver: Driver) -> None: ...
 
@@ -77,8 +85,11 @@ class Driver:
         "_armed_for",
         "_connection",
         "_driven",
+        "_flushed",
+        "_hasty",
         "_home",
         "_jobs",
+        "_late",
         "_lock",
         "_reactor",
         "_timer",
@@ -95,6 +106,9 @@ class Driver:
         self._lock = make_lock(Rank.LEAF)
         self._jobs: deque[Callable[[], object]] = deque()
         self._driven = False
+        self._hasty = True  # something else than writing has been done
+        self._flushed = 0.0
+        self._late = False  # somebody will flush
         self._timer: Timer | None = None
         self._armed_for: float | None = None
 
@@ -108,10 +122,14 @@ class Driver:
         """Whether something has come, or may have, that the user does not know yet."""
         return bool(self._jobs) or self._driven or self._home.unread
 
-    def post(self, job: Callable[[], object]) -> None:
-        """Have ``job`` run: here and now, or by whoever drives the connection at present."""
+    def post(self, job: Callable[[], object], *, hasty: bool = True) -> None:
+        """Have ``job`` run: here and now, or by whoever drives the connection at present.
+
+        :param hasty: send at once what it has to be sent; else that may wait for more.
+        """
         with self._lock:
             self._jobs.append(job)
+            self._hasty |= hasty
             if self._driven:
                 return
             self._driven = True
@@ -120,6 +138,11 @@ class Driver:
     def receive(self, datagrams: list[tuple[bytes, Address]]) -> None:
         """Take what has come."""
         self.post(lambda: self._receive(datagrams))
+
+    def flush(self) -> None:
+        """Send what has waited for more."""
+        self._late = False
+        self.post(_nothing)
 
     def hang_up(self, reason: str = "") -> None:
         """End the connection, whatever it is doing."""
@@ -184,6 +207,13 @@ class Driver:
         if connection.is_over:
             return
         now = monotonic()
+        if not self._hasty and now < self._flushed + IN_A_ROW:
+            if not self._late:
+                self._late = True
+                self._home.flush_later(self)
+            return
+        self._hasty = False
+        self._flushed = now
         for data, address in connection.datagrams(now):
             self._home.send(data, address)
         deadline = connection.deadline
@@ -207,3 +237,7 @@ class Driver:
         deadline = self._connection.deadline
         if deadline is not None and deadline <= now and not self._connection.is_over:
             self._connection.handle_timer(now)
+
+
+def _nothing() -> None:
+    """The job of who only wants things sent."""

@@ -7,10 +7,10 @@ import logging
 import socket
 from collections.abc import Callable
 
-from ..runtime import Reactor, tell_in_child
+from ..runtime import Rank, Reactor, make_lock, tell_in_child
 from .certificates import Certificate
 from .connection import Address, Connection
-from .driver import Driver, User
+from .driver import IN_A_ROW, Driver, User
 from .quic import Quic, configure
 from .retry import Arrival, Doorkeeper, destination_of
 
@@ -18,6 +18,8 @@ logger = logging.getLogger("wsgi_sio.webtransport")
 
 # How many datagrams are read before other connections have their turn.
 _MANY = 64
+# How many connections send what has waited, before other timers have their turn.
+_MANY_LATE = 50
 # The longest datagram there is (bytes).
 _LONGEST = 65536
 # What the kernel may keep of datagrams that wait, if it allows so much (bytes).
@@ -87,6 +89,8 @@ class Listener:
         self._drivers: dict[bytes, Driver] = {}  # by each of their ids
         self._ids: dict[Driver, set[bytes]] = {}
         self._unconnected: set[Driver] = set()
+        self._lock = make_lock(Rank.LEAF)
+        self._late: list[Driver] = []  # those that have something that waits for more
         self._closed = False
         self.renew(certificate)
         self._watch = reactor.watch(self)
@@ -181,6 +185,22 @@ class Listener:
         except OSError:
             pass  # it is lost, as on any network
 
+    def flush_later(self, driver: Driver) -> None:
+        with self._lock:
+            self._late.append(driver)
+            first = len(self._late) == 1
+        if first:
+            self._reactor.call_later(IN_A_ROW, self._flush_late)
+
+    def _flush_late(self) -> None:
+        with self._lock:
+            now, self._late = self._late[:_MANY_LATE], self._late[_MANY_LATE:]
+            more = bool(self._late)
+        for driver in now:
+            driver.flush()
+        if more:
+            self._reactor.call_later(0.0, self._flush_late)
+
     def add_id(self, connection_id: bytes, driver: Driver) -> None:
         self._drivers[connection_id] = driver
         self._ids[driver].add(connection_id)
@@ -219,4 +239,5 @@ class Listener:
     def after_fork(self) -> None:
         """In a forked child: there are no connections, and the reactor has let go of the socket."""
         self._closed = True
-        self._drivers, self._ids, self._unconnected = {}, {}, set()
+        self._drivers, self._ids, self._unconnected, self._late = {}, {}, set(), []
+        self._lock = make_lock(Rank.LEAF)

@@ -82,9 +82,11 @@ class Quic(QuicConnection):
     def _write_stream_limits(self, builder: QuicPacketBuilder, space: QuicPacketSpace, stream: QuicStream) -> None:
         receiver = stream.receiver
         limit = stream.max_stream_data_local  # 0 for a one-way stream of ours
+        if limit == stream.max_stream_data_local_sent and limit - receiver._buffer_start > STREAM_WINDOW // 2:
+            return  # nearly always, and it is asked for each stream and each datagram
         if limit and not receiver.is_finished:
             assert stream.stream_id is not None
-            wanted = receiver.starting_offset() - self._held.get(stream.stream_id, 0) + STREAM_WINDOW
+            wanted = receiver._buffer_start - self._held.get(stream.stream_id, 0) + STREAM_WINDOW
             if wanted - limit >= STREAM_WINDOW // 2:
                 limit = stream.max_stream_data_local = wanted
         if stream.max_stream_data_local_sent != limit:
