@@ -271,7 +271,7 @@ def test_a_user_that_fails_loses_its_connection_alone(make_place: Any, caplog: p
 
     place.users[0].driver.post(fail)
     assert place.users[0].saw(Closed) and len(place.listener) == 1
-    assert [record.message for record in caplog.records] == ["a connection has failed, and is given up"]
+    assert [record.message for record in caplog.records] == ["a connection of WebTransport has failed, and is given up"]
     echo(good, "fine")
 
 

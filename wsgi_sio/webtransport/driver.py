@@ -173,12 +173,10 @@ class Driver:
                 self._tell(event)
             self.user.on_progress()
         except Exception:
+            logger.exception("a connection of WebTransport has failed, and is given up")
             if not self._connection.is_over:
-                logger.exception("a connection has failed, and is given up")
                 self._connection.give_up()
                 self._tell(Closed("an error"))
-            else:
-                logger.exception("a connection that is over has failed")
 
     def _receive(self, datagrams: list[tuple[bytes, Address]]) -> None:
         now = monotonic()
