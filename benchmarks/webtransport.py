@@ -257,7 +257,7 @@ class _server:
 def serve() -> None:
     """Be that child."""
     from wsgi_sio import Server, Socket, WSGIApp
-    from wsgi_sio.serving import make_server
+    from wsgi_sio.development_server import make_server
 
     io = Server(transports=["polling", *TRANSPORTS], siblings=False)
 
