@@ -74,8 +74,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "client.engineio": (
         "client.options",
         "websocket",
+        "webtransport",
         "engineio.packet",
         "engineio.websocket",
+        "engineio.webtransport",
         "engineio.write_buffer",
         "runtime",
         "sockets",

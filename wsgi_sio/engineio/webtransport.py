@@ -253,11 +253,14 @@ class WebTransportTransport:
         self._finishing = self._left = True
         self._held.clear()
         self._driver.connection.end_session()
-        if not self._driver.connection.is_over:
-            # A peer that closes first shows that it has got what we have sent last.
-            self._timer = self._reactor.expire_after(_LINGER, self._driver.hang_up)
+        self._end_connection()
         if self.session is not None:
             self.session.closed(self)
+
+    def _end_connection(self) -> None:
+        if not self._driver.connection.is_over:
+            # A client that closes first shows that it has got what we have sent last.
+            self._timer = self._reactor.expire_after(_LINGER, self._driver.hang_up)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

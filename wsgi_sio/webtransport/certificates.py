@@ -41,7 +41,7 @@ class Certificate:
     @property
     def sha256(self) -> bytes:
         """What a page names it by."""
-        return self.chain[0].fingerprint(hashes.SHA256())
+        return fingerprint(self.chain[0])
 
     @property
     def expires(self) -> datetime:
@@ -59,6 +59,11 @@ class Certificate:
             serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         return hashlib.sha256(purpose + b"\0" + key).digest()
+
+
+def fingerprint(certificate: x509.Certificate) -> bytes:
+    """The SHA-256 of a certificate."""
+    return certificate.fingerprint(hashes.SHA256())
 
 
 def make_certificate(names: Iterable[str] = ("localhost", "127.0.0.1", "::1")) -> Certificate:

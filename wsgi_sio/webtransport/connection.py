@@ -16,6 +16,7 @@ from aioquic.quic import events as quic_events
 
 from ..logtext import quote
 from .capsules import CLOSE_SESSION, CapsuleDecoder, encode_close, read_close
+from .certificates import fingerprint
 from .quic import H3, Quic
 
 Address = Any  # what the socket module takes for one
@@ -235,6 +236,12 @@ class Connection:
             self._ended = True
             self._events.append(Ended(reason))
 
+    @property
+    def peer_certificate_hash(self) -> bytes | None:
+        """The SHA-256 of the server's certificate."""
+        certificate = self._quic.peer_certificate
+        return None if certificate is None else fingerprint(certificate)
+
     # -- what goes ----------------------------------------------------------------------------------------------
 
     def datagrams(self, now: float) -> list[tuple[bytes, Address]]:
@@ -252,6 +259,11 @@ class Connection:
     def deadline(self) -> float | None:
         """When :meth:`handle_timer` is to be called, if nothing comes before."""
         return None if self.is_over else self._quic.get_timer()
+
+    def connect(self, address: Address, now: float) -> None:
+        """Begin, as a client."""
+        if not self.is_over:
+            self._quic.connect(address, now)
 
     def request(self, headers: list[Header]) -> None:
         """Ask for a session, as a client that is connected; the answer is an event."""

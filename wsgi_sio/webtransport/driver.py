@@ -31,7 +31,7 @@ class User(Protocol):
     """Who uses the connection; called by whoever drives it, so it must not block."""
 
     def on_event(self, event: Event) -> None:
-        """Take a Requested, Answered, Received, Ended or Closed."""
+        """Take a Connected, Requested, Answered, Received, Ended or Closed."""
 
     def on_progress(self) -> None:
         """The peer may have acknowledged something."""
@@ -148,6 +148,15 @@ class Driver:
         """End the connection, whatever it is doing."""
         self.post(lambda: self._connection.close(reason))
 
+    def give_up(self, reason: str) -> None:
+        """Be over, without a word to the peer."""
+        self.post(lambda: self._give_up(reason))
+
+    def send_now(self) -> None:
+        """For a job: send what is to be sent so far."""
+        self._hasty = True
+        self._flush()
+
     # -- driving ------------------------------------------------------------------------------------------------
 
     def _drive(self) -> None:
@@ -174,9 +183,12 @@ class Driver:
             self.user.on_progress()
         except Exception:
             logger.exception("a connection of WebTransport has failed, and is given up")
-            if not self._connection.is_over:
-                self._connection.give_up()
-                self._tell(Closed("an error"))
+            self._give_up("an error")
+
+    def _give_up(self, reason: str) -> None:
+        if not self._connection.is_over:
+            self._connection.give_up()
+            self._tell(Closed(reason))
 
     def _receive(self, datagrams: list[tuple[bytes, Address]]) -> None:
         now = monotonic()
@@ -192,6 +204,7 @@ class Driver:
             self._home.remove_id(event.connection_id)
         elif isinstance(event, Connected):
             self._home.connected(self)
+            self.user.on_event(event)
         else:
             if isinstance(event, Closed):
                 self._stop_timer()

@@ -145,6 +145,11 @@ class Quic(QuicConnection):
         sender = stream.sender
         return not sender.is_finished and sender._buffer_fin is None and sender._reset_error_code is None
 
+    @property
+    def peer_certificate(self) -> Any:
+        """That of the server, once the handshake is complete."""
+        return self.tls._peer_certificate
+
     def forget(self) -> None:
         """The connection is over: free what it has, which is full of circles and would wait for the collector.
 
