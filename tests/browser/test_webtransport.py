@@ -6,6 +6,7 @@ import json
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.browser.test_chat import HERE, chromium, playwright
 from tests.support.require import require
 from tests.support.servers import RunningServer, free_port, start_server
 from tests.support.waiting import eventually
@@ -24,6 +26,8 @@ CHECKS = ("direct", "heartbeat", "upgrade", "three", "fallback", "shut", "foreig
 KIND = "pywsgi" if WORLD == "gevent" else "werkzeug"
 # From its flags: no sandbox as root, nothing to draw on.
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
+
+__all__ = ["chromium", "playwright"]  # fixtures
 
 pytestmark = pytest.mark.slow
 
@@ -163,6 +167,22 @@ def test_fifty_upgrades_under_traffic_lose_and_reorder_nothing(node_modules: Pat
         assert found["error"] is None, f"{found}\n{server.log()}"
         assert found["found"] == [["webtransport", 60, 60]] * 50
         assert server.problems() == []
+
+
+def test_the_chat_shows_it(node_modules: Path, chromium: str, playwright: None, tmp_path: Path) -> None:
+    port = free_port()
+    client = node_modules / "socket.io-client" / "dist"
+    command = [sys.executable, "-m", "wsgi_sio", "--webtransport", "--port", str(port), "--client-dir", str(client)]
+    command += ["--server", "gevent" if WORLD == "gevent" else "werkzeug"]
+    with subprocess.Popen(command, cwd=HERE.parents[1], stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            url = server.stdout.readline().split()[1]
+            browser = ["node", "chat_webtransport.mjs", url, chromium]
+            done = subprocess.run(browser, cwd=HERE, capture_output=True, text=True, timeout=90, check=False)
+        finally:
+            server.kill()
+    assert json.loads(done.stdout) == {"transport": "webtransport"}, done.stderr
 
 
 @pytest.mark.parametrize("kind", ["gunicorn-gevent"] if WORLD == "gevent" else ["gunicorn-gthread", "waitress"])

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..logtext import one_line
 from ..runtime import Event, Rank, Reactor, create_reactor, make_lock, tell_in_child
@@ -292,17 +291,7 @@ class EngineServer:
 
     # -- WebTransport -------------------------------------------------------------------------------------------
 
-    def listen_webtransport(
-        self,
-        host: str,
-        port: int,
-        certfile: str | os.PathLike[str] | None,
-        keyfile: str | os.PathLike[str] | None,
-        *,
-        password: str | None,
-        prefix: str,
-        max_connections: int,
-    ) -> WebTransportListener:
+    def listen_webtransport(self, *where: Any, **options: Any) -> WebTransportListener:
         """See :meth:`wsgi_sio.Server.listen_webtransport`."""
         from .webtransport_listener import WebTransportListener  # it takes a library that few need
 
@@ -310,16 +299,7 @@ class EngineServer:
             raise ValueError(f"transports={self.config.transports} has no 'webtransport', so nobody may use it")
         if self.webtransport is not None:
             raise ValueError(f"WebTransport is served on port {self.webtransport.port} already")
-        self.webtransport = WebTransportListener(
-            self,
-            host,
-            port,
-            certfile,
-            keyfile,
-            password=password,
-            prefix=prefix,
-            max_connections=max_connections,
-        )
+        self.webtransport = WebTransportListener(self, *where, **options)
         return self.webtransport
 
     # -- the end ------------------------------------------------------------------------------------------------

@@ -35,14 +35,14 @@ class WebTransportListener:
     def __init__(
         self,
         engine: WebTransportEngine,
-        host: str,
-        port: int,
-        certfile: PathLike | None,
-        keyfile: PathLike | None,
+        host: str = "",
+        port: int = 443,
+        certfile: PathLike | None = None,
+        keyfile: PathLike | None = None,
         *,
-        password: str | None,
-        prefix: str,
-        max_connections: int,
+        password: str | None = None,
+        prefix: str = "",
+        max_connections: int = 10_000,
     ) -> None:
         self._engine = engine
         self._names = {"localhost", "127.0.0.1", "::1", *([host] if host not in ("", "::", "0.0.0.0") else [])}
