@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import socket
 import subprocess
 import sys
 import time
@@ -13,7 +15,9 @@ import pytest
 
 from tests.engineio.conftest import MakeEngine
 from tests.engineio.quic import ALL, QuicEngine
+from tests.support.forking import forked
 from tests.support.inprocess import Background, Closed, Refused, eventually
+from tests.support.quic_end import QuicEnd
 from wsgi_sio.engineio import MESSAGE, EngineConfig, Packet
 from wsgi_sio.engineio.webtransport_handshake import make_environ
 
@@ -265,6 +269,48 @@ def test_it_is_offered_where_it_is_served(make: Any, make_engine: MakeEngine) ->
     assert upgrades(make_engine(transports=ALL)) == []
     quic = make()
     quic.engine.close()
+
+
+def test_by_an_option_the_process_listens_with_its_first_request(make_engine: MakeEngine) -> None:
+    engine = make_engine(webtransport={"host": "127.0.0.1", "port": 0}, path="/socket.io").engine
+    assert engine.config.transports == ALL and engine.webtransport is None
+    engine.notice()
+    listener = engine.webtransport
+    assert listener is not None and listener.port
+    engine.notice()
+    assert engine.webtransport is listener
+    end = QuicEnd(("127.0.0.1", listener.port)).open()
+    end.send("0")
+    assert end.receive()[0] == "0"  # type: ignore[index]
+
+
+def test_a_port_that_cannot_be_had_is_told(make_engine: MakeEngine, caplog: pytest.LogCaptureFixture) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+        engine = make_engine(webtransport={"host": "127.0.0.1", "port": port, "password": "secret"}).engine
+        engine.notice()
+    assert engine.webtransport is None
+    assert f"port {port} cannot be listened at" in caplog.text and "secret" not in caplog.text
+
+
+def test_the_option_is_checked() -> None:
+    with pytest.raises(TypeError, match="did you mean 'port'"):
+        EngineConfig(webtransport={"prt": 1})
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+def test_a_child_listens_for_itself(make_engine: MakeEngine) -> None:
+    engine = make_engine(webtransport={"host": "127.0.0.1", "port": 0}).engine
+    engine.notice()
+
+    def child() -> bool:
+        assert engine.webtransport is None
+        engine.notice()
+        return engine.webtransport is not None
+
+    with forked(child) as process:
+        assert process.outcome() == "True"
 
 
 def test_nothing_of_it_is_imported_unless_it_is_served() -> None:

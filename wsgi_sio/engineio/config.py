@@ -20,6 +20,9 @@ AllowedOrigins = Union[None, str, re.Pattern[str], Iterable[Union[str, re.Patter
 HTTP_TRANSPORTS = ("polling", "websocket")
 TRANSPORTS = (*HTTP_TRANSPORTS, "webtransport")
 
+# The parameters of listen_webtransport().
+_LISTENING = ("host", "port", "certfile", "keyfile", "password", "prefix", "max_connections")
+
 _NUMBERS = {
     "ping_interval": PING_SECONDS,
     "ping_timeout": PING_SECONDS,
@@ -44,7 +47,9 @@ class EngineConfig:
     :param max_http_buffer_size: largest message or request body accepted, in bytes.
     :param http_request_body_timeout: seconds in which the body of a POST has to arrive.
     :param transports: what clients may use, of ``polling``, ``websocket`` and ``webtransport``; the last needs
-        :meth:`wsgi_sio.Server.listen_webtransport` as well.
+        ``webtransport`` below, or :meth:`wsgi_sio.Server.listen_webtransport`, as well.
+    :param webtransport: where to listen for it once this process serves: a mapping with parameters of that method, such
+        as ``{"port": 443, "certfile": ..., "keyfile": ...}``; it is added to ``transports``. None: nowhere.
     :param allow_upgrades: whether polling clients are offered the others.
     :param cors_allowed_origins: which Origins may connect, over all transports alike. None: only the server's
         own. ``"*"``, one origin, ``"https://*.example.com"`` for all sub-domains, a compiled pattern for the whole
@@ -80,6 +85,7 @@ class EngineConfig:
     max_http_buffer_size: int = 1_000_000
     http_request_body_timeout: float = 30.0
     transports: tuple[str, ...] = HTTP_TRANSPORTS
+    webtransport: Mapping[str, Any] | None = None
     allow_upgrades: bool = True
     cors_allowed_origins: AllowedOrigins = None
     cors_credentials: bool = False
@@ -102,6 +108,9 @@ class EngineConfig:
         unknown = [name for name in transports if name not in TRANSPORTS]
         if unknown or not transports:
             raise ValueError(f"transports must be some of {TRANSPORTS}, not {self.transports!r}")
+        if self.webtransport is not None:
+            refuse_unknown_options(self.webtransport, _LISTENING)
+            transports = tuple(dict.fromkeys((*transports, "webtransport")))
         object.__setattr__(self, "transports", transports)
         object.__setattr__(self, "path", "/" + self.path.strip("/"))
         if self.siblings == "":

@@ -30,6 +30,7 @@ from .wsgi_capacity import Capacity
 
 if TYPE_CHECKING:
     from .webtransport_listener import WebTransportListener
+    from .webtransport_start import WebTransportStart
 
 logger = logging.getLogger("wsgi_sio.engineio")
 
@@ -55,6 +56,7 @@ class EngineServer:
     :param config: its options.
     :ivar asked: whether a request has come to this process.
     :ivar webtransport: where this process's clients connect by WebTransport, if they can.
+    :ivar notice: called with each request that is served, of the engine or not.
     :ivar is_alone: tells whether what is emitted reaches only the clients of this process.
     :ivar on_fork: called in a forked child, where it has no sessions any more, with whether it ever had any.
     :param on_session: called with each new :class:`Session`, on the thread of the handshake request: set the session's
@@ -78,6 +80,12 @@ class EngineServer:
         self.on_fork: Callable[[bool], None] = _ignore
         self.handshakes = Handshakes(self, on_session)
         self.joining = Joining(self)
+        self.notice: Callable[[], None] = self._notice
+        self._start: WebTransportStart | None = None
+        if config.webtransport is not None:
+            from .webtransport_start import WebTransportStart
+
+            self._start = WebTransportStart(self, config.webtransport)
         tell_in_child(self)
 
     # -- what lives in the serving process ----------------------------------------------------------------------
@@ -146,11 +154,13 @@ class EngineServer:
         self.asked = False
         self.handshakes.after_fork()
         self.joining.after_fork()
+        if self._start is not None:
+            self._start.after_fork()
         self.on_fork(served)
 
     # -- a request ----------------------------------------------------------------------------------------------
 
-    def notice(self) -> None:
+    def _notice(self) -> None:
         """A request is being served, of the engine or not: that tells what the WSGI server bears."""
         self.asked = True
         serving = self._serving

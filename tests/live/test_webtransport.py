@@ -1,0 +1,65 @@
+"""WebTransport by an option, under real servers: the process that serves listens, and clients of others do without."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+
+import pytest
+
+from tests.support.servers import free_port, start_server
+from tests.support.world import WORLD
+from wsgi_sio import Client
+
+KINDS = ("pywsgi", "gunicorn-gevent") if WORLD == "gevent" else ("werkzeug", "gunicorn-gthread", "waitress")
+ALL = ["polling", "websocket", "webtransport"]
+
+
+def both_ports() -> int:
+    """A number that is free for TCP and UDP."""
+    port = free_port()
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        sock.bind(("::", port))
+    return port
+
+
+def options(port: int) -> dict[str, str]:
+    return {"LISTEN": "null", "SIO_OPTIONS": json.dumps({"webtransport": {"port": port}})}
+
+
+def transport_after_a_while(client: Client) -> str | None:
+    deadline = time.monotonic() + 10
+    while client.io.transport_name == "polling" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return client.io.transport_name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_listens_when_it_serves(kind: str) -> None:
+    port = both_ports()
+    with start_server(kind, "tests.apps.webtransport:application", options(port), port=port) as server:
+        with Client(server.url, transports=ALL, verify=False) as client:
+            assert transport_after_a_while(client) == "webtransport"
+            assert client.emit_with_ack("transport") == "webtransport"
+        with Client(server.url, transports=["webtransport"], verify=False) as client:
+            assert client.emit_with_ack("echo", b"") == [b""]
+        assert server.problems() == []
+
+
+@pytest.mark.slow
+def test_one_of_several_workers_has_the_port() -> None:
+    port = both_ports()
+    kind = KINDS[1]
+    found = []
+    with start_server(kind, "tests.apps.webtransport:application", options(port), {"workers": 3}, port=port) as server:
+        clients = [Client(server.url, transports=ALL, verify=False) for _ in range(9)]
+        for client in clients:
+            client.connect()
+        for client in clients:
+            found.append(transport_after_a_while(client))
+            assert client.emit_with_ack("transport") == found[-1]
+            client.disconnect()
+        assert set(found) == {"websocket", "webtransport"}, found
+        assert server.log().count("refused (no WebTransport): port") == 2
+        assert server.problems() == []
