@@ -84,6 +84,11 @@ def say_last_words(socket: Socket, size: int) -> None:
     socket.disconnect(True)
 
 
+@io.on("pid")
+def tell_pid(socket: Socket) -> int:
+    return os.getpid()
+
+
 @io.on("transport")
 def tell_transport(socket: Socket) -> str:
     return str(socket.conn.session.transport.name)

@@ -127,7 +127,7 @@ class Handshakes:
                 request.relayed is not None or engine.acceptance.is_possible(request.environ)
             ):
                 upgrades.append("websocket")
-            if engine.webtransport is not None and session.protocol == 4:
+            if engine.offers_webtransport and session.protocol == 4:
                 upgrades.append("webtransport")
         return upgrades
 

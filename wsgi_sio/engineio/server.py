@@ -281,10 +281,12 @@ class EngineServer:
             transport.send_accept(accept)
         return transport, taken.early, taken.held
 
-    def make_websocket(self, session: Session, sock: NonBlockingSocket) -> WebSocketTransport:
+    def make_websocket(
+        self, session: Session, sock: NonBlockingSocket, kind: type[WebSocketTransport] = WebSocketTransport
+    ) -> WebSocketTransport:
         """The transport over a connection that has left its WSGI server."""
         try:
-            return WebSocketTransport(session, sock, self.reactor, self.config.max_http_buffer_size)
+            return kind(session, sock, self.reactor, self.config.max_http_buffer_size)
         except (OSError, RuntimeError):  # the connection cannot go back
             sock.close()
             raise
@@ -300,6 +302,16 @@ class EngineServer:
         candidate.turn_away()  # over, upgraded already, or being upgraded: the session is not affected
 
     # -- WebTransport -------------------------------------------------------------------------------------------
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it has been closed."""
+        return self._closed
+
+    @property
+    def offers_webtransport(self) -> bool:
+        """Whether clients can connect by it, to this process or a sibling."""
+        return self.webtransport is not None or (self._start is not None and self._start.is_a_siblings)
 
     def listen_webtransport(self, *where: Any, **options: Any) -> WebTransportListener:
         """See :meth:`wsgi_sio.Server.listen_webtransport`."""

@@ -21,7 +21,9 @@ from .config import Environ
 from .errors import BAD_REQUEST, FORBIDDEN, EngineError
 from .handshake import Handshakes
 from .interfaces import Engine
-from .log_messages import origin_advice
+from .log_messages import no_descriptors, origin_advice
+from .relay.joining import Joining
+from .relay.webtransport_proxy import relay
 from .request import EngineRequest, parse_request
 from .verify import ask_application
 from .webtransport import WebTransportTransport
@@ -81,6 +83,9 @@ class WebTransportEngine(Engine, Protocol):
 
     @property
     def handshakes(self) -> Handshakes: ...
+
+    @property
+    def joining(self) -> Joining: ...
 
     def allows_origin(self, request: EngineRequest) -> bool: ...
 
@@ -177,12 +182,27 @@ class Handshake:
             return
         sid = _read_sid(data)
         session = engine.sessions.get(sid) if sid is not None else None
+        if session is None and sid is not None and self._relay(transport, sid):
+            return
         if session is None or session.protocol != 4:
             logger.debug("a client wanted to go over to WebTransport with a session that there is not")
             transport.turn_away()
             return
         transport.session = session
         engine.begin_upgrade(session, transport, b"")
+
+    def _relay(self, transport: WebTransportTransport, sid: str) -> bool:
+        """Let a sibling have what comes, if the session is its own."""
+        company = self._engine.joining.company
+        owner = None if company is None else company.forwarder.find_owner(sid)
+        if owner is None:
+            return False
+        try:
+            relay(transport, owner, sid, self._engine.reactor, self._engine.config.max_http_buffer_size)
+        except OSError as error:
+            self._engine.report(*no_descriptors(error))
+            return False
+        return True
 
     def close(self, reason: str, *, abort: bool = False, code: int | None = None) -> bool:
         """The client has ended it, or does not speak our language."""
