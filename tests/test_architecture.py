@@ -108,7 +108,12 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "greenlet": ("runtime.greenlet_reactor",),
     "simple_websocket": ("client.engineio.websocket",),
     "wsproto": ("engineio.websocket_handshake", "client.engineio.websocket"),
-    "aioquic": ("webtransport.quic", "webtransport.connection", "webtransport.retry"),
+    "aioquic": (
+        "webtransport.quic",
+        "webtransport.connection",
+        "webtransport.retry",
+        "webtransport.stateless_reset",
+    ),
     "pylsqpack": ("webtransport.quic",),
     "cryptography": ("webtransport.certificates",),
     "werkzeug": ("engineio", "wsgi", "development_server", "flask", "demo", "__main__", "testing"),

@@ -27,7 +27,8 @@ from wsgi_sio.webtransport.connection import (
 )
 from wsgi_sio.webtransport.connection import Closed as ConnectionClosed
 from wsgi_sio.webtransport.frames import FrameDecoder, encode_frame
-from wsgi_sio.webtransport.quic import Quic, configure
+from wsgi_sio.webtransport.quic import configure
+from wsgi_sio.webtransport.stateless_reset import ClientQuic
 
 # How long one look at the socket may take (seconds), which bounds how late a timer is noticed.
 _LOOK = 0.02
@@ -37,7 +38,7 @@ class QuicEnd(Wire):
     """See the module's text.
 
     :param loss: how many of a hundred datagrams are lost either way, and as many come twice, or behind the next one.
-    :param cafile: whose certificates are good; None: any is.
+    :param seed: which ones.
     :ivar status: what the server has answered to the request for a session.
     """
 
@@ -48,6 +49,7 @@ class QuicEnd(Wire):
         path: str = "/socket.io/",
         headers: Mapping[str, str] = {},
         loss: int = 0,
+        seed: int = 7,
         idle_timeout: float = 60.0,
     ) -> None:
         self.address = address
@@ -60,12 +62,14 @@ class QuicEnd(Wire):
         self._path = path
         self._headers = headers
         self._loss = loss
-        self._dice = random.Random(7)
+        self._dice = random.Random(seed)
         self._late: list[bytes] = []
         self._decoder = FrameDecoder(1 << 40)
         self._messages: deque[str | bytes] = deque()
         self.sock = self._make_socket()
-        self.quic = Quic(replace(configure(None, idle_timeout), verify_mode=ssl.CERT_NONE, server_name="localhost"))
+        self.quic = ClientQuic(
+            replace(configure(None, idle_timeout), verify_mode=ssl.CERT_NONE, server_name="localhost")
+        )
         self.connection = Connection(self.quic)
         self.quic.connect(address, time.monotonic())
 
@@ -219,7 +223,7 @@ def frame_of(message: str | bytes) -> bytes:
 
 def initial(address: tuple[str, int]) -> bytes:
     """The first datagram of a connection that nobody goes on with."""
-    quic = Quic(replace(configure(None, 30.0), verify_mode=ssl.CERT_NONE))
+    quic = ClientQuic(replace(configure(None, 30.0), verify_mode=ssl.CERT_NONE))
     quic.connect(address, time.monotonic())
     return quic.datagrams_to_send(time.monotonic())[0][0]
 

@@ -16,6 +16,7 @@ from tests.support.quic_end import QuicEnd, bare_initial
 from tests.support.waiting import DEADLINE, eventually, open_descriptors
 from tests.webtransport.pair import certificate, client_configuration
 from wsgi_sio.runtime import Reactor, create_reactor
+from wsgi_sio.webtransport import listener as listener_module
 from wsgi_sio.webtransport.certificates import make_certificate
 from wsgi_sio.webtransport.connection import Closed, Ended, Event, Received, Requested
 from wsgi_sio.webtransport.driver import Driver
@@ -51,13 +52,13 @@ class Echo:
 class Place:
     """A listener on a free port, and the users that it has made."""
 
-    def __init__(self, host: str = "127.0.0.1", **options: Any) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, **options: Any) -> None:
         self.users: list[Echo] = []
         self.reports: list[str] = []
         self.reactor: Reactor = create_reactor()
         self.listener = Listener(
             self.reactor,
-            bind(host, 0),
+            bind(host, port),
             certificate(),
             self._welcome,
             report=lambda kind, text: self.reports.append(kind),
@@ -192,7 +193,7 @@ def test_garbage_is_dropped(make_place: Any) -> None:
     end = place.end().open()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.settimeout(0.2)
-        for data in (b"", b"x", b"\xff" * 1500, b"\x40" * 1200, b"\xe0\0\0\0\1\x08" + bytes(1200), bytes(9)):
+        for data in (b"", b"x", b"\xff" * 1500, b"\x40" * 21, b"\xe0\0\0\0\1\x08" + bytes(1200), bytes(9)):
             sock.sendto(data, place.address)
         sock.sendto(b"\xc0\0\0\0\0\x08" + bytes(1300), place.address)  # a version negotiation is not for servers
         with pytest.raises(TimeoutError):
@@ -276,15 +277,94 @@ def test_a_user_that_fails_loses_its_connection_alone(make_place: Any, caplog: p
     echo(good, "fine")
 
 
-def test_closing_waits_for_the_last_connection(make_place: Any) -> None:
+def test_what_is_of_no_connection_is_reset(make_place: Any) -> None:
+    """So clients of a process that was killed know at once."""
     place = make_place()
     end = place.end().open()
-    place.listener.close()
+    echo(end, "one")
+    (driver,) = place.listener._ids
+    place.listener.gone(driver)  # as another process, which has the same certificate
+    end.send("two")
+    assert end.pump(lambda: end.ended, 5.0)
+    assert end.ended == "the server does not know the connection any more"
+
+
+# -- the end --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", ""])
+def test_who_closes_lets_go_of_the_port_and_keeps_its_connections(make_place: Any, host: str) -> None:
+    place = make_place(host=host)
+    port = place.address[1]
+    address = (host or "127.0.0.1", port)
+    with pytest.raises(OSError, match="in use"):
+        bind(host, port)
+    ends = [place.end(address=address).open() for _ in range(5)]
+    assert place.listener.close()
+    assert place.listener.fileno() == -1
+    successor = make_place(host=host, port=port)
+    with pytest.raises(OSError, match="in use"):
+        bind(host, port)
+    for end in ends:
+        echo(end, "still served", b"x" * 100_000)
+    late = [successor.end(address=address).open() for _ in range(5)]
+    for end in [*late, *ends]:
+        echo(end, "by its own")
+    assert (len(place.listener), len(successor.listener)) == (5, 5)
+    assert len(place.users) == len(successor.users) == 5
+    assert place.listener.close()  # once more
+    for end in ends:
+        end.close()
+    assert place.listener.wait_until_deserted(5.0)
+    assert not place.listener._sockets and not place.listener._socket_of
+    for end in late:
+        echo(end, "and on")
+
+
+def test_who_closes_without_connections_has_let_go(make_place: Any) -> None:
+    place = make_place()
+    assert place.listener.close() and place.listener.wait_until_deserted(0.0)
+    assert place.listener.fileno() == -1
+
+
+def test_a_port_that_cannot_be_let_go_of_is_kept(make_place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No descriptor is left for sockets of the connections' own: the port is free when the last has gone."""
+    place = make_place()
+    ends = [place.end().open() for _ in range(3)]
+    descriptors = open_descriptors()
+    make = listener_module.ConnectedSocket
+    left = iter([True])
+
+    def fail(*args: Any) -> Any:
+        if next(left, False):
+            return make(*args)
+        raise OSError("too many open files")
+
+    monkeypatch.setattr(listener_module, "ConnectedSocket", fail)
+    assert not place.listener.close()
+    eventually(lambda: open_descriptors() == descriptors, "what was made to be given back")
     late = place.end()
     assert not late.pump(lambda: late.connected, timeout=0.2)
-    echo(end, "still served")
-    end.close()
+    with pytest.raises(OSError, match="in use"):
+        bind(*place.address)
+    for end in ends:
+        echo(end, "still served")
+        end.close()
+    assert place.listener.wait_until_deserted(5.0)
     eventually(lambda: place.listener.fileno() == -1, "the socket's end")
+
+
+def test_nothing_is_left_of_a_port_that_was_let_go_of(make_place: Any) -> None:
+    descriptors = open_descriptors()
+    place = make_place()
+    ends = [place.end().open() for _ in range(20)]
+    assert place.listener.close()
+    for end in ends:
+        echo(end, "x")
+        end.close()
+    assert place.listener.wait_until_deserted(5.0)
+    place.close()
+    eventually(lambda: open_descriptors() <= descriptors, "their end")
 
 
 def test_nothing_is_left_of_those_that_have_gone(make_place: Any) -> None:

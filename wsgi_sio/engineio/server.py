@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 from ..logtext import one_line
 from ..runtime import Event, Rank, Reactor, create_reactor, make_lock, tell_in_child
@@ -16,6 +16,7 @@ from .errors import BAD_REQUEST, FORBIDDEN, UNKNOWN_SID, EngineError, unknown_se
 from .handshake import Handshakes
 from .heartbeat import Heartbeat
 from .log_messages import adapter_of_one_process, origin_advice, several_processes
+from .optional_transport import ServesWebTransport
 from .polling import PollingTransport
 from .relay.joining import Joining, is_unpatched_gevent
 from .request import EngineRequest, parse_request
@@ -27,10 +28,6 @@ from .verify import verify_any, verify_handshake, verify_member
 from .websocket import WebSocketTransport
 from .websocket_handshake import Acceptance
 from .wsgi_capacity import Capacity
-
-if TYPE_CHECKING:
-    from .webtransport_listener import WebTransportListener
-    from .webtransport_start import WebTransportStart
 
 logger = logging.getLogger("wsgi_sio.engineio")
 
@@ -50,12 +47,11 @@ class _Serving(NamedTuple):
     acceptance: Acceptance
 
 
-class EngineServer:
+class EngineServer(ServesWebTransport):
     """An Engine.IO server (protocol 4, and 3 on demand), ready for :class:`wsgi_sio.WSGIApp`.
 
     :param config: its options.
     :ivar asked: whether a request has come to this process.
-    :ivar webtransport: where this process's clients connect by WebTransport, if they can.
     :ivar notice: called with each request that is served, of the engine or not.
     :ivar is_alone: tells whether what is emitted reaches only the clients of this process.
     :ivar on_fork: called in a forked child, where it has no sessions any more, with whether it ever had any.
@@ -75,17 +71,12 @@ class EngineServer:
         self._ended: dict[str, None] = {}  # the ids of the sessions that ended last
         self._closed = False
         self.asked = False
-        self.webtransport: WebTransportListener | None = None
         self.is_alone: Callable[[], bool] = _always
         self.on_fork: Callable[[bool], None] = _ignore
         self.handshakes = Handshakes(self, on_session)
         self.joining = Joining(self)
         self.notice: Callable[[], None] = self._notice
-        self._start: WebTransportStart | None = None
-        if config.webtransport is not None:
-            from .webtransport_start import WebTransportStart
-
-            self._start = WebTransportStart(self, config.webtransport)
+        self._prepare_webtransport()
         tell_in_child(self)
 
     # -- what lives in the serving process ----------------------------------------------------------------------
@@ -301,29 +292,6 @@ class EngineServer:
                 return
         candidate.turn_away()  # over, upgraded already, or being upgraded: the session is not affected
 
-    # -- WebTransport -------------------------------------------------------------------------------------------
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether it has been closed."""
-        return self._closed
-
-    @property
-    def offers_webtransport(self) -> bool:
-        """Whether clients can connect by it, to this process or a sibling."""
-        return self.webtransport is not None or (self._start is not None and self._start.is_a_siblings)
-
-    def listen_webtransport(self, *where: Any, **options: Any) -> WebTransportListener:
-        """See :meth:`wsgi_sio.Server.listen_webtransport`."""
-        from .webtransport_listener import WebTransportListener  # it takes a library that few need
-
-        if "webtransport" not in self.config.transports:
-            raise ValueError(f"transports={self.config.transports} has no 'webtransport', so nobody may use it")
-        if self.webtransport is not None:
-            raise ValueError(f"WebTransport is served on port {self.webtransport.port} already")
-        self.webtransport = WebTransportListener(self, *where, **options)
-        return self.webtransport
-
     # -- the end ------------------------------------------------------------------------------------------------
 
     def forget(self, session: Session) -> None:
@@ -355,6 +323,7 @@ class EngineServer:
         company = self.joining.company
         if company is not None:
             company.siblings.tell_draining()
+        self._let_go_of_port()
 
     def close(self) -> None:
         """Refuse new sessions and end the present ones; polling clients learn it with their next GET.
@@ -365,7 +334,7 @@ class EngineServer:
         for session in list(self.sessions.values()):
             session.close("forced close", abort=True)
         if self.webtransport is not None:
-            self.webtransport.close()
+            self.webtransport.dismiss()
         self._closed = True
         self._leave_if_deserted()
 

@@ -205,6 +205,10 @@ class WebTransportTransport:
 
     # -- the end ------------------------------------------------------------------------------------------------
 
+    def dismiss(self) -> None:
+        """The process is about to end."""
+        self.owner.close("forced close")
+
     def turn_away(self) -> None:
         """End a session of WebTransport that no session wants."""
         self.owner = _NOBODY

@@ -74,7 +74,8 @@ def make_environ(headers: tuple[Header, ...], address: Address, port: int, prefi
             environ["SERVER_NAME"] = _PORT.sub("", text)
         elif not name.startswith(b":") and b"_" not in name:  # in the environ that would look like another header
             key = "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
-            environ[key] = f"{environ[key]},{text}" if key in environ else text
+            separator = "; " if name == b"cookie" else ","
+            environ[key] = f"{environ[key]}{separator}{text}" if key in environ else text
     return environ
 
 
@@ -217,13 +218,18 @@ class Handshake:
         self._over = True
         self._timeout.cancel()
 
+    def dismiss(self) -> None:
+        """The process is about to end."""
+        self._driver.post(self._give_up)
+
     def _took_too_long(self) -> None:
+        if not self._over:
+            logger.debug("a client of WebTransport has said nothing for %g s", self._engine.config.upgrade_timeout)
         self._driver.post(self._give_up)
 
     def _give_up(self) -> None:
         if not self._over:
-            logger.debug("a client of WebTransport has said nothing for %g s", self._engine.config.upgrade_timeout)
-            self._over = True
+            self._end()
             if self._transport is not None:
                 self._transport.turn_away()
             else:

@@ -15,6 +15,7 @@ from ..runtime import Timer
 from ..webtransport.certificates import Certificate, make_certificate, read_certificate
 from ..webtransport.driver import Driver
 from ..webtransport.listener import Listener, bind
+from .webtransport import WebTransportTransport
 from .webtransport_handshake import Handshake, WebTransportEngine
 
 logger = logging.getLogger("wsgi_sio.engineio")
@@ -127,10 +128,23 @@ class WebTransportListener:
 
     # -- the end ------------------------------------------------------------------------------------------------
 
-    def close(self) -> None:
-        """Take no new clients; when the last one has left, the port is free."""
+    def close(self) -> bool:
+        """Take no new clients; those that there are stay, and another process may have the port.
+
+        :return: whether it may have it at once; else, on some systems, when the last client has left.
+        """
         self._timer.cancel()
-        self._listener.close()
+        return self._listener.close()
+
+    def dismiss(self) -> None:
+        """End all connections in good order: sessions have ended, apart from those of siblings."""
+        for user in self._listener.users:
+            if isinstance(user, (Handshake, WebTransportTransport)):
+                user.dismiss()
+
+    def wait_until_deserted(self, seconds: float) -> bool:
+        """Block until all connections have ended, for ``seconds`` at most; whether they have."""
+        return self._listener.wait_until_deserted(seconds)
 
     def hang_up(self) -> None:
         """Let no client linger."""

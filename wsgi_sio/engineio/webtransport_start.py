@@ -4,11 +4,12 @@ That is as a gunicorn worker begins, else with the first request that comes, a p
 only imported: by a reloader, a command, the process that forks the workers.
 
 Of several workers the first has the port, and tells the others, whose clients it serves as well (relay/). When it has
-gone another one takes the port.
+gone, or is about to go and has let go of the port, another one takes it.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -24,6 +25,8 @@ logger = logging.getLogger("wsgi_sio.engineio")
 
 # How often the port is tried that another process has (seconds).
 _AGAIN = 2.0
+# What a sibling says of the port.
+_HAS_IT, _HAS_LET_GO = 0, 1
 
 
 class ListeningEngine(Protocol):
@@ -41,7 +44,7 @@ class ListeningEngine(Protocol):
     def report(self, kind: str, text: str) -> None: ...
 
     @property
-    def is_closed(self) -> bool: ...
+    def is_draining(self) -> bool: ...
 
 
 class WebTransportStart:
@@ -59,6 +62,8 @@ class WebTransportStart:
         self._notice = engine.notice
         self._lock = make_lock(Rank.LEAF)
         self._done_in = 0
+        self._trying = False
+        self._waits = False  # for the next attempt
         self._listening: set[Link] = set()  # the siblings that do
         engine.joining.before(self._meet)
         engine.notice = self._notice_and_begin  # what is called with each request, until then
@@ -75,30 +80,40 @@ class WebTransportStart:
                 return
             self._done_in = os.getpid()
             self._engine.notice = self._notice
-        self._listen()
+        self._listen(first=True)
 
-    def _listen(self) -> None:
+    def _listen(self, first: bool = False) -> None:
         engine = self._engine
+        with self._lock:
+            if self._trying or self._done_in != os.getpid() or engine.webtransport is not None or engine.is_draining:
+                return
+            self._trying = True
         try:
             engine.listen_webtransport(**self._options)
-        except OSError as error:
-            if self._done_in == os.getpid():
-                engine.reactor.call_later(_AGAIN, lambda: engine.reactor.submit(self._listen_again))
-            if self._listening:
-                return
-            engine.report(
-                "no WebTransport",
-                f"port {self._options.get('port', 443)} cannot be listened at ({error}), so clients of this process use"
-                " the other transports, unless that is another worker's; it is tried again",
-            )
+        except (OSError, ValueError, TypeError) as error:
+            self._try_again_later()
+            # Another worker that has it may not have said so yet.
+            soon = first and isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+            if not soon and not self._listening:
+                engine.report(
+                    "no WebTransport",
+                    f"port {self._options.get('port', 443)} cannot be listened at ({error}), so clients of this process"
+                    " use the other transports, unless that is another worker's; it is tried again",
+                )
         else:
-            company = engine.joining.company
-            for link in () if company is None else company.siblings.links():
-                self._tell(link)
+            self._tell_all(_HAS_IT)
+        finally:
+            self._trying = False
+
+    def _try_again_later(self) -> None:
+        with self._lock:
+            waits, self._waits = self._waits, True
+        if not waits:
+            self._engine.reactor.call_later(_AGAIN, lambda: self._engine.reactor.submit(self._listen_again))
 
     def _listen_again(self) -> None:
-        if self._engine.webtransport is None and self._done_in == os.getpid() and not self._engine.is_closed:
-            self._listen()
+        self._waits = False
+        self._listen()
 
     # -- the siblings -------------------------------------------------------------------------------------------
 
@@ -107,23 +122,42 @@ class WebTransportStart:
         """Whether a sibling has the port, and serves our clients too."""
         return bool(self._listening)
 
+    def tell_that_the_port_is_free(self) -> None:
+        """This process has let go of it."""
+        self._tell_all(_HAS_LET_GO)
+
     def _meet(self, siblings: Siblings) -> None:
         """They are about to be joined."""
         siblings.handle(LISTENS, self._on_listens)
         siblings.on_joined(self._tell)
 
     def _tell(self, link: Link) -> None:
-        if self._engine.webtransport is not None:
-            link.send(LISTENS, 0, b"")
+        if self._engine.webtransport is not None and not self._engine.is_draining:
+            link.send(LISTENS, _HAS_IT, b"")
+
+    def _tell_all(self, what: int) -> None:
+        company = self._engine.joining.company
+        for link in () if company is None else company.siblings.links():
+            link.send(LISTENS, what, b"")
 
     def _on_listens(self, link: Link, number: int, payload: bytes, descriptor: int | None) -> None:
         if descriptor is not None:
             close_all((descriptor,))
-        self._listening.add(link)
-        link.on_end(lambda: self._listening.discard(link))
+        if number == _HAS_LET_GO:
+            self._on_free(link)
+        else:
+            self._listening.add(link)
+            link.on_end(lambda: self._on_free(link))
+
+    def _on_free(self, link: Link) -> None:
+        """A sibling has gone, or let go of the port: the first that tries has it."""
+        if link in self._listening:
+            self._listening.discard(link)
+            self._engine.reactor.submit(lambda: self._listen(first=True))
 
     def after_fork(self) -> None:
         """In a forked child: it may serve as well."""
         self._lock = make_lock(Rank.LEAF)
         self._listening = set()
+        self._trying = self._waits = False
         self._engine.notice = self._notice_and_begin

@@ -8,9 +8,10 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from ..runtime import Reactor
+from .at_exit import hang_up_at_exit
 from .connection import Address, Connection
 from .driver import IN_A_ROW, Driver, User
-from .quic import Quic
+from .stateless_reset import ClientQuic
 
 if TYPE_CHECKING:
     from aioquic.quic.configuration import QuicConfiguration
@@ -46,8 +47,9 @@ class Dialler:
             self._sock.close()
             raise
         self._address = address
-        self.driver = Driver(Connection(Quic(configuration)), reactor, self, address)
+        self.driver = Driver(Connection(ClientQuic(configuration)), reactor, self, address)
         self.driver.user = make_user(self.driver)
+        self._forget_exit = hang_up_at_exit(self)
         self.driver.post(lambda: self.driver.connection.connect(address, monotonic()))
         self._watch.resume()
 
@@ -98,4 +100,9 @@ class Dialler:
         self._connected = True
 
     def gone(self, driver: Driver) -> None:
+        self._forget_exit()
         self._watch.close(self._sock.close)
+
+    def hang_up(self) -> None:
+        """End the connection."""
+        self.driver.hang_up()

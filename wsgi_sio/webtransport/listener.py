@@ -6,13 +6,17 @@ import errno
 import logging
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 
-from ..runtime import Rank, Reactor, make_lock, tell_in_child
+from ..runtime import Event, Rank, Reactor, make_lock, tell_in_child
+from .at_exit import hang_up_at_exit
 from .certificates import Certificate
+from .connected_socket import Arrivals, ConnectedSocket, share_port
 from .connection import Address, Connection
 from .driver import IN_A_ROW, Driver, User
-from .quic import Quic, configure
+from .quic import configure
 from .retry import Arrival, Doorkeeper, destination_of
+from .stateless_reset import Resets, ServerQuic
 
 logger = logging.getLogger("wsgi_sio.webtransport")
 
@@ -28,16 +32,15 @@ _BUFFER = 4 << 20
 HALF_OPEN = 64
 
 
-def bind(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
-    """A UDP socket; ``::`` takes IPv4 as well.
+def bind(host: str, port: int) -> socket.socket:
+    """A UDP socket; ``::`` takes IPv4 as well. The port may be one that another process has let go of.
 
     :param host: empty for all addresses.
-    :param reuse_port: whether other processes may have theirs at the same address.
     :raises OSError: it is not possible.
     """
     if not host:
         try:
-            return bind("::", port, reuse_port=reuse_port)
+            return bind("::", port)
         except OSError as error:
             if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
                 raise
@@ -46,17 +49,27 @@ def bind(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_DGRAM)
     try:
         sock.setblocking(False)
-        if reuse_port:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
             sock.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
-        sock.bind(address)
+        _bind_alone(sock, address)
     except OSError:
         sock.close()
         raise
     return sock
+
+
+def _bind_alone(sock: socket.socket, address: Address) -> None:
+    """Nobody else gets the port while ``sock`` has it; connections of who had it before may be left there."""
+    try:
+        sock.bind(address)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        share_port(sock, True)
+        sock.bind(address)
+        share_port(sock, False)
 
 
 class Listener:
@@ -91,9 +104,13 @@ class Listener:
         self._unconnected: set[Driver] = set()
         self._lock = make_lock(Rank.LEAF)
         self._late: list[Driver] = []  # those that have something that waits for more
+        self._sockets: dict[Address, ConnectedSocket] = {}  # once the port has been let go of
+        self._socket_of: dict[Driver, ConnectedSocket] = {}
+        self._deserted: Event | None = None
         self._closed = False
         self.renew(certificate)
         self._watch = reactor.watch(self)
+        self._forget_exit = hang_up_at_exit(self)
         tell_in_child(self)
 
     @property
@@ -114,6 +131,7 @@ class Listener:
         """Show ``certificate`` to those that come from now on."""
         self._configuration = configure(certificate, self._idle_timeout)
         self._doorkeeper = Doorkeeper(self._configuration.supported_versions, certificate.secret(b"wsgi_sio retry"))
+        self._resets = Resets(certificate.secret(b"wsgi_sio stateless reset"))
 
     # -- what comes ---------------------------------------------------------------------------------------------
 
@@ -121,14 +139,19 @@ class Listener:
         return self._sock.fileno()
 
     def on_readable(self) -> None:
-        came: dict[Driver, list[tuple[bytes, Address]]] = {}
+        arrived: list[tuple[bytes, Address]] = []
         for _ in range(_MANY):
             try:
-                data, address = self._sock.recvfrom(_LONGEST)
+                arrived.append(self._sock.recvfrom(_LONGEST))
             except BlockingIOError:
                 break
             except OSError:  # a client's host, or a router, has told that it is not there any more
                 continue
+        self._take(arrived)
+
+    def _take(self, arrived: Arrivals) -> None:
+        came: dict[Driver, list[tuple[bytes, Address]]] = {}
+        for data, address in arrived:
             driver = self._find(data, address)
             if driver is not None:
                 came.setdefault(driver, []).append((data, address))
@@ -140,20 +163,22 @@ class Listener:
 
     @property
     def unread(self) -> bool:
-        return self._watch.reading
+        return self._watch.reading or any(each.reading for each in list(self._sockets.values()))
 
     def _find(self, data: bytes, address: Address) -> Driver | None:
         destination = destination_of(data)
         if destination is None:
             return None
         driver = self._drivers.get(destination)
-        if driver is not None or self._closed:
+        if driver is not None:
             return driver
-        answer = self._doorkeeper.examine(data, address, self.half_open >= HALF_OPEN)
-        if isinstance(answer, bytes):
-            self.send(answer, address)
-        elif isinstance(answer, Arrival):
+        answer: bytes | Arrival | None = self._resets.answer(data)
+        if answer is None and not self._closed:
+            answer = self._doorkeeper.examine(data, address, self.half_open >= HALF_OPEN)
+        if isinstance(answer, Arrival):
             return self._begin(answer, address)
+        if answer is not None:
+            self.send(answer, address)
         return None
 
     def _begin(self, arrival: Arrival, address: Address) -> Driver | None:
@@ -164,24 +189,29 @@ class Listener:
                 " answer; raise it if there is memory for more, of which each takes 100 KB, or add processes",
             )
             return None
-        quic = Quic(
+        quic = ServerQuic(
             self._configuration,
+            self._resets,
             original_destination_connection_id=arrival.original,
             retry_source_connection_id=arrival.retry_source,
         )
         driver = Driver(Connection(quic), self._reactor, self, address)
+        driver.user = self._welcome(driver)
         self._ids[driver] = set()
         self._unconnected.add(driver)
         self.add_id(arrival.destination, driver)
         self.add_id(quic.host_cid, driver)
-        driver.user = self._welcome(driver)
         return driver
 
     # -- for the drivers, from any thread -----------------------------------------------------------------------
 
     def send(self, data: bytes, address: Address) -> None:
         try:
-            self._sock.sendto(data, address)
+            own = self._sockets.get(address)
+            if own is None:
+                self._sock.sendto(data, address)
+            else:
+                own.send(data)
         except OSError:
             pass  # it is lost, as on any network
 
@@ -217,27 +247,82 @@ class Listener:
         self._unconnected.discard(driver)
         for connection_id in self._ids.pop(driver, ()):
             self._drivers.pop(connection_id, None)
+        with self._lock:
+            own = self._socket_of.pop(driver, None)
+            unused = own is not None and self._leave_locked(own)
+        if own is not None and unused:
+            own.close()
         if self._closed and not self._ids:
             self._release()
 
     # -- the end ------------------------------------------------------------------------------------------------
 
-    def close(self) -> None:
-        """Begin nothing any more; when the last connection is gone, close the socket."""
+    def close(self) -> bool:
+        """Begin nothing any more, and let another process have the port; connections go on.
+
+        :return: whether that was possible; if not, the port is free when the last connection is gone.
+        """
         self._closed = True
-        if not self._ids:
-            self._release()
+        if not self._ids or self._sock.fileno() == -1:
+            return self._release()
+        made: dict[Address, ConnectedSocket] = {}
+        try:
+            share_port(self._sock, True)
+            for address in {driver.address for driver in list(self._ids)}:
+                made[address] = ConnectedSocket(self._reactor, self._sock, address, self._take)
+        except (OSError, RuntimeError) as error:  # no descriptor is left, or the system has no such thing
+            logger.debug("the port of WebTransport is kept until the last connection is gone: %s", error)
+            for each in made.values():
+                each.close()
+            with suppress(OSError):
+                share_port(self._sock, False)
+            return False
+        with self._lock:
+            self._sockets = made
+            for driver in list(self._ids):
+                own = made.get(driver.address)
+                if own is not None:
+                    own.users += 1
+                    self._socket_of[driver] = own
+            unused = [each for each in made.values() if not each.users]
+            for each in unused:
+                del made[each.peer]
+        for each in unused:  # its connection ended meanwhile
+            each.close()
+        return self._release()
+
+    def _leave_locked(self, own: ConnectedSocket) -> bool:
+        own.users -= 1
+        if not own.users:
+            self._sockets.pop(own.peer, None)
+        return not own.users
+
+    @property
+    def users(self) -> list[User]:
+        """Who uses the connections that there are."""
+        return [driver.user for driver in list(self._ids)]
+
+    def wait_until_deserted(self, seconds: float) -> bool:
+        """Block until there are no connections, for ``seconds`` at most; whether there are none."""
+        event = self._deserted = self._deserted or self._reactor.event()
+        return not self._ids or event.wait(seconds)
 
     def hang_up(self) -> None:
         """End all connections that there are."""
         for driver in list(self._ids):
             driver.hang_up()
 
-    def _release(self) -> None:
+    def _release(self) -> bool:
         self._watch.close(self._sock.close)
+        if not self._ids:
+            self._forget_exit()
+            if self._deserted is not None:
+                self._deserted.set()
+        return True
 
     def after_fork(self) -> None:
         """In a forked child: there are no connections, and the reactor has let go of the socket."""
         self._closed = True
         self._drivers, self._ids, self._unconnected, self._late = {}, {}, set(), []
+        self._sockets, self._socket_of = {}, {}
         self._lock = make_lock(Rank.LEAF)

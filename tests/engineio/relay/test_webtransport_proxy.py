@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import time
 from typing import Any
 
 import pytest
@@ -11,9 +13,18 @@ from tests.engineio.conftest import Engine
 from tests.engineio.relay.conftest import MakeSiblings, company
 from tests.support.inprocess import Closed, Polling, eventually, open_descriptors
 from tests.support.quic_end import QuicEnd
+from tests.support.servers import free_port
 from wsgi_sio.engineio import MESSAGE, Packet, Session
 
 ALL = ("polling", "websocket", "webtransport")
+
+
+def free_udp_port() -> int:
+    """One that nobody else is given meanwhile."""
+    port = free_port()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", port))
+    return port
 
 
 class Pair:
@@ -105,6 +116,53 @@ def test_the_server_ends_it(pair: Pair) -> None:
     assert [end.receive() for _ in range(10)] == [bytes([number]) * 30_000 for number in range(10)]
     with pytest.raises(Closed):
         end.receive()
+
+
+def test_the_process_with_the_port_ends(pair: Pair) -> None:
+    """It tells clients whose sessions are a sibling's, after what was sent before."""
+    end, session = pair.upgraded()
+    session.send([Packet(MESSAGE, "last words")])
+    assert end.receive() == "4last words"
+    pair.gateway.engine.close()
+    with pytest.raises(Closed):
+        end.receive()
+    end.close()
+    eventually(lambda: pair.owner.reasons == ["transport close"], "the session's end")
+    pair.gateway.engine.wait_for_last_words(5.0)
+    assert len(pair.listener) == 0
+
+
+def test_a_sibling_takes_over_a_port_that_is_let_go_of(make_siblings: MakeSiblings) -> None:
+    """At once, and connections that there are go on; clients of any are offered it all the time."""
+    port = free_udp_port()
+    options = {"webtransport": {"host": "127.0.0.1", "port": port}, "path": "/socket.io"}
+    engines = make_siblings(3, **options)
+    for engine in engines:
+        engine.engine.notice()
+    (first,) = [engine for engine in engines if engine.engine.webtransport is not None]
+    others = [engine for engine in engines if engine is not first]
+    eventually(lambda: all(engine.engine.offers_webtransport for engine in others), "the siblings' word")
+    polling, session = others[0].over_polling()
+    end = QuicEnd(("127.0.0.1", port)).open()
+    end.send(f'0{{"sid":"{polling.sid}"}}', "2probe")
+    assert end.receive() == "3probe"
+    end.send("5")
+    end.delivered()
+    eventually(lambda: session.transport.name == "webtransport", "the switch")
+    began = time.monotonic()
+    first.engine.refuse_new_sessions()
+    eventually(lambda: any(engine.engine.webtransport is not None for engine in others), "the successor")
+    assert time.monotonic() - began < 1.5  # not with the next attempt, in two seconds
+    eventually(lambda: all(engine.engine.offers_webtransport for engine in others), "the successor's word")
+    late = QuicEnd(("127.0.0.1", port)).open()
+    late.send("0")
+    assert late.receive()[0] == "0"  # type: ignore[index]
+    assert sum(len(engine.sessions) for engine in others) == 2
+    session.send([Packet(MESSAGE, "by the first, still")])
+    assert end.receive() == "4by the first, still"
+    end.send("4and back")
+    end.delivered()
+    eventually(lambda: others[0].received[-1:] == ["and back"], "the message")
 
 
 def test_an_owner_that_has_gone(pair: Pair) -> None:
