@@ -5,14 +5,16 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator, Mapping
+from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from tests.support.forking import forked
 from tests.support.servers import free_port
-from tests.support.waiting import Background, eventually, open_descriptors
+from tests.support.waiting import AT_ONCE, Background, eventually, open_descriptors
 from wsgi_sio import Client, Server, Socket, WSGIApp
 from wsgi_sio.development_server import make_server
 from wsgi_sio.exceptions import ConnectionFailed
@@ -163,6 +165,44 @@ def test_a_refusal_has_its_status(make_place: Any) -> None:
     assert caught.value.description == 403
 
 
+def test_cookies_are_sent(make_place: Any) -> None:
+    """Those of the application, and those that the server has set before."""
+    place = make_place(cookie="where")
+    sent: list[str] = []
+    place.io.on("connect", lambda socket: sent.append(socket.handshake.headers.get("cookie", "")))
+    jar = CookieJar()
+    with place.client("polling", cookies=jar, upgrade=False):
+        (cookie,) = jar
+    for options in (
+        {"cookies": {"mine": "1", "other": "2"}},
+        {"cookies": {"mine": "1"}, "extra_headers": {"Cookie": "own=3"}},
+        {"cookies": jar},
+    ):
+        with place.client("webtransport", **options):
+            pass
+    assert sent == ["", "mine=1; other=2", "own=3", f"where={cookie.value}"]
+
+
+def test_a_url_with_a_user(make_place: Any) -> None:
+    place = make_place()
+    url = place.url.replace("127.0.0.1", "me:secret@127.0.0.1")
+    with Client(url, transports=["webtransport"], verify=False, reconnection=False):
+        (member,) = place.io.sockets.sockets.values()
+        assert member.handshake.headers["authorization"] == "Basic bWU6c2VjcmV0"
+
+
+def test_remember_upgrade_begins_with_it_where_it_worked(make_place: Any) -> None:
+    place = make_place()
+    names: list[str] = []
+    place.io.on("connect", lambda socket: names.append(socket.conn.session.transport.name))
+    client = place.client(*ALL, remember_upgrade=True)
+    for _ in range(2):
+        client.connect()
+        eventually(lambda: client.io.transport_name == "webtransport", "the transport")
+        client.disconnect()
+    assert names == ["polling", "webtransport"]
+
+
 def test_parameters_and_headers_of_the_application(make_place: Any) -> None:
     place = make_place()
     with place.client("webtransport", query={"token": "é"}, extra_headers={"X-Mine": "1"}):
@@ -192,14 +232,7 @@ def test_by_its_hash(make_place: Any) -> None:
 
 
 def test_by_an_authority(make_place: Any, tmp_path: Path) -> None:
-    made = make_certificate()
-    (tmp_path / "cert.pem").write_bytes(made.pem)
-    (tmp_path / "key.pem").write_bytes(
-        made.key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    place = make_place({"certfile": tmp_path / "cert.pem", "keyfile": tmp_path / "key.pem"})
+    place = make_place(write_certificate(tmp_path))
     with place.client("webtransport", verify=str(tmp_path / "cert.pem")) as client:
         assert client.emit_with_ack("echo", 1) == 1
 
@@ -240,6 +273,94 @@ def test_a_server_that_is_gone(make_place: Any) -> None:
     client.connect()
     place.listener._listener.send = lambda data, address: None
     eventually(lambda: reasons == ["ping timeout"], "the end")
+
+
+def write_certificate(folder: Path) -> Mapping[str, Any]:
+    """Two files with a fresh certificate, as parameters of listen_webtransport()."""
+    made = make_certificate()
+    (folder / "cert.pem").write_bytes(made.pem)
+    (folder / "key.pem").write_bytes(
+        made.key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    return {"certfile": folder / "cert.pem", "keyfile": folder / "key.pem"}
+
+
+def test_clients_of_a_server_that_was_killed_know_at_once(make_place: Any, tmp_path: Path) -> None:
+    """From whoever has the port then, with the same certificate; not after 45 seconds without a ping."""
+    files = write_certificate(tmp_path)
+    place = make_place(files, ping_interval=25, ping_timeout=20)
+    client = place.client("webtransport")
+    reasons: list[str] = []
+    client.on("disconnect", reasons.append)
+    client.connect()
+    killed = place.listener._listener
+    killed.send = lambda data, address: None
+    killed._watch.close(killed._sock.close)
+    eventually(lambda: killed.fileno() == -1, "the end of the socket")
+    other = make_place(None)
+    other.io.listen_webtransport("127.0.0.1", place.server.port, **files)
+    client.emit("echo", 1)
+    eventually(lambda: reasons == ["transport close"], "the end", timeout=AT_ONCE)
+
+
+def test_a_crowd_is_drained_and_comes_back_to_the_successor(make_place: Any, tmp_path: Path) -> None:
+    """The port is the successor's from the first moment on; nobody is lost, and nobody waits for a time-out."""
+    files = write_certificate(tmp_path)
+    place = make_place(files, ping_interval=25, ping_timeout=20)
+    port = place.server.port
+    clients = [
+        place.client("webtransport", reconnection=True, reconnection_delay=0.01, reconnection_delay_max=0.05)
+        for _ in range(20)
+    ]
+    heard: list[tuple[int, Any]] = []
+    ends: list[str] = []
+    for number, client in enumerate(clients):
+        client.on("notice", lambda value, number=number: heard.append((number, value)))
+        client.on("disconnect", ends.append)
+        client.connect()
+    successor = make_place(None, ping_interval=25, ping_timeout=20)
+    draining = Background(lambda: place.io.drain(0.8, notice=("notice", "soon"), grace=5.0))
+    eventually(lambda: place.listener._listener.fileno() == -1, "the port")
+    successor.io.listen_webtransport("127.0.0.1", port, **files)
+    assert len(ends) < len(clients) and not draining.done
+    assert draining.result()
+    assert len(place.listener) == 0 and place.ended == ["server shutting down"] * len(clients)
+    assert sorted(heard) == [(number, "soon") for number in range(len(clients))]
+    eventually(lambda: len(successor.io.sockets.sockets) == len(clients), "all of them", timeout=AT_ONCE)
+    assert {client.emit_with_ack("echo", 1) for client in clients} == {1}
+    assert set(ends) == {"transport close"} and len(ends) == len(clients)
+    for client in clients:
+        client.disconnect()
+
+
+def test_what_a_drain_sends_last_arrives(make_place: Any) -> None:
+    """Although the process may end when it returns."""
+    place = make_place()
+    client = place.client("webtransport")
+    got: list[int] = []
+    ended: list[str] = []
+    client.on("last", lambda number, data: got.append(number))
+    client.on("disconnect", ended.append)
+    client.connect()
+    for number in range(20):
+        place.io.emit("last", number, b"x" * 30_000)
+    assert place.io.drain(0)
+    assert len(place.listener) == 0
+    eventually(lambda: ended, "the end")
+    assert got == list(range(20)) and ended == ["transport close"]
+
+
+def test_a_child_leaves_the_connection_alone(make_place: Any) -> None:
+    place = make_place(ping_interval=0.1, ping_timeout=5)
+    with place.client("webtransport") as client:
+        with forked(lambda: time.sleep(0.4) or client.connected) as process:
+            for number in range(20):
+                assert client.emit_with_ack("echo", number) == number
+                time.sleep(0.02)
+            assert process.outcome() == "False"
+        assert client.emit_with_ack("echo", "still") == "still"
 
 
 def test_nothing_is_left(make_place: Any) -> None:

@@ -59,7 +59,7 @@ class ClientOptions:
     :param path: URL prefix of the engine on the server.
     :param transports: what may be used, in order of preference, of ``polling``, ``websocket`` and ``webtransport``.
     :param upgrade: whether to go from polling to another of them where the server offers it: to WebTransport first.
-    :param remember_upgrade: begin with WebSocket when it worked the last time.
+    :param remember_upgrade: begin with WebSocket, or WebTransport, when it worked the last time.
     :param try_all_transports: try the next transport when one fails while opening.
     :param query: parameters added to the URL of every request; they override those of the URL.
     :param extra_headers: headers added to every request and to the WebSocket handshake.

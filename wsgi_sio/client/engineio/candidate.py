@@ -31,22 +31,24 @@ class Candidate(Transport, Protocol):
 
 def connect(
     name: str, engine: Engine, owner: Owner, sockets: BlockingSockets, *, last: bool = True
-) -> tuple[Candidate, bytes]:
-    """Connect by a transport, blocking; :meth:`Candidate.start` then wants the bytes that came along.
+) -> tuple[Candidate, bytes, list[Packet]]:
+    """Connect by a transport, blocking; :meth:`Candidate.start` wants the bytes that came along.
+
+    The packets are to be sent first.
 
     By WebTransport it is a packet that says for which session that is; a WebSocket's URL has done so.
 
     :param name: ``websocket`` or ``webtransport``.
+    :param owner: who gets what comes, which may be at once when that has been sent.
     :param last: whether there is no other transport left to be tried.
     :raises ConnectionFailed: it was not possible.
     """
     if name == "websocket":
-        return connect_websocket(engine, owner, sockets)
+        return *connect_websocket(engine, owner, sockets), []
     from .webtransport import connect_webtransport
 
-    candidate, early = connect_webtransport(engine, owner, sockets, last=last)
-    candidate.write_alone(Packet(OPEN, json.dumps({"sid": engine.id}) if engine.id else None))
-    return candidate, early
+    candidate = connect_webtransport(engine, owner, sockets, last=last)
+    return candidate, b"", [Packet(OPEN, json.dumps({"sid": engine.id}) if engine.id else None)]
 
 
 def require_webtransport() -> None:

@@ -114,8 +114,8 @@ class EngineClient:
         :raises LocalProtocolError: it has been opened before.
         """
         names = list(self.options.transports)
-        if self.options.remember_upgrade and self.http_session.websocket_worked and "websocket" in names:
-            names.sort(key="websocket".__ne__)
+        if self.options.remember_upgrade and self.http_session.worked in names:
+            names.sort(key=self.http_session.worked.__ne__)
         opening = Opening(self, names)
         with self.lock:
             if self.state not in (NEW, CLOSED):
@@ -144,9 +144,9 @@ class EngineClient:
             # No character takes more than four bytes, base64 less: what is shorter need not be measured.
             self._surely_fits = self.options.max_outbox if self.max_payload is None else self.max_payload // 4
             upgrade = None
-            if transport.name == "websocket":
-                self.http_session.websocket_worked = True
-            elif transport.name == "polling" and self.options.upgrade:
+            if transport.name != "polling":
+                self.http_session.worked = transport.name
+            elif self.options.upgrade:
                 names = [name for name in _UPGRADES if name in self.options.transports and name in handshake.upgrades]
                 if names:
                     polling = cast("Pollable", transport)
@@ -162,7 +162,7 @@ class EngineClient:
     def not_opened(self, error: ConnectionFailed) -> None:
         """No transport got a session, or nobody wants one any more."""
         if self.state == OPENING:
-            self.http_session.websocket_worked = False
+            self.http_session.worked = ""
         self._end_opening(error)
 
     def _end_opening(self, error: ConnectionFailed) -> bool:

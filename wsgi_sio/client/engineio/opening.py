@@ -194,7 +194,7 @@ class DirectAttempt:
     def run(self) -> None:
         """Open."""
         try:
-            candidate, early = connect(self._name, self._engine, self, self._sockets, last=self._opening.is_last)
+            candidate, early, first = connect(self._name, self._engine, self, self._sockets, last=self._opening.is_last)
         except ConnectionFailed as error:
             self._opening.failed(self, error)
             return
@@ -203,8 +203,10 @@ class DirectAttempt:
             self._candidate = candidate
         if late:
             candidate.finish(self._code)
-        else:
-            candidate.start(early)
+            return
+        for packet in first:
+            candidate.write_alone(packet)
+        candidate.start(early)
 
     def receive(self, data: str | bytes) -> None:
         """Take the first packet."""

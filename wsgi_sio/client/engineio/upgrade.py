@@ -66,7 +66,7 @@ class Upgrade:
     def _connect(self) -> None:
         name = self._names.pop(0)
         try:
-            candidate, early = connect(name, self._engine, self, self._sockets, last=not self._names)
+            candidate, early, first = connect(name, self._engine, self, self._sockets, last=not self._names)
         except ConnectionFailed as error:
             self._fail_or_go_on(error)
             return
@@ -78,7 +78,8 @@ class Upgrade:
         if late:
             candidate.finish()
             return
-        candidate.write_alone(Packet(PING, "probe"))
+        for packet in (*first, Packet(PING, "probe")):
+            candidate.write_alone(packet)
         candidate.start(early)
 
     # -- what the candidate brings ------------------------------------------------------------------------------
@@ -86,7 +87,7 @@ class Upgrade:
     def receive(self, data: str | bytes) -> None:
         """Take a packet from the candidate."""
         if data == _PROBED and self.phase == PROBING:
-            self._engine.http_session.websocket_worked |= self._candidate_name == "websocket"
+            self._engine.http_session.worked = self._candidate_name
             self._pause()
         elif (
             not self._fail_or_go_on(ConnectionFailed(f"probe error: the server sent {data[:20]!r}"))

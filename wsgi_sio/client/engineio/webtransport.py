@@ -27,7 +27,6 @@ from ...webtransport.quic import configure
 from ..options import ClientOptions
 from .interfaces import Engine
 from .tcp import BlockingSockets
-from .url import Address
 
 if TYPE_CHECKING:
     from aioquic.quic.configuration import QuicConfiguration
@@ -110,9 +109,7 @@ class _Approach:
         self._done.set()
 
 
-def connect_webtransport(
-    engine: Engine, owner: Owner, sockets: BlockingSockets, *, last: bool
-) -> tuple[ClientWebTransport, bytes]:
+def connect_webtransport(engine: Engine, owner: Owner, sockets: BlockingSockets, *, last: bool) -> ClientWebTransport:
     """Ask the server for a session, blocking; a transport on which nothing has been sent, for ``owner``.
 
     :param last: whether there is no other transport left to be tried.
@@ -131,7 +128,7 @@ def connect_webtransport(
         if number < len(found) or not last:
             left = _PATIENCE if left is None else min(left, _PATIENCE)
         try:
-            return _connect_to(engine, owner, sockets, family, where, port, left), b""
+            return _connect_to(engine, owner, sockets, family, where, port, left)
         except ConnectionFailed as error:
             failure = error
     raise failure
@@ -149,7 +146,7 @@ def _connect_to(
         driver.user = transport = ClientWebTransport(engine, owner, driver)
         made.append(transport)
 
-    configuration = _configure(engine.options, engine.address, engine.http_session.tls_context())
+    configuration = _configure(engine.options, engine.address.host)
     approaches: list[_Approach] = []
 
     def approach(driver: Driver) -> _Approach:
@@ -172,28 +169,33 @@ def _connect_to(
 
 
 def _headers(engine: Engine, port: int) -> list[Header]:
-    """As a browser asks: by the path alone, unless the application has parameters of its own."""
-    address, options = engine.address, engine.options
+    """As a browser asks: by the path alone, unless the application has parameters of its own; but with cookies."""
+    address = engine.address
     host = f"[{address.host}]" if ":" in address.host else address.host
+    authority = host if port == 443 else f"{host}:{port}"
     path = address.path + (f"?{urlencode(address.query)}" if address.query else "")
+    others = {name.lower(): value for name, value in address.headers().items()}
+    del others["host"]
+    cookies = engine.http_session.cookie_header(f"https://{authority}{path}")
+    if cookies is not None:
+        others.setdefault("cookie", cookies)
     headers: list[Header] = [
         (b":method", b"CONNECT"),
         (b":protocol", b"webtransport"),
         (b":scheme", b"https"),
-        (b":authority", (host if port == 443 else f"{host}:{port}").encode()),
+        (b":authority", authority.encode()),
         (b":path", path.encode()),
         (b"sec-webtransport-http3-draft02", b"1"),
     ]
-    others = {"user-agent": "wsgi_sio", **{name.lower(): value for name, value in options.extra_headers.items()}}
-    others.pop("host", None)
     return headers + [(name.encode(), value.encode("latin-1")) for name, value in others.items()]
 
 
-def _configure(options: ClientOptions, address: Address, context: ssl.SSLContext) -> QuicConfiguration:
-    configuration = replace(configure(None, _IDLE), server_name=address.host)
-    if context.verify_mode == ssl.CERT_NONE or options.certificate_hashes:
+def _configure(options: ClientOptions, host: str) -> QuicConfiguration:
+    configuration, context = replace(configure(None, _IDLE), server_name=host), options.ssl_context
+    trusting = options.verify is False if context is None else context.verify_mode == ssl.CERT_NONE
+    if trusting or options.certificate_hashes:
         return replace(configuration, verify_mode=ssl.CERT_NONE)
-    if options.ssl_context is not None:
+    if context is not None:
         trusted = "".join(map(ssl.DER_cert_to_PEM_cert, context.get_ca_certs(binary_form=True)))
         return replace(configuration, cadata=trusted.encode() or None)
     if isinstance(options.verify, str):
