@@ -26,6 +26,11 @@ class Server(core_server.Server):
             return super()._default_adapter()
         return workers(self) if self.recovery is None else recovering_workers(self, self.recovery)
 
+    @property
+    def webtransport(self) -> WebTransportListener | None:
+        """Where clients connect to this process by WebTransport; None where they do not, or not yet."""
+        return self.engine.webtransport
+
     def listen_webtransport(
         self,
         host: str = "",

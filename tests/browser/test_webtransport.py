@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -17,8 +18,9 @@ from typing import Any
 import pytest
 
 from tests.browser.test_chat import HERE, chromium, playwright
+from tests.docs.pages import blocks
 from tests.support.require import require
-from tests.support.servers import RunningServer, free_port, start_server
+from tests.support.servers import ROOT, RunningServer, free_port, start_server
 from tests.support.waiting import eventually
 from tests.support.world import WORLD
 
@@ -169,6 +171,7 @@ def test_fifty_upgrades_under_traffic_lose_and_reorder_nothing(node_modules: Pat
         assert server.problems() == []
 
 
+@pytest.mark.timeout(300)
 def test_the_chat_shows_it(node_modules: Path, chromium: str, playwright: None, tmp_path: Path) -> None:
     port = free_port()
     client = node_modules / "socket.io-client" / "dist"
@@ -179,10 +182,52 @@ def test_the_chat_shows_it(node_modules: Path, chromium: str, playwright: None, 
             assert server.stdout is not None
             url = server.stdout.readline().split()[1]
             browser = ["node", "chat_webtransport.mjs", url, chromium]
-            done = subprocess.run(browser, cwd=HERE, capture_output=True, text=True, timeout=90, check=False)
+            done = subprocess.run(browser, cwd=HERE, capture_output=True, text=True, timeout=250, check=False)
         finally:
             server.kill()
     assert json.loads(done.stdout) == {"transport": "webtransport"}, done.stderr
+
+
+PAGE = """<!doctype html><title>guide</title><script src="/static/socket.io.min.js"></script><script type="module">
+%s
+socket.io.engine.on("upgrade", async (transport) => {
+  if (transport.name === "websocket") return location.reload(); // on a busy machine its probe may win
+  const answer = await socket.emitWithAck("echo", 42);
+  fetch(`/told-${transport.name}-${answer}`);
+});
+</script>"""
+
+
+def test_the_guides_application(node_modules: Path, tmp_path: Path) -> None:
+    """Copied from the page as it stands, but for the port."""
+    port = free_port()
+    guide = [block.text for block in blocks("webtransport.rst")]
+    (program,) = [block for block in guide if "socketio.run" in block]
+    (script,) = [block for block in guide if "atob" in block]
+    patch = "from gevent import monkey; monkey.patch_all()\n" if WORLD == "gevent" else ""
+    program = program.replace("5000", str(port)).replace(" port=", " log_output=True, port=")
+    (tmp_path / "app.py").write_text(patch + program)
+    (tmp_path / "static").mkdir()
+    (tmp_path / "static" / "index.html").write_text(PAGE % script)
+    shutil.copy(node_modules / "socket.io-client" / "dist" / "socket.io.min.js", tmp_path / "static")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    log = tmp_path / "log"
+    with log.open("wb") as out:
+        server = subprocess.Popen([sys.executable, "app.py"], cwd=tmp_path, env=environment, stdout=out, stderr=out)
+    try:
+        eventually(lambda: is_there(port), "the server")
+        with browse(f"http://127.0.0.1:{port}/static/index.html", tmp_path):
+            eventually(lambda: "/told-" in log.read_text(), "the page's word")
+    finally:
+        server.kill()
+        server.wait()
+    assert "/told-webtransport-42" in log.read_text() and "Traceback" not in log.read_text()
+
+
+def is_there(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False
 
 
 @pytest.mark.parametrize("kind", ["gunicorn-gevent"] if WORLD == "gevent" else ["gunicorn-gthread", "waitress"])

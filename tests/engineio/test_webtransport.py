@@ -380,6 +380,15 @@ def test_nothing_of_it_is_imported_unless_it_is_served() -> None:
     assert run.stdout == "[]\n"
 
 
+def test_a_library_that_is_missing_is_named(make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "aioquic", None)
+    with pytest.raises(ImportError, match=r"pip install wsgi_sio\[webtransport\]"):
+        make_engine(webtransport={"port": 0})
+    engine = make_engine(transports=ALL)
+    with pytest.raises(ImportError, match=r"pip install wsgi_sio\[webtransport\]"):
+        engine.engine.listen_webtransport("127.0.0.1", 0)
+
+
 # -- upgrades -------------------------------------------------------------------------------------------------------
 
 

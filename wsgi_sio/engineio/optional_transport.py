@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from .config import EngineConfig
@@ -24,8 +25,12 @@ class ServesWebTransport:
     _start: WebTransportStart | None = None
 
     def _prepare_webtransport(self) -> None:
-        """Listen when this process begins to serve, if the option says so."""
+        """Listen when this process begins to serve, if the option says so.
+
+        :raises ImportError: aioquic is missing.
+        """
         if self.config.webtransport is not None:
+            _require_library("webtransport=")
             from .webtransport_start import WebTransportStart
 
             self._start = WebTransportStart(self, self.config.webtransport)  # type: ignore[arg-type]
@@ -47,6 +52,7 @@ class ServesWebTransport:
 
     def listen_webtransport(self, *where: Any, **options: Any) -> WebTransportListener:
         """See :meth:`wsgi_sio.Server.listen_webtransport`."""
+        _require_library("WebTransport")
         from .webtransport_listener import WebTransportListener
 
         if "webtransport" not in self.config.transports:
@@ -69,3 +75,8 @@ class ServesWebTransport:
         """
         if self.webtransport is not None and not self.webtransport.wait_until_deserted(seconds):
             self.webtransport.hang_up()
+
+
+def _require_library(what: str) -> None:
+    if find_spec("aioquic") is None:
+        raise ModuleNotFoundError(f"{what} needs the aioquic library: pip install wsgi_sio[webtransport]")

@@ -13,7 +13,6 @@ import errno
 import logging
 import os
 from collections.abc import Callable, Mapping
-from importlib.util import find_spec
 from typing import Any, Protocol
 
 from ..runtime import Rank, Reactor, make_lock
@@ -51,12 +50,9 @@ class WebTransportStart:
     """See the module's text.
 
     :param options: the parameters of :meth:`wsgi_sio.Server.listen_webtransport`.
-    :raises ImportError: aioquic is missing.
     """
 
     def __init__(self, engine: ListeningEngine, options: Mapping[str, Any]) -> None:
-        if find_spec("aioquic") is None:
-            raise ImportError("webtransport= needs the aioquic library: pip install wsgi_sio[webtransport]")
         self._engine = engine
         self._options = options
         self._notice = engine.notice
