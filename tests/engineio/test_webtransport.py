@@ -9,10 +9,12 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from tests.engineio.conftest import MakeEngine
 from tests.engineio.quic import ALL, QuicEngine
@@ -21,6 +23,7 @@ from tests.support.inprocess import Background, Closed, Refused, eventually
 from tests.support.quic_end import QuicEnd
 from wsgi_sio.engineio import MESSAGE, EngineConfig, Packet
 from wsgi_sio.engineio.webtransport_handshake import make_environ
+from wsgi_sio.webtransport.certificates import Certificate, make_certificate
 
 
 @pytest.fixture
@@ -320,6 +323,51 @@ def test_a_certificate_that_cannot_be_had_is_told(
     assert engine.request("GET", transport="polling").status == 200
     engine.engine.notice()
     assert engine.engine.webtransport is None and "cannot be listened at" in caplog.text
+
+
+def write(certificate: Certificate, folder: Path) -> dict[str, Any]:
+    """Its files, as parameters."""
+    (folder / "cert.pem").write_bytes(certificate.pem)
+    (folder / "key.pem").write_bytes(
+        certificate.key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    return {"certfile": folder / "cert.pem", "keyfile": folder / "key.pem"}
+
+
+def shown(end: QuicEnd) -> bytes | None:
+    """The hash of the certificate that a client is shown."""
+    assert end.pump(lambda: end.connected)
+    return end.connection.peer_certificate_hash
+
+
+def test_files_that_have_changed_are_shown_to_those_that_come_then(
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("wsgi_sio.engineio.webtransport_listener._LOOK", 0.05)
+    first, second = make_certificate(), make_certificate()
+    quic = make(listen=write(first, tmp_path))
+    end, session = quic.opened()
+    assert shown(end) == first.sha256
+    write(second, tmp_path)
+    eventually(lambda: shown(quic.end()) == second.sha256, "the new one")
+    session.send_message("goes on")
+    assert end.receive() == "4goes on"
+    (tmp_path / "cert.pem").write_text("what certbot never writes")
+    eventually(lambda: "that of WebTransport could not be renewed" in caplog.text, "the word")
+    assert shown(quic.end()) == second.sha256
+
+
+def test_one_made_on_the_spot_is_made_anew_in_time(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And pages that know the one before are told of both."""
+    monkeypatch.setattr("wsgi_sio.engineio.webtransport_listener._LOOK", 0.05)
+    quic = make()
+    (before,) = quic.listener.certificate_hashes
+    monkeypatch.setattr("wsgi_sio.engineio.webtransport_listener._IN_TIME", timedelta(days=20))
+    after = eventually(lambda: len(quic.listener.certificate_hashes) == 2 and quic.listener.certificate_hashes)
+    assert after[1] == before or before not in after  # the third has come by now
+    assert {each["algorithm"] for each in after} == {"sha-256"}
 
 
 def test_the_option_is_checked() -> None:
