@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -84,6 +85,45 @@ def test_several_workers_with_one_port() -> None:
         eventually(lambda: late.connected, "another worker at the port")
         assert late.emit_with_ack("echo", 1) == [1]
         late.disconnect()
+
+
+HOOKS = """
+from wsgi_sio.gunicorn import drain_hooks
+
+post_worker_init, worker_int, worker_exit = drain_hooks("tests.apps.webtransport:io", seconds=2)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_a_reload_hands_the_port_on(tmp_path: Path) -> None:
+    """The new workers have it when the old ones drain; whoever is connected is told in time, and comes back."""
+    port = both_ports()
+    conf = tmp_path / "gunicorn.conf.py"
+    conf.write_text(HOOKS)
+    gunicorn = {"workers": 2, "config": str(conf), "graceful_timeout": 20}
+    with start_server(KINDS[1], "tests.apps.webtransport:application", options(port), gunicorn, port=port) as server:
+        clients = [Client(server.url, transports=ALL, verify=False, reconnection_delay=0.1) for _ in range(8)]
+        ends: list[str] = []
+        for client in clients:
+            client.on("disconnect", ends.append)
+            client.connect()
+        for client in clients:
+            assert transport_after_a_while(client) == "webtransport"
+        old = {client.emit_with_ack("pid") for client in clients}
+        server.process.send_signal(signal.SIGHUP)
+        eventually(lambda: len(ends) == len(clients), "the end of the old ones")
+        for client in clients:
+            eventually(lambda: client.connected, "their return")  # noqa: B023
+        # They all come at once, and not all are answered by QUIC within the second that a client waits for that.
+        assert set(map(transport_after_a_while, clients)) <= {"webtransport", "websocket"}
+        with Client(server.url, transports=["webtransport"], verify=False) as late:
+            assert late.emit_with_ack("echo", 1) == [1]
+        assert not old & {client.emit_with_ack("pid") for client in clients}
+        assert set(ends) == {"transport close"}
+        for client in clients:
+            client.disconnect()
+        assert server.problems() == []
 
 
 @pytest.mark.slow
