@@ -109,9 +109,11 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "simple_websocket": ("client.engineio.websocket",),
     "wsproto": ("engineio.websocket_handshake", "client.engineio.websocket"),
     "aioquic": (
-        "webtransport.quic",
         "webtransport.connection",
+        "webtransport.credit",
+        "webtransport.quic",
         "webtransport.retry",
+        "webtransport.shortcuts",
         "webtransport.stateless_reset",
     ),
     "pylsqpack": ("webtransport.quic",),

@@ -22,7 +22,8 @@ from wsgi_sio.webtransport.connection import (
     Received,
     Requested,
 )
-from wsgi_sio.webtransport.quic import STREAM_WINDOW, Quic
+from wsgi_sio.webtransport.credit import STREAM_WINDOW
+from wsgi_sio.webtransport.quic import Quic
 
 pytestmark = one_world
 
