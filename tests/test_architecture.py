@@ -113,6 +113,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
         "webtransport.credit",
         "webtransport.quic",
         "webtransport.retry",
+        "webtransport.sealing",
         "webtransport.shortcuts",
         "webtransport.stateless_reset",
     ),

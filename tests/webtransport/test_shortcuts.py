@@ -30,7 +30,7 @@ pytestmark = one_world
 ELSEWHERE = ("127.0.0.1", 50001)
 MAIN, OTHER = 0, 4  # streams of the client's
 # What need not be the same: what a shortcut remembers for itself, and for when pacing lets data go that there is not.
-OWN = {"_stage", "_pacing_at", "tls", "_configuration", "_logger"}
+OWN = {"_stage", "_settled", "_main", "_pacing_at", "tls", "_configuration", "_logger"}
 
 
 class Slow(Quic):

@@ -136,6 +136,11 @@ class Connection:
         if not self.is_over:
             self._quic.handle_timer(now)
 
+    @property
+    def has_news(self) -> bool:
+        """Whether :meth:`events` has something to tell."""
+        return bool(self._events) or (not self.is_over and self._quic.has_news)
+
     def events(self) -> Iterator[Event]:
         """What has happened since."""
         while True:

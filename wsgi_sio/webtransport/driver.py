@@ -91,6 +91,7 @@ class Driver:
         "_jobs",
         "_late",
         "_lock",
+        "_progress",
         "_reactor",
         "_timer",
         "address",
@@ -107,6 +108,7 @@ class Driver:
         self._jobs: deque[Callable[[], object]] = deque()
         self._driven = False
         self._hasty = True  # something else than writing has been done
+        self._progress = False  # the peer has been heard
         self._flushed = 0.0
         self._late = False  # somebody will flush
         self._timer: Timer | None = None
@@ -178,9 +180,12 @@ class Driver:
     def _run(self, job: Callable[[], object]) -> None:
         try:
             job()
-            for event in self._connection.events():
-                self._tell(event)
-            self.user.on_progress()
+            if self._connection.has_news:
+                for event in self._connection.events():
+                    self._tell(event)
+            if self._progress:
+                self._progress = False
+                self.user.on_progress()
         except Exception:
             logger.exception("a connection of WebTransport has failed, and is given up")
             self._give_up("an error")
@@ -195,6 +200,7 @@ class Driver:
         connection = self._connection
         for data, address in datagrams:
             connection.receive(data, address, now)
+        self._progress = True
         self.address = datagrams[-1][1]
 
     def _tell(self, event: Event) -> None:
@@ -224,8 +230,8 @@ class Driver:
                 self._home.flush_later(self)
             return
         self._hasty = False
-        self._flushed = now
         for data, address in connection.datagrams(now):
+            self._flushed = now
             self._home.send(data, address)
         deadline = connection.deadline
         if deadline is not None and (self._armed_for is None or deadline < self._armed_for - _SLACK):

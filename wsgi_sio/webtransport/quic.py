@@ -63,6 +63,11 @@ class Quic(Shortcuts):
             if space.ack_at is not None and space.ack_at > moment:
                 space.ack_at = moment
 
+    @property
+    def has_news(self) -> bool:
+        """Whether :meth:`next_event` has something to tell."""
+        return bool(self._events)
+
     def knows(self, stream_id: int) -> bool:
         """Whether there is such a stream, which has not ended both ways."""
         return stream_id in self._streams

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import aioquic
-from aioquic._buffer import Buffer
+from aioquic._buffer import Buffer, BufferReadError
 from aioquic._crypto import CryptoError
 from aioquic.buffer import size_uint_var
 from aioquic.quic.configuration import QuicConfiguration
@@ -23,11 +23,13 @@ from aioquic.quic.connection import END_STATES, QuicConnectionError, QuicConnect
 from aioquic.quic.crypto import CryptoPair
 from aioquic.quic.packet import QuicFrameType, QuicPacketType
 from aioquic.quic.packet_builder import QuicSentPacket
+from aioquic.quic.rangeset import RangeSet
 from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
 from aioquic.tls import Epoch
 
 from .credit import CONNECTION_WINDOW, STREAM_WINDOW, Credit
+from .sealing import seal, unseal
 
 # The versions of aioquic that have been compared.
 COMPARED = ("1.7.",)
@@ -39,6 +41,7 @@ _ONE_RTT = QuicPacketType.ONE_RTT
 _FORM = 0xC0  # the bits of a packet's first byte of which a short header has the lower one alone
 _SHORT = 0x40
 _RESERVED = 0x18
+_SPIN = 0x20
 _TAG = 16  # bytes that encryption adds
 _ACK = int(QuicFrameType.ACK)
 _STREAM = int(QuicFrameType.STREAM_BASE) | 2  # with its length
@@ -58,6 +61,9 @@ class Shortcuts(Credit):
         super().__init__(configuration, **server)
         # What does not change any more once the handshake is confirmed: to look it up is not cheap.
         self._stage: tuple[QuicPacketSpace, CryptoPair, QuicStream] | None = None
+        # Whether there was nothing to tell beside data of one stream, and nothing has happened since that adds to it.
+        self._settled = False
+        self._main: QuicStream | None = None  # that stream
 
     def _is_plain(self) -> bool:
         """Whether the connection is neither begun nor ended, and the peer where it was."""
@@ -72,13 +78,12 @@ class Shortcuts(Credit):
     # -- sending ------------------------------------------------------------------------------------------------
 
     def datagrams_to_send(self, now: float) -> Datagrams:
-        if not self._is_plain() or self._has_to_tell():
-            return super().datagrams_to_send(now)
-        writers = [stream for stream in self._streams.values() if not stream.sender.buffer_is_empty]
         datagrams: Datagrams = []
-        if len(writers) < 2:
+        if self._is_plain() and (self._settled or self._settle()):
             assert self._stage is not None
-            stream, ack_at = writers[0] if writers else None, self._stage[0].ack_at
+            stream, ack_at = self._main, self._stage[0].ack_at
+            if stream is not None and stream.sender.buffer_is_empty:
+                stream = None
             if stream is None and (ack_at is None or ack_at > now):
                 self._loss._pacer.next_send_time(now=now)
                 self._pacing_at = None
@@ -87,7 +92,21 @@ class Shortcuts(Credit):
                 if stream is None or stream.sender.buffer_is_empty:
                     self._pacing_at = None
                     return datagrams
+        self._settled = False
         return datagrams + super().datagrams_to_send(now)
+
+    def _settle(self) -> bool:
+        if self._has_to_tell():
+            return False
+        writers = [stream for stream in self._streams.values() if not stream.sender.buffer_is_empty]
+        if len(writers) > 1:
+            return False
+        if writers:
+            self._main = writers[0]
+        elif self._main is not None:
+            self._main = self._streams.get(self._main.stream_id or 0)
+        self._settled = True
+        return True
 
     def _has_to_tell(self) -> bool:
         """Whether there is something to send beside acknowledgements and data of streams."""
@@ -114,11 +133,15 @@ class Shortcuts(Credit):
                 return True
         for stream in self._streams.values():
             sender, receiver, limit_of_one = stream.sender, stream.receiver, stream.max_stream_data_local
-            if sender.reset_pending or receiver.stop_pending or limit_of_one != stream.max_stream_data_local_sent:
+            if receiver.stop_pending or limit_of_one != stream.max_stream_data_local_sent:
+                return True
+            if sender.is_finished:
+                if receiver.is_finished:  # it is to be forgotten
+                    return True
+            elif sender._buffer_fin is not None or sender._reset_error_code is not None:  # it may be, soon
                 return True
             if receiver.is_finished:
-                if sender.is_finished:  # it is to be forgotten
-                    return True
+                pass
             elif limit_of_one and limit_of_one - receiver._buffer_start <= STREAM_WINDOW // 2:
                 return True
         assert self._stage is not None
@@ -150,7 +173,7 @@ class Shortcuts(Credit):
         number = self._packet_number
         first = _SHORT | self._spin_bit << 5 | crypto.recv.key_phase << 2 | 1
         header = b"%c%b%b" % (first, cid, (number & 0xFFFF).to_bytes(2, "big"))
-        datagram = crypto.send.encrypt_packet(header, buffer.data, number)
+        datagram = seal(crypto.send, header, buffer.data, number)
         self._packet_number = number + 1
         told = stream is not None
         packet = QuicSentPacket(_LAST, told, told, False, number, _ONE_RTT, now, len(datagram), handlers)
@@ -207,6 +230,7 @@ class Shortcuts(Credit):
 
     def receive_datagram(self, data: bytes, addr: Any, now: float) -> None:
         if not self._receive(data, addr, now):
+            self._settled = False
             super().receive_datagram(data, addr, now)
 
     def _receive(self, data: bytes, addr: Any, now: float) -> bool:
@@ -225,24 +249,27 @@ class Shortcuts(Credit):
         assert self._stage is not None
         space, crypto, _ = self._stage
         try:
-            header, payload, number, other_key = crypto.recv.decrypt_packet(data, end, space.expected_packet_number)
+            first, payload, number = unseal(crypto.recv, data, end, space.expected_packet_number)
         except CryptoError:
             return False
-        if other_key or header[0] & _RESERVED or number in space.received_packets or len(space.ack_queue) > _FEW:
+        if first & _RESERVED or number in space.received_packets or len(space.ack_queue) > _FEW:
             return False
 
         if number > space.expected_packet_number:
             space.expected_packet_number = number + 1
         if number > self._spin_highest_pn:
             self._spin_highest_pn = number
-            self._spin_bit = bool(header[0] & 0x20) is not self._is_client
-        context = QuicReceiveContext(_LAST, cid, path, None, now, None)
+            self._spin_bit = bool(first & _SPIN) is not self._is_client
         is_ack_eliciting = False
-        try:
-            is_ack_eliciting, _ = self._payload_received(context, payload)
-        except QuicConnectionError as error:
-            self._logger.warning(error)
-            self.close(error_code=error.error_code, frame_type=error.frame_type, reason_phrase=error.reason_phrase)
+        if not self._take_ack(payload, space, now):
+            self._settled = False
+            try:
+                is_ack_eliciting, _ = self._payload_received(
+                    QuicReceiveContext(_LAST, cid, path, None, now, None), payload
+                )
+            except QuicConnectionError as error:
+                self._logger.warning(error)
+                self.close(error_code=error.error_code, frame_type=error.frame_type, reason_phrase=error.reason_phrase)
         if self._state in END_STATES or self._close_pending:
             return True
         self._close_at = now + self._idle_timeout()
@@ -255,6 +282,71 @@ class Shortcuts(Credit):
         if is_ack_eliciting and space.ack_at is None:
             space.ack_at = now + self._ack_delay
         return True
+
+    def _take_ack(self, payload: bytes, space: QuicPacketSpace, now: float) -> bool:
+        """Take a payload that is an acknowledgement without gaps, as most are, and nothing else."""
+        if payload[:1] != b"\x02":
+            return False
+        buffer = Buffer(data=payload)
+        buffer.pull_uint8()
+        try:
+            largest, delay, gaps, more = (buffer.pull_uint_var() for _ in range(4))
+        except BufferReadError:
+            return False
+        smallest = largest - more
+        if gaps or smallest < 0 or not buffer.eof():
+            return False
+        if next(iter(space.sent_packets), smallest) < smallest:  # which may be lost now, and what was in it told again
+            self._settled = False
+        self._loss.on_ack_received(
+            ack_rangeset=RangeSet([range(smallest, largest + 1)]),
+            ack_delay=(delay << self._remote_ack_delay_exponent) / 1000000,
+            now=now,
+            space=space,
+        )
+        return True
+
+    # -- what may add something to tell -------------------------------------------------------------------------
+
+    def send_stream_data(self, stream_id: int, data: bytes, end_stream: bool = False) -> None:
+        main = self._main
+        if self._settled and main is not None and main.stream_id == stream_id and not end_stream:
+            main.sender.write(data)
+            return
+        self._settled = False
+        super().send_stream_data(stream_id, data, end_stream)
+
+    def reset_stream(self, stream_id: int, error_code: int) -> None:
+        self._settled = False
+        super().reset_stream(stream_id, error_code)
+
+    def stop_stream(self, stream_id: int, error_code: int) -> None:
+        self._settled = False
+        super().stop_stream(stream_id, error_code)
+
+    def send_ping(self, uid: int) -> None:
+        self._settled = False
+        super().send_ping(uid)
+
+    def send_datagram_frame(self, data: bytes) -> None:
+        self._settled = False
+        super().send_datagram_frame(data)
+
+    def change_connection_id(self) -> None:
+        self._settled = False
+        super().change_connection_id()
+
+    def hold_back(self, stream_id: int, count: int) -> None:
+        self._settled = False
+        super().hold_back(stream_id, count)
+
+    def let_go(self, stream_id: int) -> None:
+        self._settled = False
+        super().let_go(stream_id)
+
+    def handle_timer(self, now: float) -> None:
+        self._settled = False
+        super().handle_timer(now)
 
     # -- time ---------------------------------------------------------------------------------------------------
 
