@@ -188,6 +188,20 @@ def test_what_is_written_in_a_row_shares_datagrams(make_place: Any) -> None:
     assert [end.receive(), end.receive()] == ["some text"] * 2
 
 
+def test_an_answer_does_not_wait_for_more(make_place: Any) -> None:
+    """What has come had nothing sent at once, so nothing has been sent in a row."""
+    place = make_place()
+    end = place.end().open()
+    echo(end, "0")
+    driver = place.users[0].driver
+    late: list[Driver] = []
+    place.listener.flush_later = late.append
+    time.sleep(0.05)
+    driver.post(lambda: None)
+    driver.post(partial(driver.connection.send, b"\x09some text"), hasty=False)
+    assert end.receive() == "some text" and not late
+
+
 def test_garbage_is_dropped(make_place: Any) -> None:
     place = make_place()
     end = place.end().open()
