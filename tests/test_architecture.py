@@ -21,7 +21,15 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "wsgi_sio"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-PURE = ("websocket", "engineio.packet", "engineio.packet_v3", "socketio.packet", "socketio.jsoncodec")
+PURE = (
+    "websocket",
+    "webtransport.frames",
+    "webtransport.capsules",
+    "engineio.packet",
+    "engineio.packet_v3",
+    "socketio.packet",
+    "socketio.jsoncodec",
+)
 TOP = ("server", "wsgi", "development_server", "flask", "django", "testing", "client_files", "command_line_client",
        "demo", "gunicorn", "migrate", "__main__", "__init__")  # fmt: skip
 
@@ -37,8 +45,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "http_compression": (),
     "client_files": ("http_compression",),
     "siblings": ("runtime", "logtext"),
+    "webtransport": ("runtime", "logtext"),
     "engineio": (
         "websocket",
+        "webtransport",
         "runtime",
         "sockets",
         "siblings",
@@ -64,8 +74,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "client.engineio": (
         "client.options",
         "websocket",
+        "webtransport",
         "engineio.packet",
         "engineio.websocket",
+        "engineio.webtransport",
         "engineio.write_buffer",
         "runtime",
         "sockets",
@@ -96,6 +108,17 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "greenlet": ("runtime.greenlet_reactor",),
     "simple_websocket": ("client.engineio.websocket",),
     "wsproto": ("engineio.websocket_handshake", "client.engineio.websocket"),
+    "aioquic": (
+        "webtransport.connection",
+        "webtransport.credit",
+        "webtransport.quic",
+        "webtransport.retry",
+        "webtransport.sealing",
+        "webtransport.shortcuts",
+        "webtransport.stateless_reset",
+    ),
+    "pylsqpack": ("webtransport.quic",),
+    "cryptography": ("webtransport.certificates",),
     "werkzeug": ("engineio", "wsgi", "development_server", "flask", "demo", "__main__", "testing"),
     "pytest": ("testing.plugin",),
     "flask": ("flask", "demo"),

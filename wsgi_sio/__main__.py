@@ -32,6 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
     parser.add_argument("--client-dir", metavar="DIR", help="directory that holds socket.io.min.js; npm is not asked")
     parser.add_argument("--server", choices=sorted(SERVERS), default="werkzeug", help="default: %(default)s")
+    parser.add_argument("--webtransport", action="store_true", help="take WebTransport too, on the same port by UDP")
     parser.set_defaults(run=run_demo)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, command in COMMANDS.items():
@@ -53,7 +54,7 @@ def run_demo(options: argparse.Namespace) -> int:
     """Serve the chat until it is interrupted; 1, after saying why, when that is not possible."""
     try:
         client = find_client(options.client_dir) or install_client()
-        SERVERS[options.server](options.host, options.port, client)
+        SERVERS[options.server](options.host, options.port, client, options.webtransport)
     except (ClientUnavailable, ModuleNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -63,7 +64,7 @@ def run_demo(options: argparse.Namespace) -> int:
     return 0
 
 
-def serve_with_werkzeug(host: str, port: int, client: Path) -> None:
+def serve_with_werkzeug(host: str, port: int, client: Path, webtransport: bool) -> None:
     """Serve with one thread a request, as ``flask run`` does."""
     from werkzeug.serving import WSGIRequestHandler, make_server
 
@@ -75,12 +76,15 @@ def serve_with_werkzeug(host: str, port: int, client: Path) -> None:
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
             return
 
-    server = make_server(host, port, create_app(client), threaded=True, request_handler=QuietHandler)
+    app = create_app(client)
+    server = make_server(host, port, app, threaded=True, request_handler=QuietHandler)
+    if webtransport:
+        app.server.listen_webtransport(host, server.port)
     _announce(host, server.port)
     server.serve_forever()
 
 
-def serve_with_gevent(host: str, port: int, client: Path) -> None:
+def serve_with_gevent(host: str, port: int, client: Path, webtransport: bool) -> None:
     """Serve with greenlets; the standard library is patched before anything makes a thread or a lock."""
     from gevent import monkey
 
@@ -89,8 +93,11 @@ def serve_with_gevent(host: str, port: int, client: Path) -> None:
 
     from wsgi_sio.demo.chat import create_app
 
-    server = WSGIServer((host, port), create_app(client), log=None)
+    app = create_app(client)
+    server = WSGIServer((host, port), app, log=None)
     server.start()
+    if webtransport:
+        app.server.listen_webtransport(host, server.server_port or port)
     _announce(host, server.server_port or port)
     server.serve_forever()
 

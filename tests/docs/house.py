@@ -22,7 +22,7 @@ WHAT = {
     "command_line_client": "python -m wsgi_sio connect",
     "demo": "the chat that python -m wsgi_sio serves",
     "django": "an app for INSTALLED_APPS",
-    "engineio": "sessions over long-polling and WebSocket",
+    "engineio": "sessions over the transports",
     "flask": "Flask-SocketIO's names and contract",
     "migrate": "finds what code uses of the peers",
     "runtime": "threads or greenlets, locks, timers",
@@ -30,6 +30,7 @@ WHAT = {
     "socketio": "namespaces, sockets, rooms, handlers",
     "testing": "for the tests of applications",
     "websocket": "RFC 6455 without I/O",
+    "webtransport": "QUIC and HTTP/3, without sessions",
 }
 
 _ROW, _STEP, _LEFT, _WIDTH, _HEIGHT = 46, 40, 310, 190, 34

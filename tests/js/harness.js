@@ -7,6 +7,9 @@ const TRANSPORTS = {
   polling: ["polling"],
   websocket: ["websocket"],
   upgrade: ["polling", "websocket"],
+  webtransport: ["webtransport"], // these three with node -r ./fake_webtransport.js
+  "upgrade to webtransport": ["polling", "webtransport"],
+  "all three": ["polling", "websocket", "webtransport"],
   fallback: ["polling", "websocket"], // for servers that can do polling only
 };
 
@@ -55,7 +58,8 @@ class Harness {
   /** The upgrade of the client's connection, in the mode that has one. */
   async upgraded(socket) {
     const { engine } = socket.io;
-    if (this.mode === "upgrade" && engine.transport.name !== "websocket") await next(engine, "upgrade");
+    const upgrades = TRANSPORTS[this.mode].length > 1 && this.mode !== "fallback";
+    if (upgrades && engine.transport.name === "polling") await next(engine, "upgrade");
   }
 
   /** Have the client disconnected when the check is over. */

@@ -23,7 +23,7 @@ def node_modules() -> Path:
     return install(JS)
 
 
-def run_node(script: str, *args: str, timeout: float = 60.0) -> Any:
+def run_node(script: str, *args: str, timeout: float = 60.0, env: Mapping[str, str] | None = None) -> Any:
     """Run ``tests/js/<script>`` and return the JSON value on the last line it prints.
 
     Fails the test when the script prints no such line within ``timeout`` seconds. The exit status is not looked at:
@@ -31,7 +31,15 @@ def run_node(script: str, *args: str, timeout: float = 60.0) -> Any:
     """
     command = ["node", script, *args]
     try:
-        result = subprocess.run(command, check=False, cwd=JS, capture_output=True, text=True, timeout=timeout)
+        result = subprocess.run(
+            command,
+            check=False,
+            cwd=JS,
+            env={**os.environ, **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
     except subprocess.TimeoutExpired as error:
         pytest.fail(f"{script} did not finish in {timeout:g} s; it said {error.stdout!r} {error.stderr!r}")
     lines = result.stdout.splitlines()

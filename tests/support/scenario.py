@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 from tests.support.node import run_node
 from tests.support.servers import RunningServer
 
 
-def run_scenario(url: str, mode: str, part: str = "", may_fail: Collection[str] = ()) -> None:
+def run_scenario(
+    url: str, mode: str, part: str = "", may_fail: Collection[str] = (), env: Mapping[str, str] | None = None
+) -> None:
     """Run the checks whose name contains ``part`` and assert that all succeed, but those in ``may_fail``."""
-    checks = run_node("scenario.js", url, mode, part, timeout=120)["checks"]
+    checks = run_node("scenario.js", url, mode, part, timeout=120, env=env)["checks"]
     assert checks, f"no check is named like {part!r}"
     failures = [check for check in checks if not check["ok"] and check["name"] not in may_fail]
     assert not failures, "\n\n".join(f"{check['name']}\n{check['detail']}" for check in failures)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from http.cookiejar import CookieJar
 from typing import Any, Union
 
-from ..engineio.config import TRANSPORTS, refuse_unknown_options
+from ..engineio.config import HTTP_TRANSPORTS, TRANSPORTS, refuse_unknown_options
 from ..runtime import Reactor
 from ..socketio.packet import MAX_ATTACHMENTS
 from ..validation import BYTES, COUNT, COUNT_OR_NONE_AT_ALL, DELAY_SECONDS, SECONDS, SHARE, check_options, type_hints
@@ -45,6 +45,7 @@ _NUMBERS = {
     "ack_timeout": SECONDS,
     "max_send_buffer": COUNT,
     "max_workers": COUNT,
+    "webtransport_port": COUNT,
     "max_outbox": BYTES,
     "max_message_size": BYTES,
     "max_attachments": COUNT,
@@ -56,9 +57,9 @@ class ClientOptions:
     """Options of the client; the names are the JavaScript client's, in snake case, and times are in seconds.
 
     :param path: URL prefix of the engine on the server.
-    :param transports: what may be used, in order of preference, of ``polling`` and ``websocket``.
-    :param upgrade: whether to go from polling to WebSocket where the server offers it.
-    :param remember_upgrade: begin with WebSocket when it worked the last time.
+    :param transports: what may be used, in order of preference, of ``polling``, ``websocket`` and ``webtransport``.
+    :param upgrade: whether to go from polling to another of them where the server offers it: to WebTransport first.
+    :param remember_upgrade: begin with WebSocket, or WebTransport, when it worked the last time.
     :param try_all_transports: try the next transport when one fails while opening.
     :param query: parameters added to the URL of every request; they override those of the URL.
     :param extra_headers: headers added to every request and to the WebSocket handshake.
@@ -82,6 +83,9 @@ class ClientOptions:
     :param verify: check the server's certificate: True, False, or the path of the authorities to trust.
     :param cert: the client's certificate: a path, or those of the certificate and its key.
     :param ssl_context: does all of that instead.
+    :param webtransport_port: the server's UDP port; None: that of its URL.
+    :param certificate_hashes: SHA-256 (bytes, or text in base64) of the certificates that a server of WebTransport may
+        show, instead of whatever ``verify`` says.
     :param cookies: sent from the beginning: a mapping, or a jar to share with others.
     :param json: the JSON library (``dumps``, ``loads``); None takes the standard one.
     :param parser: a module or object with ``Encoder`` and ``Decoder`` like :mod:`wsgi_sio.socketio.packet`; None takes
@@ -96,7 +100,7 @@ class ClientOptions:
     """
 
     path: str = "/socket.io"
-    transports: tuple[str, ...] = TRANSPORTS
+    transports: tuple[str, ...] = HTTP_TRANSPORTS
     upgrade: bool = True
     remember_upgrade: bool = False
     try_all_transports: bool = False
@@ -121,6 +125,8 @@ class ClientOptions:
     verify: bool | str = True
     cert: str | tuple[str, str] | None = None
     ssl_context: ssl.SSLContext | None = None
+    webtransport_port: int | None = None
+    certificate_hashes: tuple[str | bytes, ...] = ()
     cookies: CookieJar | Mapping[str, str] | None = None
     json: Any = None
     parser: Any = None

@@ -213,6 +213,15 @@ class Chat:
 
 def create_app(client_files: str | PathLike[str]) -> WSGIApp:
     """The chat as a WSGI application; ``client_files`` is the directory of the browser client."""
-    io = Server(max_http_buffer_size=IMAGE * 3 // 2, client_files=client_files)  # an image is base64 over polling
+    io = Server(
+        max_http_buffer_size=IMAGE * 3 // 2,  # an image is base64 over polling
+        client_files=client_files,
+        transports=["polling", "websocket", "webtransport"],
+    )
     Chat(io)
-    return WSGIApp(io, serve_page)
+
+    def page(environ: Any, start_response: Any) -> Any:
+        listener = io.engine.webtransport
+        return serve_page(environ, start_response, None if listener is None else listener.certificate_hashes)
+
+    return WSGIApp(io, page)

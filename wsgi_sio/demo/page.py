@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from werkzeug.wrappers import Request, Response
 
@@ -18,6 +19,7 @@ _TYPES = {
     "composer.js": "text/javascript",
     "drawers.js": "text/javascript",
     "images.js": "text/javascript",
+    "options.js": "text/javascript",
     "view.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
@@ -32,13 +34,32 @@ _HEADERS = {
 }
 
 
-def serve_page(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """A WSGI application: the page at ``/``, what it is made of beside it, 404 elsewhere."""
+# options.js where WebTransport is served: a browser takes a certificate that nobody has signed by its hash.
+_WEBTRANSPORT = """
+const bytes = (text) => Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
+const serverCertificateHashes = %s.map(({ algorithm, value }) => ({ algorithm, value: bytes(value) }));
+
+export const options = {
+  transports: ["polling", "websocket", "webtransport"],
+  transportOptions: { webtransport: { serverCertificateHashes } },
+};
+"""
+
+
+def serve_page(
+    environ: WSGIEnvironment, start_response: StartResponse, hashes: list[dict[str, Any]] | None = None
+) -> Iterable[bytes]:
+    """A WSGI application: the page at ``/``, what it is made of beside it, 404 elsewhere.
+
+    :param hashes: of the certificates of WebTransport, if that is served.
+    """
     request = Request(environ)
     name = request.path.removeprefix("/") or "index.html"
     if name not in _TYPES or request.method not in ("GET", "HEAD"):
         return Response("Not found\n", 404)(environ, start_response)
     body = files("wsgi_sio.demo").joinpath("page", name).read_bytes()
+    if name == "options.js" and hashes is not None:
+        body = (_WEBTRANSPORT % json.dumps(hashes)).encode()
     response = Response(body, content_type=f"{_TYPES[name]}; charset=utf-8", headers=_HEADERS)
     response.add_etag()
     response.make_conditional(request)

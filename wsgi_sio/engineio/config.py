@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, Union
 
 from ..refuse_async import refuse_async
@@ -15,7 +16,12 @@ Environ = dict[str, Any]
 # None: same origin only; "*": any; a string or pattern, or several: these; a callable: (origin[, environ]) -> bool.
 AllowedOrigins = Union[None, str, re.Pattern[str], Iterable[Union[str, re.Pattern[str]]], Callable[..., bool]]
 
-TRANSPORTS = ("polling", "websocket")
+# Those that begin with a request of HTTP/1, which are what is used unless other ones are asked for.
+HTTP_TRANSPORTS = ("polling", "websocket")
+TRANSPORTS = (*HTTP_TRANSPORTS, "webtransport")
+
+# The parameters of listen_webtransport().
+_LISTENING = ("host", "port", "certfile", "keyfile", "password", "prefix", "max_connections")
 
 _NUMBERS = {
     "ping_interval": PING_SECONDS,
@@ -37,12 +43,15 @@ class EngineConfig:
     :param path: URL prefix of the engine.
     :param ping_interval: seconds between a pong and the next ping.
     :param ping_timeout: seconds a client has to answer a ping.
-    :param upgrade_timeout: seconds a WebSocket probe may take.
+    :param upgrade_timeout: seconds a probe of another transport may take, or a client of WebTransport to begin.
     :param max_http_buffer_size: largest message or request body accepted, in bytes.
     :param http_request_body_timeout: seconds in which the body of a POST has to arrive.
-    :param transports: what clients may use, of ``polling`` and ``websocket``.
-    :param allow_upgrades: whether polling clients are offered the WebSocket.
-    :param cors_allowed_origins: which Origins may connect, over polling and WebSocket alike. None: only the server's
+    :param transports: what clients may use, of ``polling``, ``websocket`` and ``webtransport``; the last needs
+        ``webtransport`` below, or :meth:`wsgi_sio.Server.listen_webtransport`, as well.
+    :param webtransport: where to listen for it once this process serves: a mapping with parameters of that method, such
+        as ``{"port": 443, "certfile": ..., "keyfile": ...}``; it is added to ``transports``. None: nowhere.
+    :param allow_upgrades: whether polling clients are offered the others.
+    :param cors_allowed_origins: which Origins may connect, over all transports alike. None: only the server's
         own. ``"*"``, one origin, ``"https://*.example.com"`` for all sub-domains, a compiled pattern for the whole
         Origin header, several of these, or a callable ``(origin, environ) -> bool``.
     :param cors_credentials: whether browsers may send cookies cross-origin.
@@ -75,7 +84,8 @@ class EngineConfig:
     upgrade_timeout: float = 10.0
     max_http_buffer_size: int = 1_000_000
     http_request_body_timeout: float = 30.0
-    transports: tuple[str, ...] = TRANSPORTS
+    transports: tuple[str, ...] = HTTP_TRANSPORTS
+    webtransport: Mapping[str, Any] | None = None
     allow_upgrades: bool = True
     cors_allowed_origins: AllowedOrigins = None
     cors_credentials: bool = False
@@ -98,10 +108,18 @@ class EngineConfig:
         unknown = [name for name in transports if name not in TRANSPORTS]
         if unknown or not transports:
             raise ValueError(f"transports must be some of {TRANSPORTS}, not {self.transports!r}")
+        if self.webtransport is not None:
+            refuse_unknown_options(self.webtransport, _LISTENING)
+            transports = tuple(dict.fromkeys((*transports, "webtransport")))
         object.__setattr__(self, "transports", transports)
         object.__setattr__(self, "path", "/" + self.path.strip("/"))
         if self.siblings == "":
             raise ValueError("siblings must be a name, True or False, not ''")
+
+    @cached_property
+    def http_transports(self) -> tuple[str, ...]:
+        """Those of them that begin with a request to the WSGI server."""
+        return tuple(name for name in self.transports if name in HTTP_TRANSPORTS)
 
     @classmethod
     def names(cls) -> frozenset[str]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ..logtext import quote
 from ..sockets import own
 from .base64_session import Base64Session
+from .config import Environ
 from .cookie import SessionCookie
 from .interfaces import Engine
 from .kept_environ import EnvironKeeper
@@ -19,6 +21,9 @@ from .request import EngineRequest
 from .response import Headers, Hijacked, Response
 from .session import Session
 from .websocket import WebSocketTransport
+
+if TYPE_CHECKING:
+    from .webtransport import WebTransportTransport
 
 logger = logging.getLogger("wsgi_sio.engineio")
 
@@ -104,17 +109,27 @@ class Handshakes:
         kind = PollingTransportV3 if session.protocol == 3 else PollingTransport
         transport = kind(session, engine.reactor, engine.bodies, engine.capacity, hold, config.http_compression)
         session.transport = transport
-        upgradable = config.allow_upgrades and "websocket" in config.transports and self._is_upgradable(request)
+        upgrades = self._upgrades(request, session)
         self._admit(session)
         with session.lock:
-            packets = [self._open_packet(session, ["websocket"] if upgradable else []), *(session.take_locked() or [])]
+            packets = [self._open_packet(session, upgrades), *(session.take_locked() or [])]
         response = transport.payload_response(request, packets)
         if self._cookie is not None:
             response.headers.append(self._cookie.header(session.id, request.environ.get("wsgi.url_scheme", "http")))
         return response
 
-    def _is_upgradable(self, request: EngineRequest) -> bool:
-        return request.relayed is not None or self._engine.acceptance.is_possible(request.environ)
+    def _upgrades(self, request: EngineRequest, session: Session) -> list[str]:
+        """The transports that a session may go over to."""
+        engine = self._engine
+        upgrades: list[str] = []
+        if engine.config.allow_upgrades:
+            if "websocket" in engine.config.transports and (
+                request.relayed is not None or engine.acceptance.is_possible(request.environ)
+            ):
+                upgrades.append("websocket")
+            if engine.offers_webtransport and session.protocol == 4:
+                upgrades.append("webtransport")
+        return upgrades
 
     def _open_websocket(self, session: Session, request: EngineRequest, cors: Headers) -> Hijacked:
         transport, early, held = self._engine.accept_websocket(session, request, cors)
@@ -132,6 +147,26 @@ class Handshakes:
             raise
         transport.write([self._open_packet(session, [])])
         transport.start(early)
+
+    def open_webtransport(self, transport: WebTransportTransport, environ: Environ) -> bool:
+        """Open a session whose client has connected by WebTransport; whether it is."""
+        engine = self._engine
+        engine.asked = True
+        session = Session(engine, engine.new_id(), self.environs.keep(environ))
+        if self.closed or not self._reserve(session):
+            return False
+        session.transport = transport
+        transport.session = transport.owner = session
+        try:
+            self._admit(session)
+        except BaseException:
+            session.close("transport error", abort=True)
+            transport.finish()
+            raise
+        finally:
+            self._under_way.discard(session.id)
+        transport.write([self._open_packet(session, [])])
+        return True
 
     def _admit(self, session: Session) -> None:
         engine = self._engine

@@ -14,6 +14,7 @@ from .request_body import BodyWatch
 from .response import Headers, Hijacked, Response
 from .session import Session
 from .session_writer import SessionServer
+from .upgrade import Candidate
 from .websocket import WebSocketTransport
 from .websocket_handshake import Acceptance
 from .wsgi_capacity import Capacity
@@ -54,6 +55,9 @@ class Engine(SessionServer, Protocol):
     @property
     def handshakes(self) -> PlacedHandshakes: ...
 
+    @property
+    def offers_webtransport(self) -> bool: ...
+
     # -- for handshakes
 
     def new_id(self) -> str: ...
@@ -64,7 +68,9 @@ class Engine(SessionServer, Protocol):
         self, session: Session, request: EngineRequest, cors: Headers
     ) -> tuple[WebSocketTransport, bytes, Event | None]: ...
 
-    def make_websocket(self, session: Session, sock: NonBlockingSocket) -> WebSocketTransport: ...
+    def make_websocket(
+        self, session: Session, sock: NonBlockingSocket, kind: type[WebSocketTransport] = ...
+    ) -> WebSocketTransport: ...
 
     # -- for requests that siblings have received
 
@@ -72,7 +78,7 @@ class Engine(SessionServer, Protocol):
 
     def answer_member(self, request: EngineRequest, cors: Headers) -> Response | Hijacked: ...
 
-    def begin_upgrade(self, session: Session, candidate: WebSocketTransport, early: bytes) -> None: ...
+    def begin_upgrade(self, session: Session, candidate: Candidate, early: bytes) -> None: ...
 
     def refuse(self, error: EngineError, sid: str | None, upgrade: bool) -> Response: ...
 

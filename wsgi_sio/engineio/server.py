@@ -16,13 +16,14 @@ from .errors import BAD_REQUEST, FORBIDDEN, UNKNOWN_SID, EngineError, unknown_se
 from .handshake import Handshakes
 from .heartbeat import Heartbeat
 from .log_messages import adapter_of_one_process, origin_advice, several_processes
+from .optional_transport import ServesWebTransport
 from .polling import PollingTransport
 from .relay.joining import Joining, is_unpatched_gevent
 from .request import EngineRequest, parse_request
 from .request_body import BodyWatch
 from .response import Headers, Hijacked, Response
 from .session import Session
-from .upgrade import Upgrade
+from .upgrade import Candidate, Upgrade
 from .verify import verify_any, verify_handshake, verify_member
 from .websocket import WebSocketTransport
 from .websocket_handshake import Acceptance
@@ -46,11 +47,12 @@ class _Serving(NamedTuple):
     acceptance: Acceptance
 
 
-class EngineServer:
+class EngineServer(ServesWebTransport):
     """An Engine.IO server (protocol 4, and 3 on demand), ready for :class:`wsgi_sio.WSGIApp`.
 
     :param config: its options.
     :ivar asked: whether a request has come to this process.
+    :ivar notice: called with each request that is served, of the engine or not.
     :ivar is_alone: tells whether what is emitted reaches only the clients of this process.
     :ivar on_fork: called in a forked child, where it has no sessions any more, with whether it ever had any.
     :param on_session: called with each new :class:`Session`, on the thread of the handshake request: set the session's
@@ -73,6 +75,8 @@ class EngineServer:
         self.on_fork: Callable[[bool], None] = _ignore
         self.handshakes = Handshakes(self, on_session)
         self.joining = Joining(self)
+        self.notice: Callable[[], None] = self._notice
+        self._prepare_webtransport()
         tell_in_child(self)
 
     # -- what lives in the serving process ----------------------------------------------------------------------
@@ -137,15 +141,17 @@ class EngineServer:
             session.after_fork()
             if isinstance(session.transport, PollingTransport):
                 session.transport.after_fork()
-        self.sessions, self._ended, self._serving = {}, {}, None
+        self.sessions, self._ended, self._serving, self.webtransport = {}, {}, None, None
         self.asked = False
         self.handshakes.after_fork()
         self.joining.after_fork()
+        if self._start is not None:
+            self._start.after_fork()
         self.on_fork(served)
 
     # -- a request ----------------------------------------------------------------------------------------------
 
-    def notice(self) -> None:
+    def _notice(self) -> None:
         """A request is being served, of the engine or not: that tells what the WSGI server bears."""
         self.asked = True
         serving = self._serving
@@ -175,6 +181,10 @@ class EngineServer:
         if isinstance(answer, Response):
             answer.headers += cors
         return answer
+
+    def allows_origin(self, request: EngineRequest) -> bool:
+        """Whether the page that made the request may connect."""
+        return self._origins.allows(request)
 
     def cors_headers(self, environ: Environ) -> Headers:
         """The CORS headers of an answer to the page that made the request, from whatever answers it."""
@@ -262,15 +272,17 @@ class EngineServer:
             transport.send_accept(accept)
         return transport, taken.early, taken.held
 
-    def make_websocket(self, session: Session, sock: NonBlockingSocket) -> WebSocketTransport:
+    def make_websocket(
+        self, session: Session, sock: NonBlockingSocket, kind: type[WebSocketTransport] = WebSocketTransport
+    ) -> WebSocketTransport:
         """The transport over a connection that has left its WSGI server."""
         try:
-            return WebSocketTransport(session, sock, self.reactor, self.config.max_http_buffer_size)
+            return kind(session, sock, self.reactor, self.config.max_http_buffer_size)
         except (OSError, RuntimeError):  # the connection cannot go back
             sock.close()
             raise
 
-    def begin_upgrade(self, session: Session, candidate: WebSocketTransport, early: bytes) -> None:
+    def begin_upgrade(self, session: Session, candidate: Candidate, early: bytes) -> None:
         """Let a session that polls go over to ``candidate``, if it may."""
         polling = session.transport
         if isinstance(polling, PollingTransport):
@@ -311,6 +323,7 @@ class EngineServer:
         company = self.joining.company
         if company is not None:
             company.siblings.tell_draining()
+        self._let_go_of_port()
 
     def close(self) -> None:
         """Refuse new sessions and end the present ones; polling clients learn it with their next GET.
@@ -320,6 +333,8 @@ class EngineServer:
         self.refuse_new_sessions()
         for session in list(self.sessions.values()):
             session.close("forced close", abort=True)
+        if self.webtransport is not None:
+            self.webtransport.dismiss()
         self._closed = True
         self._leave_if_deserted()
 

@@ -33,7 +33,7 @@ class Session(SessionWriter):
     :cvar protocol: the version of Engine.IO that it speaks; 3 is in protocol_v3.py.
     :ivar id: 20 characters ``A-Za-z0-9_-``.
     :ivar environ: what was kept of the handshake's WSGI environ.
-    :ivar transport: the present transport; ``transport.name`` is ``polling`` or ``websocket``.
+    :ivar transport: the present transport; ``transport.name`` is ``polling``, ``websocket`` or ``webtransport``.
     :ivar on_message: called with each message (str or bytes), in order, on an I/O thread: it must not block.
     :ivar on_close: called once with the reason, likewise.
     """
@@ -172,7 +172,7 @@ class Session(SessionWriter):
             transport.abort(code)
         else:  # the client has a while to take what was sent before; an upgrade goes on, for it may be how
             self._linger = self._server.reactor.expire_after(transport.linger, self._give_up)
-        if transport.name == "websocket":  # no request will ask for it
+        if transport.name != "polling":  # no request will ask for it
             self._server.forget(self)
         transport.read_on()
         self._tell(self.on_close, reason)

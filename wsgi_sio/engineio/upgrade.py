@@ -1,19 +1,22 @@
-"""From polling to WebSocket: the probe, the switch, the time-out (Engine.IO protocol, "Upgrade").
+"""From polling to another transport: the probe, the switch, the time-out (Engine.IO protocol, "Upgrade").
 
-``2probe`` -> ``3probe``; then a noop every 100 ms lets a waiting GET return; ``5`` makes the WebSocket the transport.
+``2probe`` -> ``3probe``; then a noop every 100 ms lets a waiting GET return; ``5`` makes the candidate the transport.
 Anything else, or silence, ends the candidate and leaves the session on polling.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from typing import Protocol
 
 from ..runtime import Reactor, Timer
 from ..websocket.frames import TEXT, encode_frame
 from .packet import PONG, UPGRADE, Packet
 from .polling import NOOP_PACKET, PollingTransport
 from .session import Session
-from .websocket import WebSocketTransport
+from .transport import Transport
+from .websocket import Owner
 
 logger = logging.getLogger("wsgi_sio.engineio")
 
@@ -22,16 +25,31 @@ _NOOP_EVERY = 0.1
 _PROBE = "2probe"
 _PROBED = Packet(PONG, frame=encode_frame(TEXT, b"3probe"))
 _UPGRADE = str(UPGRADE)
+# For people.
+_NAMES: Mapping[str, str] = {"websocket": "WebSocket", "webtransport": "WebTransport"}
+
+
+class Candidate(Transport, Protocol):
+    """A transport that may become a session's."""
+
+    owner: Owner
+
+    def start(self, early: bytes) -> None:
+        """Begin to read; ``early`` has been read already."""
+
+    def write_alone(self, packet: Packet) -> None:
+        """Send one small packet, which is none of the session's."""
+
+    def turn_away(self) -> None:
+        """End it: the session does not want it, nor hear of it."""
 
 
 class Upgrade:
-    """One attempt; it owns the candidate WebSocket until the session does."""
+    """One attempt; it owns the candidate until the session does."""
 
     __slots__ = ("_candidate", "_noop", "_polling", "_probed", "_reactor", "_session", "_timeout")
 
-    def __init__(
-        self, session: Session, polling: PollingTransport, candidate: WebSocketTransport, reactor: Reactor
-    ) -> None:
+    def __init__(self, session: Session, polling: PollingTransport, candidate: Candidate, reactor: Reactor) -> None:
         self._session = session
         self._polling = polling
         self._candidate = candidate
@@ -56,7 +74,7 @@ class Upgrade:
             self._stop_timers()
             self._candidate.owner = self._session
             if self._session.switch(self, self._candidate):
-                logger.debug("a session has gone from polling to WebSocket")
+                logger.debug("a session has gone from polling to %s", _NAMES[self._candidate.name])
                 self._polling.leave()
             else:
                 self._candidate.turn_away()
@@ -72,7 +90,7 @@ class Upgrade:
         """Give the candidate up, unless the switch has been made."""
         self._stop_timers()
         if self._session.end_upgrade(self):
-            logger.debug("an upgrade to WebSocket is given up, so the session stays on polling")
+            logger.debug("an upgrade to %s is given up, so the session stays on polling", _NAMES[self._candidate.name])
             self._candidate.finish(code)
 
     def _release_get_later(self) -> None:

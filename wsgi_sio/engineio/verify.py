@@ -24,9 +24,9 @@ def verify_any(request: EngineRequest, config: EngineConfig) -> None:
     :raises EngineError: the request is to be refused.
     """
     transport = request.query.get("transport", "")
-    if transport not in config.transports:
+    if transport not in config.http_transports:
         raise EngineError(
-            UNKNOWN_TRANSPORT, f"transport {quote(transport)} is not one of transports={config.transports}"
+            UNKNOWN_TRANSPORT, f"transport {quote(transport)} is not one of transports={config.http_transports}"
         )
     if request.origin and any(ord(char) < 32 or ord(char) == 127 for char in request.origin):
         raise EngineError(BAD_REQUEST, "the Origin header holds control characters")
@@ -40,7 +40,7 @@ def verify_handshake(request: EngineRequest, config: EngineConfig) -> None:
     if request.method != "GET":
         raise EngineError(BAD_HANDSHAKE_METHOD, f"a handshake is a GET, not a {quote(request.method)}")
     verify_upgrade(request)
-    _ask_application(request, config)
+    ask_application(request, config)
     if request.protocol == 3 and not config.allow_eio3:
         spoken = quote(request.query.get("EIO", "3"))
         raise EngineError(
@@ -80,7 +80,11 @@ def verify_member(request: EngineRequest, session: Session) -> None:
         )
 
 
-def _ask_application(request: EngineRequest, config: EngineConfig) -> None:
+def ask_application(request: EngineRequest, config: EngineConfig) -> None:
+    """Let ``allow_request`` decide on a handshake.
+
+    :raises EngineError: it is to be refused.
+    """
     if config.allow_request is None:
         return
     verdict: Any = config.allow_request(request.environ)

@@ -108,6 +108,7 @@ class Runner:
     def _serve(self, app: Any, io: Server, host: str, port: int, **options: Any) -> None:
         under_way = _Requests(app, io.reactor.event())
         self.server = server = make_server(under_way, host, port, **options)
+        io.engine.begin_serving()
         with _ended_by_signals(server, io):
             try:
                 server.serve_forever()

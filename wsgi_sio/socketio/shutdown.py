@@ -13,6 +13,8 @@ from .adapter import AdaptedNamespace
 from .interfaces import ConnectionInterface
 
 _SHUTTING_DOWN = "server shutting down"
+# How long what was sent last may take to arrive (seconds).
+_LAST_WORDS = 2.0
 
 
 class _Emits(Protocol):
@@ -69,8 +71,10 @@ class Shutdown:
             if connection.session.open and not deserted.wait(max(0.0, due - time.monotonic())):
                 connection.close(_SHUTTING_DOWN)
         self._end_connections()
+        until = time.monotonic() + grace
         complete = deserted.wait(grace)
         self.close()
+        self.engine.wait_for_last_words(min(_LAST_WORDS, max(0.0, until - time.monotonic())))
         return complete
 
     def close(self) -> None:

@@ -308,7 +308,7 @@ def test_remember_upgrade_begins_with_websocket_where_it_worked(serve: ServeLoca
     assert second.engine.transport_name == "websocket" and not second.engine.upgraded
     server.close()
     client(server.url, session, **options).fail()
-    assert not session.websocket_worked
+    assert not session.worked
 
 
 def test_failed_openings_leave_nothing(serve: ServeLocally, client: Connect) -> None:

@@ -78,6 +78,44 @@ const MODES = {
     },
   },
 
+  webtransport: {
+    "a WebTransport from the beginning": async (t) => {
+      const socket = await t.connect();
+      assert.equal(socket.io.engine.transport.name, "webtransport");
+    },
+  },
+
+  "upgrade to webtransport": {
+    "polling becomes a WebTransport": async (t) => {
+      const socket = await t.connect();
+      await t.upgraded(socket);
+      assert.equal(socket.io.engine.transport.name, "webtransport");
+      assert.deepEqual(await call(socket, "echo", "after"), ["after"]);
+    },
+    "nothing is lost or reordered by it": async (t) => {
+      const socket = await t.connect();
+      const numbers = collect(socket, "number", 100);
+      socket.emit("tick", 100, 0.003);
+      for (const number of range(100)) {
+        socket.emit("count", number);
+        await sleep(3);
+      }
+      await t.upgraded(socket);
+      assert.deepEqual((await numbers).flat(), range(100));
+      assert.deepEqual(await call(socket, "counted"), [range(100)]);
+    },
+  },
+
+  "all three": {
+    "WebTransport is preferred to WebSocket": async (t) => {
+      const socket = await t.connect();
+      await t.upgraded(socket);
+      assert.equal(socket.io.engine.transport.name, "webtransport");
+      await sleep(300); // the probe of WebSocket comes to nothing
+      assert.deepEqual(await call(socket, "echo", 1), [1]);
+    },
+  },
+
   fallback: {
     "no upgrade is offered to the default client": async (t) => {
       const socket = t.client();

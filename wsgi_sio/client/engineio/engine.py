@@ -4,7 +4,7 @@ Its life::
 
     NEW -> OPENING    the transports are tried (:class:`Opening`) until one has the server's :class:`Handshake`
         -> OPEN       packets go both ways; a :class:`Heartbeat` waits for the server's pings; from polling, an
-                      :class:`Upgrade` leads to WebSocket
+                      :class:`Upgrade` leads to WebSocket or WebTransport
         -> CLOSING    what was queued is still going out
         -> CLOSED     ``on_close``, or ``on_error`` if it never was open; when its tasks have ended, nothing is left
 
@@ -17,18 +17,19 @@ the opening and the upgrade know this class as :class:`.interfaces.Engine`.
 from __future__ import annotations
 
 import logging
+from typing import cast
 
-from ...engineio.packet import PONG, Packet
+from ...engineio.packet import MESSAGE, PONG, Packet, PacketError, decode_packet
 from ...exceptions import ConnectionFailed, LocalProtocolError
 from ...runtime import Rank, Reactor, SerialExecutor, TaskGroup, Timer, make_lock
 from ..options import ClientOptions
+from .candidate import Candidate, require_webtransport
 from .heartbeat import Heartbeat
 from .http_session import HTTPSession
 from .interfaces import EngineEvents, Pollable, Transport
 from .opening import Handshake, Opening
 from .upgrade import Upgrade
 from .url import Address
-from .websocket import ClientWebSocket
 from .write_buffer import WriteBuffer, check_size
 
 logger = logging.getLogger("wsgi_sio.client")
@@ -39,6 +40,8 @@ NEW, OPENING, OPEN, CLOSING, CLOSED = "new", "opening", "open", "closing", "clos
 _LINGER = 2.0
 # How many packets are sent with one system call.
 _MANY = 1000
+# What polling is left for, the best first.
+_UPGRADES = ("webtransport", "websocket")
 
 
 class EngineClient:
@@ -51,10 +54,10 @@ class EngineClient:
     :ivar max_payload: the largest request body or WebSocket message the server takes, in bytes; None if it named none.
     :ivar ping_interval: seconds between the server's pings.
     :ivar ping_timeout: how late one may be, in seconds.
-    :ivar upgraded: whether it has gone from polling to WebSocket.
+    :ivar upgraded: whether it has gone from polling to another transport.
     :raises ValueError: for a URL of another kind.
     :raises OSError: ``verify`` or ``cert`` cannot be read.
-    :raises ImportError: polling is among the transports and the urllib3 library is missing.
+    :raises ImportError: the library of one of the transports is missing: urllib3 of polling, aioquic of WebTransport.
     """
 
     def __init__(
@@ -67,6 +70,8 @@ class EngineClient:
     ) -> None:
         if "polling" in options.transports:
             from .polling_http import HTTPClient  # noqa: F401  (for its error)
+        if "webtransport" in options.transports:
+            require_webtransport()
         self.options = options
         self.reactor = reactor
         self.address = Address.of(url, options)
@@ -96,7 +101,7 @@ class EngineClient:
 
     @property
     def transport_name(self) -> str | None:
-        """``polling`` or ``websocket``; None before the handshake."""
+        """``polling``, ``websocket`` or ``webtransport``; None before the handshake."""
         return None if self._transport is None else self._transport.name
 
     # -- opening ------------------------------------------------------------------------------------------------
@@ -109,8 +114,8 @@ class EngineClient:
         :raises LocalProtocolError: it has been opened before.
         """
         names = list(self.options.transports)
-        if self.options.remember_upgrade and self.http_session.websocket_worked and "websocket" in names:
-            names.sort(key="websocket".__ne__)
+        if self.options.remember_upgrade and self.http_session.worked in names:
+            names.sort(key=self.http_session.worked.__ne__)
         opening = Opening(self, names)
         with self.lock:
             if self.state not in (NEW, CLOSED):
@@ -124,7 +129,7 @@ class EngineClient:
         else:
             opening.start()
 
-    def opened(self, transport: Pollable | ClientWebSocket, handshake: Handshake) -> None:
+    def opened(self, transport: Pollable | Candidate, handshake: Handshake) -> None:
         """``transport`` has got a session."""
         with self.lock:
             if self.state != OPENING:
@@ -139,10 +144,13 @@ class EngineClient:
             # No character takes more than four bytes, base64 less: what is shorter need not be measured.
             self._surely_fits = self.options.max_outbox if self.max_payload is None else self.max_payload // 4
             upgrade = None
-            if isinstance(transport, ClientWebSocket):
-                self.http_session.websocket_worked = True
-            elif self.options.upgrade and "websocket" in {*self.options.transports} & {*handshake.upgrades}:
-                upgrade = self.upgrade = self._last_upgrade = Upgrade(self, transport)
+            if transport.name != "polling":
+                self.http_session.worked = transport.name
+            elif self.options.upgrade:
+                names = [name for name in _UPGRADES if name in self.options.transports and name in handshake.upgrades]
+                if names:
+                    polling = cast("Pollable", transport)
+                    upgrade = self.upgrade = self._last_upgrade = Upgrade(self, polling, names)
             transport.idle = True
         self._heartbeat.start(self.ping_interval + self.ping_timeout)
         if self.state != OPEN:  # closed already
@@ -154,7 +162,7 @@ class EngineClient:
     def not_opened(self, error: ConnectionFailed) -> None:
         """No transport got a session, or nobody wants one any more."""
         if self.state == OPENING:
-            self.http_session.websocket_worked = False
+            self.http_session.worked = ""
         self._end_opening(error)
 
     def _end_opening(self, error: ConnectionFailed) -> bool:
@@ -181,7 +189,7 @@ class EngineClient:
         """
         for packet in packets:
             if packet.size > self._surely_fits:
-                check_size(packet, self.max_payload, as_text=self.transport_name != "websocket")
+                check_size(packet, self.max_payload, as_text=self.transport_name not in _UPGRADES)
         with self.lock:
             transport = self._transport
             if self.state != OPEN or transport is None:
@@ -247,7 +255,16 @@ class EngineClient:
         elif kind == "1":
             self.close("transport close", abort=True, detail="the server closed the session")
         elif kind not in ("0", "3", "5", "6") or not kind:
+            self._receive_rarity(data)
+
+    def _receive_rarity(self, data: str | bytes) -> None:
+        try:
+            packet = decode_packet(data)
+        except PacketError:
             self.close("parse error", abort=True, detail=f"unknown packet {data[:20]!r}")
+            return
+        if packet.type == MESSAGE:  # bytes as base64
+            self._callbacks.call(self._events.on_message, packet.data)
 
     def may_poll(self, transport: Pollable) -> bool:
         """Whether the polling task shall GET once more; one that is paused ends and leaves the rest to the upgrade."""
@@ -283,7 +300,7 @@ class EngineClient:
 
     # -- the upgrade --------------------------------------------------------------------------------------------
 
-    def switch_locked(self, transport: ClientWebSocket) -> list[Packet]:
+    def switch_locked(self, transport: Candidate) -> list[Packet]:
         """Make ``transport`` the connection's; the caller holds lock and baton, and writes what is returned."""
         self.upgrade = None
         self.upgraded = True
@@ -292,7 +309,7 @@ class EngineClient:
 
     def switched(self) -> None:
         """The switch has been made, and nothing has been written or read since."""
-        self._callbacks.call(self._events.on_upgrade, "websocket")
+        self._callbacks.call(self._events.on_upgrade, self.transport_name)
 
     def upgrade_failed(self, error: ConnectionFailed) -> None:
         """It remains polling."""

@@ -21,12 +21,12 @@ class HTTPSession:
     """Kept by who reconnects, and used by both transports.
 
     :ivar cookies: sent with every request; the server's are added.
-    :ivar websocket_worked: whether the last connection reached the server by WebSocket.
+    :ivar worked: the transport, other than polling, by which the last connection reached the server; or none.
     """
 
     options: ClientOptions
     cookies: CookieJar
-    websocket_worked: bool = False
+    worked: str = ""
     _tls_context: ssl.SSLContext | None = None
 
     @classmethod

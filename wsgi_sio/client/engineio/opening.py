@@ -14,9 +14,9 @@ from ...engineio.packet import OPEN, decode_packet
 from ...exceptions import ConnectionFailed
 from ...runtime import Timer
 from ...validation import COUNT, check_option
+from .candidate import Candidate, connect
 from .interfaces import Engine
 from .tcp import BlockingSockets
-from .websocket import ClientWebSocket, connect_websocket
 
 if TYPE_CHECKING:
     from .polling import PollingTransport
@@ -76,7 +76,7 @@ class Opening:
     def __init__(self, engine: OpeningEngine, names: list[str]) -> None:
         self._engine = engine
         self._names = names
-        self._attempt: PollingAttempt | WebSocketAttempt | None = None
+        self._attempt: PollingAttempt | DirectAttempt | None = None
         self._over = False
         self._timer: Timer | None = None
 
@@ -90,8 +90,14 @@ class Opening:
             self._stop_timer()
         self._try(self._names.pop(0))
 
+    @property
+    def is_last(self) -> bool:
+        """Whether no other transport is left to be tried."""
+        return not (self._names and self._engine.options.try_all_transports)
+
     def _try(self, name: str) -> None:
-        attempt = (PollingAttempt if name == "polling" else WebSocketAttempt)(self._engine, self)
+        attempt: PollingAttempt | DirectAttempt
+        attempt = PollingAttempt(self._engine, self) if name == "polling" else DirectAttempt(self._engine, self, name)
         with self._engine.lock:
             late = self._over
             if not late:
@@ -101,7 +107,7 @@ class Opening:
         else:
             self._engine.tasks.spawn(attempt.run)
 
-    def failed(self, attempt: PollingAttempt | WebSocketAttempt, error: ConnectionFailed) -> None:
+    def failed(self, attempt: PollingAttempt | DirectAttempt, error: ConnectionFailed) -> None:
         """``attempt`` has come to nothing; the first to say so counts."""
         engine = self._engine
         with engine.lock:
@@ -116,7 +122,7 @@ class Opening:
         else:
             self._try(following)
 
-    def succeeded(self, attempt: PollingAttempt | WebSocketAttempt) -> bool:
+    def succeeded(self, attempt: PollingAttempt | DirectAttempt) -> bool:
         """``attempt`` has a session; False when nobody wants it any more."""
         with self._engine.lock:
             wanted = not self._over and attempt is self._attempt
@@ -171,23 +177,24 @@ class PollingAttempt:
         self._transport.stop()
 
 
-class WebSocketAttempt:
-    """The handshake over a WebSocket, which it owns until the session is there."""
+class DirectAttempt:
+    """The handshake by WebSocket or WebTransport: it owns the candidate until the session is there."""
 
-    __slots__ = ("_candidate", "_code", "_engine", "_opening", "_over", "_sockets")
+    __slots__ = ("_candidate", "_code", "_engine", "_name", "_opening", "_over", "_sockets")
 
-    def __init__(self, engine: OpeningEngine, opening: Opening) -> None:
+    def __init__(self, engine: OpeningEngine, opening: Opening, name: str) -> None:
         self._engine = engine
         self._opening = opening
+        self._name = name
         self._sockets = BlockingSockets()
-        self._candidate: ClientWebSocket | None = None
+        self._candidate: Candidate | None = None
         self._code: int | None = None
         self._over = False
 
     def run(self) -> None:
         """Open."""
         try:
-            candidate, early = connect_websocket(self._engine, self, self._sockets)
+            candidate, early, first = connect(self._name, self._engine, self, self._sockets, last=self._opening.is_last)
         except ConnectionFailed as error:
             self._opening.failed(self, error)
             return
@@ -196,8 +203,10 @@ class WebSocketAttempt:
             self._candidate = candidate
         if late:
             candidate.finish(self._code)
-        else:
-            candidate.start(early)
+            return
+        for packet in first:
+            candidate.write_alone(packet)
+        candidate.start(early)
 
     def receive(self, data: str | bytes) -> None:
         """Take the first packet."""
@@ -215,7 +224,7 @@ class WebSocketAttempt:
     def close(self, reason: str, *, abort: bool = False, code: int | None = None) -> bool:
         """The candidate has broken."""
         self._code = code
-        self._opening.failed(self, ConnectionFailed(f"websocket error: {reason}"))
+        self._opening.failed(self, ConnectionFailed(f"{self._name} error: {reason}"))
         return True
 
     def cancel(self) -> None:

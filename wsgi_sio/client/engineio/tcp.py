@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from time import monotonic
 from typing import Any, Protocol
 from weakref import WeakSet
@@ -23,11 +24,12 @@ class Descriptor(Protocol):
 class BlockingSockets:
     """Makes whatever blocks on them return, when told to; a socket that nobody else keeps is forgotten."""
 
-    __slots__ = ("__weakref__", "_cancelled", "_lock", "_sockets")
+    __slots__ = ("__weakref__", "_callbacks", "_cancelled", "_lock", "_sockets")
 
     def __init__(self) -> None:
         self._lock = make_lock(Rank.LEAF)
         self._sockets: WeakSet[Descriptor] = WeakSet()
+        self._callbacks: list[Callable[[], None]] = []
         self._cancelled = False
         tell_in_child(self)
 
@@ -53,6 +55,14 @@ class BlockingSockets:
         with self._lock:
             self._sockets.discard(sock)
 
+    def on_cancel(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` as well, which ends what blocks on something else."""
+        with self._lock:
+            self._callbacks.append(callback)
+            cancelled = self._cancelled
+        if cancelled:
+            callback()
+
     @property
     def unread(self) -> bool:
         """Whether something that has come on one of them lies in the kernel."""
@@ -66,8 +76,11 @@ class BlockingSockets:
             self._cancelled = True
             sockets = list(self._sockets)
             self._sockets.clear()
+            callbacks = list(self._callbacks)
         for sock in sockets:
             shut_down(sock)
+        for callback in callbacks:
+            callback()
 
 
 def shut_down(sock: Descriptor) -> None:

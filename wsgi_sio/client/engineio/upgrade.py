@@ -1,7 +1,8 @@
-"""From polling to WebSocket, the client's side: probe, pause, switch (Engine.IO protocol, "Upgrade").
+"""From polling to another transport, the client's side: probe, pause, switch (Engine.IO protocol, "Upgrade").
 
 ``2probe`` -> ``3probe``; then the GET and the POST under way are waited for, so that all they carry comes first; then
-``5`` and, behind it, what has been queued meanwhile.  Whatever goes wrong before that leaves the session on polling.
+``5`` and, behind it, what has been queued meanwhile.  If one does not come to that, the next one is tried; whatever
+else goes wrong before that leaves the session on polling.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from typing import Any, Protocol
 from ...engineio.packet import PING, UPGRADE, Packet
 from ...exceptions import ConnectionFailed
 from ...runtime import Timer
+from .candidate import Candidate, connect
 from .interfaces import Engine, Pollable
 from .tcp import BlockingSockets
-from .websocket import ClientWebSocket, connect_websocket
 
 _PROBED = "3probe"
 
@@ -35,19 +36,21 @@ class UpgradableEngine(Engine, Protocol):
 class Upgrade:
     """One attempt; it owns the candidate until the engine does. All its fields are guarded by the engine's lock.
 
+    :param names: the transports to be tried, one after the other.
     :ivar phase: CONNECTING, PROBING, PAUSING or OVER.
     :ivar posts: whether the POSTing task still has the engine's flush baton.
     """
 
-    __slots__ = ("_candidate", "_engine", "_polling", "_sockets", "_timer", "phase", "posts")
+    __slots__ = ("_candidate", "_engine", "_names", "_polling", "_sockets", "_timer", "phase", "posts")
 
-    def __init__(self, engine: UpgradableEngine, polling: Pollable) -> None:
+    def __init__(self, engine: UpgradableEngine, polling: Pollable, names: list[str]) -> None:
         self.phase = CONNECTING
         self.posts = True
         self._engine = engine
+        self._names = names
         self._polling = polling
         self._sockets = BlockingSockets()
-        self._candidate: ClientWebSocket | None = None
+        self._candidate: Candidate | None = None
         self._timer: Timer | None = None
 
     def start(self) -> None:
@@ -61,10 +64,11 @@ class Upgrade:
         engine.tasks.spawn(self._connect)
 
     def _connect(self) -> None:
+        name = self._names.pop(0)
         try:
-            candidate, early = connect_websocket(self._engine, self, self._sockets)
+            candidate, early, first = connect(name, self._engine, self, self._sockets, last=not self._names)
         except ConnectionFailed as error:
-            self.fail(error)
+            self._fail_or_go_on(error)
             return
         with self._engine.lock:
             late = self.phase == OVER
@@ -74,7 +78,8 @@ class Upgrade:
         if late:
             candidate.finish()
             return
-        candidate.write_alone(Packet(PING, "probe"))
+        for packet in (*first, Packet(PING, "probe")):
+            candidate.write_alone(packet)
         candidate.start(early)
 
     # -- what the candidate brings ------------------------------------------------------------------------------
@@ -82,15 +87,36 @@ class Upgrade:
     def receive(self, data: str | bytes) -> None:
         """Take a packet from the candidate."""
         if data == _PROBED and self.phase == PROBING:
-            self._engine.http_session.websocket_worked = True
+            self._engine.http_session.worked = self._candidate_name
             self._pause()
-        elif not self.fail(ConnectionFailed(f"probe error: the server sent {data[:20]!r}")) and self._switched():
+        elif (
+            not self._fail_or_go_on(ConnectionFailed(f"probe error: the server sent {data[:20]!r}"))
+            and self._switched()
+        ):
             self._engine.receive(data)
 
     def close(self, reason: str, *, abort: bool = False, code: int | None = None) -> bool:
         """The candidate has broken."""
-        if not self.fail(ConnectionFailed(f"probe error: {reason}"), code) and self._switched():
+        if not self._fail_or_go_on(ConnectionFailed(f"probe error: {reason}"), code) and self._switched():
             self._engine.close(reason, abort=abort, code=code)
+        return True
+
+    @property
+    def _candidate_name(self) -> str:
+        return "" if self._candidate is None else self._candidate.name
+
+    def _fail_or_go_on(self, error: ConnectionFailed, code: int | None = None) -> bool:
+        """This transport comes to nothing: try the next one, or :meth:`fail`; whether this call did."""
+        with self._engine.lock:
+            goes_on = self.phase in (CONNECTING, PROBING) and bool(self._names)
+            if goes_on:
+                self.phase = CONNECTING
+                candidate, self._candidate = self._candidate, None
+        if not goes_on:
+            return self.fail(error, code)
+        if candidate is not None:
+            candidate.turn_away()
+        self._engine.tasks.spawn(self._connect)
         return True
 
     def _took_too_long(self) -> None:

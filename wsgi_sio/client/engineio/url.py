@@ -76,8 +76,12 @@ class Address:
         query = {**self.query, "EIO": "4", "transport": transport}
         if sid:
             query["sid"] = sid
-        path = quote(self.options.path.rstrip("/"), safe="/%:@!$&'()*+,;=~")
-        return f"{path}/?{urlencode(query)}"
+        return f"{self.path}?{urlencode(query)}"
+
+    @property
+    def path(self) -> str:
+        """That of the engine."""
+        return quote(self.options.path.rstrip("/"), safe="/%:@!$&'()*+,;=~") + "/"
 
     def headers(self) -> dict[str, str]:
         """What every request carries; ``extra_headers`` may replace anything, in any case."""

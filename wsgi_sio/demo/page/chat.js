@@ -2,6 +2,7 @@
 
 import { setUpComposer } from "./composer.js";
 import { closeDrawers, setUpDrawers } from "./drawers.js";
+import { options } from "./options.js";
 import { $, addLine, atBottom, initial, paint, rowOf, scrollDown, showLog, showMembers, showRooms, showState, showTyping } from "./view.js";
 
 const LINES = 500; // kept for each room
@@ -18,7 +19,7 @@ let unseen = 0; // lines below the visible part of the log
 
 const touch = matchMedia("(pointer: coarse)"); // where the focus would open a keyboard over half the page
 const tab = (sessionStorage.tab ??= randomId());
-const socket = io({ autoConnect: false, reconnectionDelay: 400, reconnectionDelayMax: 3000, auth: (send) => send({ name: me, tab }) });
+const socket = io({ ...options, autoConnect: false, reconnectionDelay: 400, reconnectionDelayMax: 3000, auth: (send) => send({ name: me, tab }) });
 
 function randomId() {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");

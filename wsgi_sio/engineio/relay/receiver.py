@@ -20,6 +20,7 @@ from ..log_messages import junk_from_sibling
 from ..pending_requests import HijackedRequest
 from ..request import EngineRequest, Waiting, parse_query
 from ..response import Headers, Hijacked, Response
+from ..websocket import WebSocketTransport
 from .wire_format import (
     ABORT,
     ANSWER,
@@ -43,6 +44,14 @@ logger = logging.getLogger("wsgi_sio.engineio")
 _PATIENCE = 20.0
 # From so many bytes on a body is decoded beside the link's reader.
 _LARGE = 16_384
+
+
+class RelayedWebTransport(WebSocketTransport):
+    """A WebSocket to us; the client has come by WebTransport, to a sibling."""
+
+    __slots__ = ()
+
+    name = "webtransport"
 
 
 class Receiver:
@@ -109,15 +118,17 @@ class Receiver:
     # -- WebSocket, and new sessions ----------------------------------------------------------------------------
 
     def _on_upgrade(self, link: Link, number: int, payload: bytes, came: Came) -> None:
-        request, (_, accept, early) = unpack_handover(payload)
+        request, (head, accept, early) = unpack_handover(payload)
         came.check()
         try:
             session = self._engine.find_member(request)
         except EngineError as error:
             self._respond(came, self._engine.refuse(error, request.sid, upgrade=True), [])
         else:
-            candidate = self._engine.make_websocket(session, own(came.take()))
-            candidate.send_accept(accept)
+            kind = RelayedWebTransport if head.get("wsgi_sio.by") == "webtransport" else WebSocketTransport
+            candidate = self._engine.make_websocket(session, own(came.take()), kind)
+            if accept:
+                candidate.send_accept(accept)
             self._engine.begin_upgrade(session, candidate, early)
 
     def _on_new(self, link: Link, number: int, payload: bytes, came: Came) -> None:

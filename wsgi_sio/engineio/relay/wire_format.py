@@ -36,6 +36,9 @@ ABORT: Final = 21
 # A handshake has come.
 TAKEN: Final = 22
 
+# The sender has a port where clients of WebTransport connect, for all siblings.
+LISTENS: Final = 23
+
 _SIZE = Struct("<I")
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
