@@ -87,6 +87,11 @@ class OriginPolicy:
         # As browsers write them, as a rule: then there is nothing to read, which is done for every poll.
         self._written = frozenset(entry for entry in entries if isinstance(entry, str) and "*" not in entry)
 
+    @property
+    def asks(self) -> bool:
+        """Whether the application is asked, which may answer the same question otherwise the next time."""
+        return self._ask is not None
+
     def allows(self, request: EngineRequest) -> bool:
         """Whether the page that made the request may."""
         origin = request.origin
