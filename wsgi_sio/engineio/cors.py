@@ -87,10 +87,13 @@ class OriginPolicy:
         # As browsers write them, as a rule: then there is nothing to read, which is done for every poll.
         self._written = frozenset(entry for entry in entries if isinstance(entry, str) and "*" not in entry)
 
-    @property
-    def asks(self) -> bool:
-        """Whether the application is asked, which may answer the same question otherwise the next time."""
-        return self._ask is not None
+    def asks(self, request: EngineRequest) -> bool:
+        """Whether the application is asked about the page that made the request, and may change its mind."""
+        origin, environ = request.origin, request.environ
+        if self._ask is None or origin is None or origin in self._written or origin in _own_origins(environ):
+            return False
+        parsed = parse_origin(origin)
+        return parsed is None or not _is_own(parsed, environ)
 
     def allows(self, request: EngineRequest) -> bool:
         """Whether the page that made the request may."""

@@ -89,7 +89,9 @@ class Keeper:
         request = call.response.req
         head, past.head = past.head, None
         if head is not None and past.number == request.req_number:
-            self.known.learn(head, environ, self.engine.cors_headers(environ), request.limit_request_line)
+            cors = self.engine.settled_cors(environ)
+            if cors is not None:
+                self.known.learn(head, environ, cors, request.limit_request_line)
         if past.in_vain >= _IN_VAIN:
             return [response.body]
         return _Followed(self, response.body, call, find_pool(environ), past)

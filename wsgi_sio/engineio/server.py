@@ -134,11 +134,7 @@ class EngineServer(ServesWebTransport):
                     capacity = Capacity(lambda: len(self.sessions), self.report)
                     acceptance = Acceptance(reactor, capacity)
                     serving = self._serving = _Serving(reactor, heartbeat, bodies, capacity, acceptance)
-                    if (
-                        threads_are_greenlets()
-                        and config.keep_polling_connections is not False
-                        and not self._origins.asks
-                    ):
+                    if threads_are_greenlets() and config.keep_polling_connections is not False:
                         self.keeper = Keeper(self, reactor, capacity)
         return serving
 
@@ -203,6 +199,11 @@ class EngineServer(ServesWebTransport):
             return self._origins.headers(request) if self._origins.allows(request) else []
         except EngineError:  # the application's own rule may refuse in its own words
             return []
+
+    def settled_cors(self, environ: Environ) -> Headers | None:
+        """The same for all answers to that page; None where the application is asked about it each time."""
+        request = EngineRequest(environ, environ["REQUEST_METHOD"], {}, False)
+        return None if self._origins.asks(request) else self.cors_headers(environ)
 
     def _route(self, request: EngineRequest, cors: Headers) -> Response | Hijacked:
         verify_any(request, self.config)
