@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.live.kinds import APP
+from tests.live.peers import eventually
 from tests.support.servers import RunningServer, start_server
 
 TIMEOUT = 20.0
+# For how many seconds gunicorn lets connections be idle, where the tests do not say: this machine may be busy.
+PATIENT = 20
 HOST = b"Host: example.test\r\n"
 PAGE = b"GET /elsewhere HTTP/1.1\r\n%b\r\n" % HOST
 
@@ -149,11 +152,17 @@ def seen(server: RunningServer, path: str = "/socket.io/") -> int:
     return len(re.findall(rf'"(?:GET|POST) {re.escape(path)}', server.log()))
 
 
+def expect_seen(server: RunningServer, count: int) -> None:
+    """gunicorn has logged so many requests, or is about to: it does so behind their answers."""
+    eventually(lambda: seen(server), lambda found: found >= count)
+    assert seen(server) == count
+
+
 @contextmanager
 def kept_server(options: dict[str, Any] | None = None, app: str = APP, **sio_options: Any) -> Iterator[RunningServer]:
     """gunicorn's gevent worker, which writes an access log, and keeps polling connections all the same."""
     env = {"SIO_OPTIONS": json.dumps({"keep_polling_connections": True, **sio_options})}
-    with start_server("gunicorn-gevent", app, env, options) as server:
+    with start_server("gunicorn-gevent", app, env, {"keep_alive": PATIENT, **(options or {})}) as server:
         yield server
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.live.kept import PAGE, Answer, Client, Line, is_kept, kept_server, seen
+from tests.live.kept import PAGE, PATIENT, Answer, Client, Line, expect_seen, is_kept, kept_server, seen
 from tests.live.kinds import serve, start_command
 from tests.live.peers import ask, eventually, fetch
 from tests.support.scenario import assert_clean, assert_settles
@@ -47,7 +47,7 @@ def test_gunicorn_sees_the_first_of_each_kind(server: RunningServer) -> None:
         client = Client(line).join()
         for number in range(20):
             client.echo(number)
-        assert seen(server) - before == 3  # the handshake, the first POST, the first GET
+        expect_seen(server, before + 3)  # the handshake, the first POST, the first GET
 
 
 def test_another_connection_with_the_same_headers_profits(server: RunningServer) -> None:
@@ -56,7 +56,7 @@ def test_another_connection_with_the_same_headers_profits(server: RunningServer)
         before = seen(server)
         client = Client(other).join()
         client.echo(1)
-        assert seen(server) - before == 1
+        expect_seen(server, before + 1)
 
 
 def test_a_connection_may_be_shared(server: RunningServer) -> None:
@@ -124,7 +124,7 @@ def test_answers_are_the_same_to_the_byte(headers: bytes, options: dict[str, Any
     """The head of each answer, and its body, as gunicorn writes them."""
     told: list[list[Answer]] = []
     for keep in (True, False):
-        with serve("gunicorn-gevent", keep_polling_connections=keep, **options) as server, Line(server.port) as line:
+        with kept_server(keep_polling_connections=keep, **options) as server, Line(server.port) as line:
             client = Client(line)
             client.headers = headers
             assert line.ask(client.post(b"40")).text == "ok"
@@ -228,14 +228,15 @@ def test_a_large_answer_that_is_taken_slowly() -> None:
 
 def test_headers_that_change_each_time_are_gunicorns(server: RunningServer) -> None:
     """Such as a request's id: after some vain attempts the connection is left alone."""
+    before = seen(server)
     with Line(server.port) as line:
         client = Client(line).join()
-        for number in range(30):
+        for number in range(10):
             client.headers = b"X-Request-Id: %d\r\n" % number
             client.echo(number)
-        before = seen(server)
-        client.echo("one more")
-        assert seen(server) - before == 2
+        for number in range(10):
+            client.echo("the same from now on")
+        expect_seen(server, before + 1 + 2 + 20 + 20)
 
 
 # -- how it ends ------------------------------------------------------------------------------------------------------
@@ -256,7 +257,7 @@ def test_a_client_that_hangs_up_while_it_waits() -> None:
 def test_a_client_that_hangs_up_half_way(cut: str, reset: bool) -> None:
     """Its session ends as it does with gunicorn alone, and the connection is freed at once."""
     for keep in (True, False):
-        with serve("gunicorn-gevent", keep_polling_connections=keep) as server:
+        with kept_server(keep_polling_connections=keep) as server:
             sockets = server.socket_count()
             line = Line(server.port)
             client = Client(line).join().warm_up()
@@ -313,7 +314,7 @@ def test_slow_loris() -> None:
 @pytest.mark.parametrize("idle", [True, False])
 def test_a_worker_that_stops_in_good_order(idle: bool) -> None:
     """A poll that waits is answered, with the word that it is the last; nobody is cut off half-way."""
-    with kept_server({"graceful_timeout": 10, "keep_alive": 2}) as server, Line(server.port) as line:
+    with kept_server({"graceful_timeout": 10, "keep_alive": 4}) as server, Line(server.port) as line:
         client = Client(line).join().warm_up()
         if not idle:
             line.send(client.get())
@@ -372,7 +373,7 @@ def test_max_requests_counts_what_gunicorn_sees() -> None:
     ],
 )
 def test_where_polls_are_kept(options: dict[str, Any], sio_options: dict[str, Any], kept: bool) -> None:
-    with serve("gunicorn-gevent-kept", options, **sio_options) as server:
+    with serve("gunicorn-gevent-kept", {"keep_alive": PATIENT, **options}, **sio_options) as server:
         echoes = 4
         for number in range(echoes):
             with Line(server.port) as line:
@@ -390,7 +391,7 @@ def test_where_polls_are_kept(options: dict[str, Any], sio_options: dict[str, An
 @pytest.mark.parametrize(("app", "kept"), [("direct", True), ("proxied", True), ("timed", False), ("wrapped", False)])
 def test_a_middleware_outside_sees_all(app: str, kept: bool) -> None:
     """But for those of Werkzeug that hand an answer on as it is; Flask is one of those itself."""
-    with start_command("gunicorn-gevent-kept", {}, {}, f"tests.apps.kept_flask:{app}") as server:
+    with start_command("gunicorn-gevent-kept", {}, {"keep_alive": PATIENT}, f"tests.apps.kept_flask:{app}") as server:
         with Line(server.port) as line:
             client = Client(line, b"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: https\r\n").join()
             for number in range(4):

@@ -15,7 +15,7 @@ from tests.support.world import WORLD
 
 pytestmark = pytest.mark.skipif(WORLD == "threads", reason="about gunicorn's gevent worker")
 
-OPTIONS = {"limit_request_line": 400, "keep_alive": 5}
+OPTIONS = {"limit_request_line": 400, "keep_alive": 20}
 SIO = {
     "cors_allowed_origins": ["https://shop.example"],
     "cors_credentials": True,
