@@ -41,7 +41,7 @@ COMMANDS = {
     "django-runserver": "tests.apps.django_site runserver --noreload 127.0.0.1:{port}",
 }
 WEBSOCKET_KINDS = WEBSOCKET_SERVERS + (
-    ("gunicorn-gevent-tls",)
+    ("gunicorn-gevent-tls", "gunicorn-gevent-kept")
     if WORLD == "gevent"
     else ("gunicorn-gthread-tls", "cheroot", "flask-run", "flask-run-debugger", "django-runserver")
 )

@@ -99,7 +99,9 @@ class KeptConnection:
             return
         except OSError:
             data = b""
-        if not data:
+        if not data and self.unread and self._request is None:  # half a POST: its session is to hear of it
+            self._give_back(self.unread, None)
+        elif not data:
             self._break_off()
         elif self._request is not None:  # nobody needs to, before the answer: so gunicorn will see to it
             self.unread += data
