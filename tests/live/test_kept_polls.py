@@ -233,7 +233,7 @@ def test_a_large_answer_that_is_taken_slowly() -> None:
 
 
 def test_headers_that_change_each_time_are_gunicorns(server: RunningServer) -> None:
-    """Such as a request's id: after some vain attempts the connection is left alone."""
+    """Such as a request's id: after some vain attempts the connection is left alone for a while."""
     before = seen(server)
     with Line(server.port) as line:
         client = Client(line).join()
@@ -243,6 +243,9 @@ def test_headers_that_change_each_time_are_gunicorns(server: RunningServer) -> N
         for _ in range(10):
             client.echo("the same from now on")
         expect_seen(server, before + 1 + 2 + 20 + 20)
+        for _ in range(50):
+            client.echo("until it is tried again")
+        assert is_kept(server, client)
 
 
 # -- how it ends ------------------------------------------------------------------------------------------------------

@@ -103,7 +103,10 @@ def test_where_the_application_is_asked_about_origins_it_is_asked_each_time() ->
         client = Client(line, b"Origin: https://shop.example\r\n").join().warm_up()
         assert not is_kept(server, client)
         assert int(line.ask(PAGE).text) == seen(server)
-        assert is_kept(server, Client(line, b"Origin: http://example.test\r\n").join().warm_up())  # nobody is asked
+        with Line(server.port) as other:
+            assert is_kept(
+                server, Client(other, b"Origin: http://example.test\r\n").join().warm_up()
+            )  # nobody is asked
 
 
 # -- more than one of everything --------------------------------------------------------------------------------------

@@ -30,8 +30,9 @@ from .wsgi_pool_size import Pool, find_pool
 
 # How often it is looked whose time is over (seconds).
 _LOOK = 1.0
-# A connection that has been kept so often in vain stays gunicorn's: each of its requests has other headers.
-_IN_VAIN = 8
+# A connection that has been kept so often in vain, since each of its requests has other headers, is left to gunicorn for
+# so many requests; then it has as many attempts as it takes to know a client's GETs and POSTs.
+_IN_VAIN, _REST, _ATTEMPTS = 8, 100, 4
 
 
 class _Past:
@@ -48,6 +49,15 @@ class _Past:
         self.head: Head | None = None
         self.number = 0
         self.in_vain = 0
+
+    def rests(self) -> bool:
+        """Whether it is better left to gunicorn, once more."""
+        if self.in_vain < _IN_VAIN:
+            return False
+        self.in_vain += 1
+        if self.in_vain > _IN_VAIN + _REST:
+            self.in_vain = _IN_VAIN - _ATTEMPTS
+        return self.in_vain >= _IN_VAIN
 
 
 class Keeper:
@@ -92,7 +102,7 @@ class Keeper:
             cors = self.engine.settled_cors(environ)
             if cors is not None:
                 self.known.learn(head, environ, cors, request.limit_request_line)
-        if past.in_vain >= _IN_VAIN:
+        if past.rests():
             return [response.body]
         return _Followed(self, response.body, call, find_pool(environ), past)
 
