@@ -112,6 +112,7 @@ def test_a_page_in_between(server: RunningServer) -> None:
         assert is_kept(server, client)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("headers", "options"),
     [
@@ -282,6 +283,7 @@ def test_a_client_that_hangs_up_half_way(server: RunningServer, cut: bytes, rese
         assert sid not in ask(server, "journal")
 
 
+@pytest.mark.slow
 def test_an_idle_connection_ends_when_gunicorn_would_end_it() -> None:
     with kept_server({"keep_alive": 1}) as server:
         for rest in (b"", b"GET /socket.io/?EIO=4"):
@@ -295,6 +297,7 @@ def test_an_idle_connection_ends_when_gunicorn_would_end_it() -> None:
         assert_clean(server)
 
 
+@pytest.mark.slow
 def test_a_body_that_does_not_come() -> None:
     """It has as long as any: the session lives until then."""
     with kept_server({"keep_alive": 1}, http_request_body_timeout=2) as server, Line(server.port) as line:
@@ -306,6 +309,7 @@ def test_a_body_that_does_not_come() -> None:
         assert_clean(server)
 
 
+@pytest.mark.slow
 def test_slow_loris() -> None:
     """Who sends a byte now and then gets no more time for a head than gunicorn gives."""
     with kept_server({"keep_alive": 1}) as server, Line(server.port) as line:
@@ -318,6 +322,7 @@ def test_slow_loris() -> None:
         assert time.monotonic() - began < 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("idle", [True, False])
 def test_a_worker_that_stops_in_good_order(idle: bool) -> None:
     """A poll that waits is answered, with the word that it is the last; nobody is cut off half-way."""
@@ -340,6 +345,7 @@ def test_a_worker_that_stops_in_good_order(idle: bool) -> None:
         assert_clean(server)
 
 
+@pytest.mark.slow
 def test_a_worker_that_has_to_stop() -> None:
     with kept_server({"graceful_timeout": 1}) as server, Line(server.port) as line:
         client = Client(line).join().warm_up()
@@ -350,6 +356,7 @@ def test_a_worker_that_has_to_stop() -> None:
         assert not server.problems()
 
 
+@pytest.mark.slow
 def test_max_requests_counts_what_gunicorn_sees() -> None:
     with kept_server({"max_requests": 8}) as server, Line(server.port) as line:
         client = Client(line).join()
@@ -366,6 +373,7 @@ def test_max_requests_counts_what_gunicorn_sees() -> None:
 # -- who would miss it ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "sio_options", "kept"),
     [
@@ -395,6 +403,7 @@ def test_where_polls_are_kept(options: dict[str, Any], sio_options: dict[str, An
             assert_clean(server)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("app", "kept"), [("direct", True), ("proxied", True), ("timed", False), ("wrapped", False)])
 def test_a_middleware_outside_sees_all(app: str, kept: bool) -> None:
     """But for those of Werkzeug that hand an answer on as it is; Flask is one of those itself."""

@@ -123,6 +123,7 @@ def test_clients_leave_the_site_greenlets() -> None:
         assert_clean(server)
 
 
+@pytest.mark.slow
 def test_several_workers() -> None:
     """A client's connections come to any worker: those that come to its session's are kept, the others work."""
     with kept_server({"workers": 3, "keep_alive": 5}) as server, ExitStack() as stack:
