@@ -30,8 +30,8 @@ from .wsgi_pool_size import Pool, find_pool
 
 # How often it is looked whose time is over (seconds).
 _LOOK = 1.0
-# A connection that has been kept so often in vain, since its requests have ever other headers, is left to gunicorn for so
-# many requests; then it has as many attempts as it takes to know a client's GETs and POSTs.
+# A connection that has been kept so often in vain, since its requests have ever other headers, is left to gunicorn for
+# so many requests; then it has as many attempts as it takes to know a client's GETs and POSTs.
 _IN_VAIN, _REST, _ATTEMPTS = 8, 100, 4
 
 
