@@ -46,7 +46,9 @@ class WSGIApp:
             return self._serve_client(self._client_files, name, environ, start_response)
         answer = self._engine.handle(environ)
         if isinstance(answer, Response):
-            return _send(answer, start_response)
+            body = _send(answer, start_response)
+            keeper = self._engine.keeper
+            return body if keeper is None else keeper.follow(environ, start_response, answer)
         self._engine.acceptance.wait_over(answer)
         # The server writes this into a dead socket: see engineio/hijack.py.
         start_response(answer.status, [] if answer.status.startswith("101") else [("Content-Length", "0")])

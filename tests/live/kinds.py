@@ -30,6 +30,8 @@ WEBSOCKET_SERVERS = tuple(kind for kind in SERVERS if kind != "waitress")
 COMMANDS = {
     "gunicorn-gthread-tls": "gunicorn --worker-class gthread --threads 16 --bind 127.0.0.1:{port} {tls}",
     "gunicorn-gevent-tls": "gunicorn --worker-class gevent --bind 127.0.0.1:{port} {tls}",
+    # Without an access log, which nobody would miss a poll in, so that polling connections are kept.
+    "gunicorn-gevent-kept": "gunicorn --worker-class gevent --bind 127.0.0.1:{port} --log-level debug",
     "gunicorn-sync": "gunicorn --worker-class sync --bind 127.0.0.1:{port}",
     "uwsgi": "tests.live.run_uwsgi --http-socket 127.0.0.1:{port} --master --die-on-term --need-app --threads 8"
     f" --module {APP}",
@@ -39,7 +41,7 @@ COMMANDS = {
     "django-runserver": "tests.apps.django_site runserver --noreload 127.0.0.1:{port}",
 }
 WEBSOCKET_KINDS = WEBSOCKET_SERVERS + (
-    ("gunicorn-gevent-tls",)
+    ("gunicorn-gevent-tls", "gunicorn-gevent-kept")
     if WORLD == "gevent"
     else ("gunicorn-gthread-tls", "cheroot", "flask-run", "flask-run-debugger", "django-runserver")
 )
@@ -60,7 +62,7 @@ def serve(kind: str, options: Mapping[str, Any] | None = None, **sio_options: An
         yield server
 
 
-def start_command(kind: str, env: Mapping[str, str], options: Mapping[str, Any]) -> RunningServer:
+def start_command(kind: str, env: Mapping[str, str], options: Mapping[str, Any], app: str = APP) -> RunningServer:
     """Start a server by its own command, ``options`` added to it, and return once it answers."""
     port = free_port()
     command = COMMANDS[kind].format(port=port, tls="--certfile {}/cert.pem --keyfile {}/key.pem")
@@ -70,7 +72,7 @@ def start_command(kind: str, env: Mapping[str, str], options: Mapping[str, Any])
     for name, value in options.items():
         arguments += [f"--{name.replace('_', '-')}", str(value)]
     if arguments[0] in ("gunicorn", "cheroot"):
-        arguments.append(APP)
+        arguments.append(app)
     log_fd, log_name = tempfile.mkstemp(prefix=f"wsgi-sio-{kind}-", suffix=".log")
     with os.fdopen(log_fd, "wb") as log_file:
         process = subprocess.Popen(

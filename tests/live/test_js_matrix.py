@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.support.node import start_node
 from tests.support.scenario import assert_clean, assert_settles, run_scenario
 from tests.support.servers import SERVERS, start_server
+from tests.support.world import WORLD
 
 POLLING_ONLY = {"waitress"}
-MATRIX = [
-    (kind, mode)
+MATRIX: list[tuple[str, str, dict[str, Any]]] = [
+    (kind, mode, {})
     for kind in SERVERS
     for mode in (("polling", "fallback") if kind in POLLING_ONLY else ("polling", "websocket", "upgrade"))
 ]
+if WORLD == "gevent":  # without an access log polling connections are kept
+    MATRIX += [("gunicorn-gevent", mode, {"access_logfile": None}) for mode in ("polling", "upgrade")]
 REQUEST_POOL = {"gunicorn-gthread": 16}  # threads that the WSGI server starts when needed and then keeps
 SPARE_THREADS = 4  # the runtime's own pool keeps a few
 
@@ -21,10 +26,10 @@ SPARE_THREADS = 4  # the runtime's own pool keeps a few
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.usefixtures("node_modules")
-@pytest.mark.parametrize(("kind", "mode"), MATRIX)
-def test_every_feature(kind: str, mode: str) -> None:
+@pytest.mark.parametrize(("kind", "mode", "options"), MATRIX)
+def test_every_feature(kind: str, mode: str, options: dict[str, Any]) -> None:
     """All checks succeed, nothing is logged as an error, and the server is as small afterwards as before."""
-    with start_server(kind, "tests.apps.main:app") as server:
+    with start_server(kind, "tests.apps.main:app", options=options) as server:
         run_scenario(server.url, mode, "acks: what a handler returns")
         sockets, files, threads = server.socket_count(), server.fd_count(), server.thread_count()
         run_scenario(server.url, mode)

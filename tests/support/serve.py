@@ -38,7 +38,8 @@ def gunicorn(worker_class: str, app: str, fd: int, options: dict[str, Any]) -> N
         defaults["threads"] = 16
     sys.argv = ["gunicorn", "--worker-class", worker_class, "--bind", f"fd://{fd}"]
     for name, value in {**defaults, **options}.items():
-        sys.argv += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+        if value is not None:
+            sys.argv += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
     sys.argv.append(app)
     run()
 

@@ -131,8 +131,9 @@ def start_server(
 ) -> RunningServer:
     """Serve ``app`` ("package.module:callable") with the interpreter of this run and return once it answers HTTP.
 
-    ``options`` go to the server: command line options for gunicorn (``{"threads": 4, "preload": True}``), keyword
-    arguments of the constructor for the others. ``env`` is added to the environment. ``port`` 0 means any free one.
+    ``options`` go to the server: command line options for gunicorn (``{"threads": 4, "preload": True}``; None takes one
+    of ours away), keyword arguments of the constructor for the others. ``env`` is added to the environment. ``port`` 0
+    means any free one.
     Raises RuntimeError with the log when the server exits or does not answer within ``start_timeout`` seconds.
     """
     if kind not in KINDS:

@@ -87,6 +87,14 @@ class OriginPolicy:
         # As browsers write them, as a rule: then there is nothing to read, which is done for every poll.
         self._written = frozenset(entry for entry in entries if isinstance(entry, str) and "*" not in entry)
 
+    def asks(self, request: EngineRequest) -> bool:
+        """Whether the application is asked about the page that made the request, and may change its mind."""
+        origin, environ = request.origin, request.environ
+        if self._ask is None or origin is None or origin in self._written or origin in _own_origins(environ):
+            return False
+        parsed = parse_origin(origin)
+        return parsed is None or not _is_own(parsed, environ)
+
     def allows(self, request: EngineRequest) -> bool:
         """Whether the page that made the request may."""
         origin = request.origin

@@ -124,7 +124,7 @@ class Handshakes:
         upgrades: list[str] = []
         if engine.config.allow_upgrades:
             if "websocket" in engine.config.transports and (
-                request.relayed is not None or engine.acceptance.is_possible(request.environ)
+                request.carrier is not None or engine.acceptance.is_possible(request.environ)
             ):
                 upgrades.append("websocket")
             if engine.offers_webtransport and session.protocol == 4:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from ..runtime import Event
 from ..sockets import NonBlockingSocket
+from .config import Environ
 from .errors import EngineError
 from .request import EngineRequest
 from .request_body import BodyWatch
@@ -79,6 +80,8 @@ class Engine(SessionServer, Protocol):
     def answer_member(self, request: EngineRequest, cors: Headers) -> Response | Hijacked: ...
 
     def begin_upgrade(self, session: Session, candidate: Candidate, early: bytes) -> None: ...
+
+    def settled_cors(self, environ: Environ) -> Headers | None: ...
 
     def refuse(self, error: EngineError, sid: str | None, upgrade: bool) -> Response: ...
 

@@ -10,8 +10,7 @@ Greenlets are cheap, and cannot be spared their connection's keep-alive: there, 
 (TLS, no socket), the request waits where it is, for as long as the server bears it (wsgi_capacity.py).  Without TLS a
 client that hangs up is noticed there as well (hangup_detection.py).
 
-A request that a sibling has brought (relay/) waits as it has come: with its connection, or for an answer to the
-sibling.
+A request that a sibling has brought (relay/), or a connection that is kept (kept_connection.py), waits as it has come.
 """
 
 from __future__ import annotations
@@ -67,8 +66,8 @@ def make_waiting(
     :param least: how many seconds it may hold that, however many others wait.
     """
     lost = partial(transport.session.close, "transport error", abort=True)
-    if request.relayed is not None:
-        return request.relayed.wait(request, cors, transport.hold, release, lost)
+    if request.carrier is not None:
+        return request.carrier.wait(request, cors, transport.hold, release, lost)
     if can_move(request.environ):
         try:
             taken = take(request.environ, reactor)

@@ -99,7 +99,7 @@ class Posts:
         return post.response or self._wait(post, request, cors)
 
     def _read(self, request: EngineRequest, limit: int) -> bytes:
-        if request.relayed is not None:  # it has been read
+        if request.carrier is not None:  # it has been read
             return read_body(request.environ, limit)
         with self._bodies.watch(request.environ) as reading:
             self._reading = reading

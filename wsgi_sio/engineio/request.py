@@ -31,8 +31,10 @@ class Waiting(Protocol):
         """Bytes of the answer that the client has not taken yet, as far as is known."""
 
 
-class Relayed(Protocol):
-    """How a request has come that another process has received."""
+class Carrier(Protocol):
+    """What brings its answer to the client of a request that is no call of the WSGI server's: it has come from another
+    process (relay/), or on a connection that is kept (kept_connection.py).  Its body is there as a whole.
+    """
 
     def wait(
         self,
@@ -49,14 +51,14 @@ class Relayed(Protocol):
 class EngineRequest:
     """What the engine needs to know of one HTTP request.
 
-    :ivar relayed: how it came here, if another process has received it.
+    :ivar carrier: what brings its answer to the client, if that is not the WSGI server.
     """
 
     environ: Environ
     method: str
     query: dict[str, str]
     upgrade: bool
-    relayed: Relayed | None = None
+    carrier: Carrier | None = None
 
     @property
     def origin(self) -> str | None:

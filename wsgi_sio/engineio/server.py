@@ -8,13 +8,14 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ..logtext import one_line
-from ..runtime import Event, Rank, Reactor, create_reactor, make_lock, tell_in_child
+from ..runtime import Event, Rank, Reactor, create_reactor, make_lock, tell_in_child, threads_are_greenlets
 from ..sockets import NonBlockingSocket
 from .config import EngineConfig, Environ
 from .cors import OriginPolicy
 from .errors import BAD_REQUEST, FORBIDDEN, UNKNOWN_SID, EngineError, unknown_session
 from .handshake import Handshakes
 from .heartbeat import Heartbeat
+from .kept_polls import Keeper
 from .log_messages import adapter_of_one_process, origin_advice, several_processes
 from .optional_transport import ServesWebTransport
 from .polling import PollingTransport
@@ -53,6 +54,7 @@ class EngineServer(ServesWebTransport):
     :param config: its options.
     :ivar asked: whether a request has come to this process.
     :ivar notice: called with each request that is served, of the engine or not.
+    :ivar keeper: keeps polling connections, where that can be, once this process serves.
     :ivar is_alone: tells whether what is emitted reaches only the clients of this process.
     :ivar on_fork: called in a forked child, where it has no sessions any more, with whether it ever had any.
     :param on_session: called with each new :class:`Session`, on the thread of the handshake request: set the session's
@@ -71,6 +73,7 @@ class EngineServer(ServesWebTransport):
         self._ended: dict[str, None] = {}  # the ids of the sessions that ended last
         self._closed = False
         self.asked = False
+        self.keeper: Keeper | None = None
         self.is_alone: Callable[[], bool] = _always
         self.on_fork: Callable[[bool], None] = _ignore
         self.handshakes = Handshakes(self, on_session)
@@ -131,6 +134,8 @@ class EngineServer(ServesWebTransport):
                     capacity = Capacity(lambda: len(self.sessions), self.report)
                     acceptance = Acceptance(reactor, capacity)
                     serving = self._serving = _Serving(reactor, heartbeat, bodies, capacity, acceptance)
+                    if threads_are_greenlets() and config.keep_polling_connections is not False:
+                        self.keeper = Keeper(self, reactor, capacity)
         return serving
 
     def after_fork(self) -> None:
@@ -141,7 +146,8 @@ class EngineServer(ServesWebTransport):
             session.after_fork()
             if isinstance(session.transport, PollingTransport):
                 session.transport.after_fork()
-        self.sessions, self._ended, self._serving, self.webtransport = {}, {}, None, None
+        self.sessions, self._ended, self._serving = {}, {}, None
+        self.webtransport = self.keeper = None
         self.asked = False
         self.handshakes.after_fork()
         self.joining.after_fork()
@@ -193,6 +199,11 @@ class EngineServer(ServesWebTransport):
             return self._origins.headers(request) if self._origins.allows(request) else []
         except EngineError:  # the application's own rule may refuse in its own words
             return []
+
+    def settled_cors(self, environ: Environ) -> Headers | None:
+        """The same for all answers to that page; None where the application is asked about it each time."""
+        request = EngineRequest(environ, environ["REQUEST_METHOD"], {}, False)
+        return None if self._origins.asks(request) else self.cors_headers(environ)
 
     def _route(self, request: EngineRequest, cors: Headers) -> Response | Hijacked:
         verify_any(request, self.config)

@@ -90,16 +90,20 @@ class Capacity:
 
     def occupy(self, environ: Environ) -> bool:
         """Let a WebSocket hold its thread, if there is room, until :meth:`leave`."""
-        pool = find_pool(environ)
+        room = self.hold(find_pool(environ))
+        self._tell_of_websockets(room)
+        return room
+
+    def hold(self, pool: Pool | None) -> bool:
+        """Let a client hold a thread of ``pool``, if there is room, until :meth:`leave`."""
         with self._lock:
             room = self._room_locked(pool)
             self._waiting += room
             self._long += room
-        self._tell_of_websockets(room)
         return room
 
     def leave(self) -> None:
-        """Undo a successful :meth:`occupy`."""
+        """Undo a successful :meth:`occupy` or :meth:`hold`."""
         self.end(long=True)
 
     def _tell_of_websockets(self, room: bool) -> None:

@@ -105,6 +105,12 @@ class Reactor(ABC):
         Its end here would not end what the system watches, for its file lives on.
         """
 
+    def on_loop(self, callback: Callable[[], None]) -> None:
+        """Call ``callback``, which must not block, where descriptors are watched: at once with threads, and in any
+        greenlet of the hub's thread.
+        """
+        callback()
+
     @abstractmethod
     def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
         """Call ``callback`` (which must not block) in ``delay`` seconds.

@@ -87,16 +87,16 @@ class Receiver:
 
     def _on_request(self, link: Link, number: int, payload: bytes, came: Came) -> None:
         request, cors, body = unpack_request(payload)
-        relayed = Asked(link, number, self._asked) if number else Connection(came.pass_on(), self._reactor)
-        request.relayed = relayed
+        carrier = Asked(link, number, self._asked) if number else Connection(came.pass_on(), self._reactor)
+        request.carrier = carrier
         request.environ["wsgi.input"] = io.BytesIO(body)
         request.environ["CONTENT_LENGTH"] = str(len(body))
         if len(body) < _LARGE:
-            self._answer(request, cors, relayed)
+            self._answer(request, cors, carrier)
         else:
-            self._reactor.submit(partial(self._answer, request, cors, relayed))
+            self._reactor.submit(partial(self._answer, request, cors, carrier))
 
-    def _answer(self, request: EngineRequest, cors: Headers, relayed: Connection | Asked) -> None:
+    def _answer(self, request: EngineRequest, cors: Headers, carrier: Connection | Asked) -> None:
         try:
             answer = self._engine.answer_member(request, cors)
         except EngineError as error:
@@ -105,7 +105,7 @@ class Receiver:
             logger.exception("a request that a sibling has received failed")
             answer = Response(500)
         if isinstance(answer, Response):
-            relayed.respond(answer, cors, partial(self._engine.abort, request.sid or "", "transport error"))
+            carrier.respond(answer, cors, partial(self._engine.abort, request.sid or "", "transport error"))
 
     def _on_release(self, link: Link, number: int, payload: bytes, came: Came) -> None:
         asked = self._asked.get((link, number))

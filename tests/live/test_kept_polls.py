@@ -1,0 +1,426 @@
+"""Polling connections that are kept between two polls: gunicorn sees few of these, and nothing else is different."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from email.utils import parsedate_to_datetime
+from struct import pack
+from typing import Any
+
+import pytest
+
+from tests.live.kept import PAGE, PATIENT, Answer, Client, Line, expect_seen, is_kept, kept_server, seen
+from tests.live.kinds import serve, start_command
+from tests.live.peers import ask, eventually, fetch
+from tests.support.scenario import assert_clean, assert_settles
+from tests.support.servers import RunningServer
+from tests.support.world import WORLD
+
+pytestmark = pytest.mark.skipif(WORLD == "threads", reason="about gunicorn's gevent worker")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RunningServer]:
+    with kept_server() as running:
+        yield running
+        assert_clean(running)
+
+
+def join_with_id(client: Client) -> str:
+    """Connect to the main namespace; the id of the socket."""
+    assert client.line.ask(client.post(b"40")).text == "ok"
+    found = re.search(r'"sid":"([^"]+)"', client.line.ask(client.get()).text)
+    assert found
+    return found[1]
+
+
+def session_end(server: RunningServer, count: int) -> str:
+    """The reason for which the last of ``count`` sessions has ended."""
+    journal: dict[str, Any] = eventually(lambda: ask(server, "journal"), lambda found: len(found) >= count)
+    return str(list(journal.values())[-1][0])
+
+
+# -- what is kept -----------------------------------------------------------------------------------------------------
+
+
+def test_gunicorn_sees_the_first_of_each_kind(server: RunningServer) -> None:
+    with Line(server.port) as line:
+        before = seen(server)
+        client = Client(line).join()
+        for number in range(20):
+            client.echo(number)
+        expect_seen(server, before + 3)  # the handshake, the first POST, the first GET
+
+
+def test_another_connection_with_the_same_headers_profits(server: RunningServer) -> None:
+    with Line(server.port) as line, Line(server.port) as other:
+        Client(line).join().warm_up()
+        before = seen(server)
+        client = Client(other).join()
+        client.echo(1)
+        expect_seen(server, before + 1)
+
+
+def test_a_connection_may_be_shared(server: RunningServer) -> None:
+    """As by a proxy with keep-alive: requests go by their session's id, and each client has its own headers."""
+    with Line(server.port) as line:
+        clients = [Client(line, b"Cookie: user=%d\r\n" % number).join().warm_up() for number in range(5)]
+        before = seen(server)
+        for number in range(3):
+            for client in clients:
+                client.echo([number, client.sid])
+        assert seen(server) == before
+
+
+def test_a_poll_waits_for_its_event(server: RunningServer) -> None:
+    with Line(server.port) as line, Line(server.port) as other:
+        client = Client(line).join().warm_up()
+        line.send(client.get())
+        before = seen(server)
+        second = Line(server.port)
+        with second:
+            assert second.ask(client.post(b'420["echo","late"]')).text == "ok"
+        assert line.answer().text == '430["late"]'
+        assert seen(server) - before <= 2
+        assert other.ask(PAGE).status == 200
+
+
+def test_an_emit_from_a_native_thread(server: RunningServer) -> None:
+    with Line(server.port) as line:
+        client = Client(line)
+        sid = join_with_id(client)
+        client.warm_up()
+        for _ in range(10):
+            line.send(client.get())
+            ask(server, f"emit-from-native-thread?sid={sid}")
+            assert line.answer().text == '42["from a thread",1]'
+        assert is_kept(server, client)
+
+
+def test_a_page_in_between(server: RunningServer) -> None:
+    with Line(server.port) as line:
+        client = Client(line).join().warm_up()
+        for _ in range(3):
+            assert line.ask(PAGE).text == "hello over HTTP/1.1"
+            client.echo("behind it")
+        assert is_kept(server, client)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("headers", "options"),
+    [
+        (b"", {}),
+        (b"Connection: keep-alive\r\nAccept: */*\r\n", {}),
+        (b"Origin: https://shop.example\r\n", {"cors_allowed_origins": "*"}),
+        (
+            b"Origin: https://shop.example\r\nCookie: io=1; a=b\r\n",
+            {"cors_allowed_origins": ["https://shop.example"], "cors_credentials": True, "cookie": True},
+        ),
+        (b"Accept-Encoding: gzip, deflate, br\r\n", {"http_compression": 16}),
+        (b"accept-encoding: deflate\r\n", {"http_compression": 16}),
+    ],
+)
+def test_answers_are_the_same_to_the_byte(headers: bytes, options: dict[str, Any]) -> None:
+    """The head of each answer, and its body, as gunicorn writes them."""
+    told: list[list[Answer]] = []
+    for keep in (True, False):
+        with kept_server(keep_polling_connections=keep, **options) as server, Line(server.port) as line:
+            client = Client(line)
+            client.headers = headers
+            assert line.ask(client.post(b"40")).text == "ok"
+            line.ask(client.get())
+            heard = []
+            for value in (b"1", b'"' + b"x" * 2000 + b'"', b"1", b'"' + b"x" * 2000 + b'"'):
+                heard += [line.ask(client.post(b'420["echo",%b]' % value)), line.ask(client.get())]
+            heard.append(line.ask(client.post(b"1")))
+            told.append(heard)
+            assert (seen(server) == 3) == keep
+            assert_clean(server)
+    assert told[0] == told[1]
+    assert told[0][0].text == "ok"
+
+
+def test_the_date_is_that_of_today(server: RunningServer) -> None:
+    with Line(server.port) as line:
+        client = Client(line).join().warm_up()
+        line.send(client.post(b'42["echo",1]'))
+        head = line.sock.recv(4096).decode()
+        found = re.search(r"\r\nServer: gunicorn\r\nDate: ([^\r]*)\r\nConnection: keep-alive\r\n", head)
+        assert found, head
+        assert abs(parsedate_to_datetime(found[1]).timestamp() - time.time()) < 3
+
+
+# -- how it comes -----------------------------------------------------------------------------------------------------
+
+
+def test_byte_by_byte(server: RunningServer) -> None:
+    with Line(server.port) as line:
+        client = Client(line).join().warm_up()
+        for data, expected in ((client.post(b'420["echo",5]'), "ok"), (client.get(), "430[5]")):
+            for byte in data:
+                line.send(bytes([byte]))
+            assert line.answer().text == expected
+        client.echo("whole")
+
+
+def test_the_body_behind_the_head(server: RunningServer) -> None:
+    """As Python's and browsers' clients send it: that is nothing odd."""
+    with Line(server.port) as line:
+        client = Client(line).join().warm_up()
+        before = seen(server)
+        for _ in range(3):
+            head, _, body = client.post(b'420["echo","in parts"]').partition(b"\r\n\r\n")
+            for part in (head + b"\r\n\r\n", body[:5], body[5:]):
+                line.send(part)
+                time.sleep(0.02)
+            assert line.answer().text == "ok"
+            assert line.ask(client.get()).text == '430["in parts"]'
+        assert seen(server) == before
+
+
+def test_pipelined_polls(server: RunningServer) -> None:
+    """The answers come in order, one of each session's GETs and POSTs at a time."""
+    with Line(server.port) as line:
+        client = Client(line).join().warm_up()
+        for _ in range(5):
+            line.send(client.post(b'420["echo","piped"]') + client.get() + client.post(b"3") + PAGE)
+            texts = [line.answer().text for _ in range(4)]
+            assert texts == ["ok", '430["piped"]', "ok", "hello over HTTP/1.1"]
+        client.echo("behind them")
+
+
+def test_pipelined_behind_a_poll_that_waits(server: RunningServer) -> None:
+    with Line(server.port) as line, Line(server.port) as other:
+        client = Client(line).join().warm_up()
+        line.send(client.get())
+        line.send(PAGE)
+        line.send(client.get())
+        assert other.ask(client.post(b'420["echo",1]')).text == "ok"
+        assert [line.answer().text for _ in range(2)] == ["430[1]", "hello over HTTP/1.1"]
+        assert other.ask(client.post(b'420["echo",2]')).text == "ok"
+        assert line.answer().text == "430[2]"
+
+
+def test_a_large_post(server: RunningServer) -> None:
+    with Line(server.port) as line:
+        client = Client(line).join().warm_up()
+        for size in (16_000, 17_000, 300_000):
+            client.echo("x" * size)
+        assert is_kept(server, client)
+
+
+@pytest.mark.slow
+def test_a_large_answer_that_is_taken_slowly() -> None:
+    """More than the kernel takes at once: the rest follows as the client reads."""
+    with kept_server({"keep_alive": 20}, max_outbox=50_000_000) as server, Line(server.port) as line:
+        client = Client(line).join().warm_up()
+        text = b"x" * 900_000
+        for _ in range(8):
+            assert line.ask(client.post(b'420["echo","%b"]' % text)).text == "ok"
+        before = seen(server)
+        line.send(client.get())
+        time.sleep(0.3)
+        assert line.answer().body == b"\x1e".join([b'430["%b"]' % text] * 8)
+        client.echo("behind it")
+        assert seen(server) == before
+        assert_clean(server)
+
+
+def test_headers_that_change_each_time_are_gunicorns(server: RunningServer) -> None:
+    """Such as a request's id: after some vain attempts the connection is left alone for a while."""
+    before = seen(server)
+    with Line(server.port) as line:
+        client = Client(line, b"X-Client: as no other test has it\r\n").join()
+        for number in range(10):
+            client.headers = b"X-Request-Id: %d\r\n" % number
+            client.echo(number)
+        for _ in range(10):
+            client.echo("the same from now on")
+        expect_seen(server, before + 1 + 2 + 20 + 20)
+        for _ in range(50):
+            client.echo("until it is tried again")
+        assert is_kept(server, client)
+
+
+# -- how it ends ------------------------------------------------------------------------------------------------------
+
+
+def test_a_client_that_hangs_up_while_it_waits() -> None:
+    with kept_server() as server:
+        with Line(server.port) as line:
+            client = Client(line).join().warm_up()
+            line.send(client.get())
+            time.sleep(0.1)
+        assert session_end(server, 1) == "transport error"
+        assert_clean(server)
+
+
+@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize("cut", [b"", b"POST /sock", b'42["nu'])
+def test_a_client_that_hangs_up_half_way(server: RunningServer, cut: bytes, reset: bool) -> None:
+    """The connection is freed at once; its session ends with half a POST, as it does with gunicorn alone."""
+    sockets = server.socket_count()
+    with Line(server.port) as line:
+        client = Client(line)
+        sid = join_with_id(client)
+        client.warm_up()
+        request = client.post(b'42["number",1]')
+        line.send(request[: request.index(cut) + len(cut)])
+        time.sleep(0.05)
+        if reset:
+            line.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, pack("ii", 1, 0))
+    assert_settles(server.socket_count, sockets, "sockets open")
+    if b"42" in cut:
+        assert ask(server, "journal")[sid][0] == "transport error"
+    else:
+        assert sid not in ask(server, "journal")
+
+
+@pytest.mark.slow
+def test_an_idle_connection_ends_when_gunicorn_would_end_it() -> None:
+    with kept_server({"keep_alive": 1}) as server:
+        for rest in (b"", b"GET /socket.io/?EIO=4"):
+            with Line(server.port) as line:
+                client = Client(line).join().warm_up()
+                assert is_kept(server, client)
+                began = time.monotonic()
+                line.send(rest)
+                assert line.has_ended(6)
+                assert 0.8 < time.monotonic() - began < 4
+        assert_clean(server)
+
+
+@pytest.mark.slow
+def test_a_body_that_does_not_come() -> None:
+    """It has as long as any: the session lives until then."""
+    with kept_server({"keep_alive": 1}, http_request_body_timeout=2) as server, Line(server.port) as line:
+        client = Client(line).join().warm_up()
+        line.send(client.post(b'42["number",1]')[:-3])
+        assert line.answer().status == 408
+        assert line.has_ended()
+        assert session_end(server, 1) == "transport error"
+        assert_clean(server)
+
+
+@pytest.mark.slow
+def test_slow_loris() -> None:
+    """Who sends a byte now and then gets no more time for a head than gunicorn gives."""
+    with kept_server({"keep_alive": 1}) as server, Line(server.port) as line:
+        client = Client(line).join().warm_up()
+        began = time.monotonic()
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            for byte in client.get() * 10:
+                line.send(bytes([byte]))
+                time.sleep(0.05)
+        assert time.monotonic() - began < 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("idle", [True, False])
+def test_a_worker_that_stops_in_good_order(idle: bool) -> None:
+    """A poll that waits is answered, with the word that it is the last; nobody is cut off half-way."""
+    with kept_server({"graceful_timeout": 10, "keep_alive": 4}) as server, Line(server.port) as line:
+        client = Client(line).join().warm_up()
+        if not idle:
+            line.send(client.get())
+        time.sleep(0.2)
+        os.kill(server.pid, signal.SIGTERM)
+        time.sleep(0.3)
+        if idle:
+            last = line.ask(client.post(b"3"))
+        else:
+            with Line(server.port) as other:
+                other.send(client.post(b'420["echo",1]'))
+                last = line.answer(30)
+        assert last.status == 200 and last.last
+        assert line.has_ended()
+        server.process.wait(15)
+        assert_clean(server)
+
+
+@pytest.mark.slow
+def test_a_worker_that_has_to_stop() -> None:
+    with kept_server({"graceful_timeout": 1}) as server, Line(server.port) as line:
+        client = Client(line).join().warm_up()
+        line.send(client.get())
+        time.sleep(0.1)
+        os.kill(server.pid, signal.SIGTERM)
+        server.process.wait(8)
+        assert not server.problems()
+
+
+@pytest.mark.slow
+def test_max_requests_counts_what_gunicorn_sees() -> None:
+    with kept_server({"max_requests": 8}) as server, Line(server.port) as line:
+        client = Client(line).join()
+        for number in range(20):
+            client.echo(number)
+        assert "Autorestarting" not in server.log()
+        for _ in range(8):
+            fetch(server, "/")
+        server.wait_for_log("Autorestarting")
+        assert line.ask(client.post(b"3")).last
+        assert line.has_ended()
+
+
+# -- who would miss it ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "sio_options", "kept"),
+    [
+        ({}, {}, True),
+        ({}, {"keep_polling_connections": False}, False),
+        ({}, {"cors_allowed_origins": "*"}, True),
+        ({"access_logfile": "/dev/null"}, {}, False),
+        ({"access_logfile": "/dev/null"}, {"keep_polling_connections": True}, True),
+        ({"statsd_host": "127.0.0.1:9"}, {"keep_polling_connections": True}, False),
+        ({"config": "tests/apps/hooked_conf.py"}, {"keep_polling_connections": True}, False),
+        ({"keep_alive": 0}, {}, False),
+    ],
+)
+def test_where_polls_are_kept(options: dict[str, Any], sio_options: dict[str, Any], kept: bool) -> None:
+    with serve("gunicorn-gevent-kept", {"keep_alive": PATIENT, **options}, **sio_options) as server:
+        echoes = 4
+        for number in range(echoes):
+            with Line(server.port) as line:
+                client = Client(line)
+                if client.opened.last:
+                    assert options == {"keep_alive": 0}
+                    return
+                client.join().echo(number)
+        told = len(re.findall(r"(?:GET|POST) /socket.io/$", server.log(), re.MULTILINE))  # gunicorn, at DEBUG
+        assert told == (3 + echoes - 1 if kept else 5 * echoes)
+        if "statsd_host" not in options:  # nobody is there, which gunicorn complains of
+            assert_clean(server)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("app", "kept"), [("direct", True), ("proxied", True), ("timed", False), ("wrapped", False)])
+def test_a_middleware_outside_sees_all(app: str, kept: bool) -> None:
+    """But for those of Werkzeug that hand an answer on as it is; Flask is one of those itself."""
+    with start_command("gunicorn-gevent-kept", {}, {"keep_alive": PATIENT}, f"tests.apps.kept_flask:{app}") as server:
+        with Line(server.port) as line:
+            client = Client(line, b"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: https\r\n").join()
+            for number in range(4):
+                client.echo(number)
+        told = len(re.findall(r"(?:GET|POST) /socket.io/$", server.log(), re.MULTILINE))
+        assert told == (3 if kept else 11), server.log()
+        assert_clean(server)
+
+
+def test_sessions_of_several_connections_end_with_goodbye(server: RunningServer) -> None:
+    with ExitStack() as stack:
+        lines = [stack.enter_context(Line(server.port)) for _ in range(10)]
+        clients = [Client(line).join().warm_up() for line in lines]
+        for client in clients:
+            assert client.line.ask(client.post(b"1")).text == "ok"
+            assert client.line.ask(client.get()).status in (200, 400)

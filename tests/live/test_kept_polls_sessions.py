@@ -1,0 +1,205 @@
+"""Which sessions' polls are answered on connections that are kept: by which worker, for how many, through a proxy."""
+
+from __future__ import annotations
+
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.raw import Endpoint
+from tests.live.balancers import program
+from tests.live.kept import PAGE, Client, Line, expect_seen, is_kept, kept_server, seen
+from tests.live.peers import ask, eventually, fetch
+from tests.support.scenario import assert_clean
+from tests.support.servers import free_port
+from tests.support.world import WORLD
+
+pytestmark = pytest.mark.skipif(WORLD == "threads", reason="about gunicorn's gevent worker")
+
+# -- sessions that are not, or not only, this way's -------------------------------------------------------------------
+
+
+def test_a_session_that_goes_over_to_websocket() -> None:
+    """While it does, and after that, its polls are gunicorn's; nothing is lost, and the connection goes on."""
+    with kept_server() as server, Line(server.port) as line:
+        client = Client(line).join().warm_up()
+        endpoint = Endpoint(server.url, "/socket.io")
+        line.send(client.get())
+        websocket = endpoint.websocket(f"EIO=4&transport=websocket&sid={client.sid}")
+        websocket.send("2probe")
+        assert websocket.receive() == "3probe"
+        assert line.answer().text == "6"
+        before = seen(server)
+        assert line.ask(client.post(b'420["echo","meanwhile"]')).text == "ok"
+        assert line.ask(client.get()).text == '430["meanwhile"]'
+        expect_seen(server, before + 2)
+        websocket.send("5")
+        websocket.send('421["echo","by websocket"]')
+        assert websocket.receive() == '431["by websocket"]'
+        assert line.ask(client.get()).status == 400
+        other = Client(line).join().warm_up()
+        assert is_kept(server, other)
+        websocket.close()
+        assert_clean(server)
+
+
+def test_a_client_that_is_faster_than_its_handlers() -> None:
+    """A POST that its session does not take waits, and those of others go on."""
+    with kept_server({"keep_alive": 10}, max_mailbox=2000) as server, ExitStack() as stack:
+        client, other = (Client(stack.enter_context(Line(server.port))).join().warm_up() for _ in range(2))
+        client.line.ask(client.post(b'42["gated",1,"%b"]' % (b"x" * 3000)))
+        client.line.send(client.post(b'42["gated",2,"%b"]' % (b"x" * 3000)))
+        for number in range(3):
+            other.echo(number)
+        ask(server, "open-gate")
+        assert client.line.answer().text == "ok"
+        assert client.line.ask(client.post(b'420["numbers"]')).text == "ok"
+        assert client.line.ask(client.get()).text == "430[[1,2]]"
+        assert is_kept(server, other)
+        assert_clean(server)
+
+
+def test_protocol_3() -> None:
+    with kept_server(allow_eio3=True) as server, Line(server.port) as line:
+        client = Client(line, protocol=3)
+        for _ in range(3):
+            assert line.ask(client.post(b"1:2")).text == "ok"
+            assert line.ask(client.get()).text in ("2:401:3", "1:3")
+        before = seen(server)
+        body = b'17:420["echo","bin"]'
+        assert line.ask(client.post(body)).text == "ok"
+        assert line.ask(client.get()).text == '10:430["bin"]'
+        assert seen(server) == before
+        assert_clean(server)
+
+
+def test_jsonp_is_left_to_gunicorn() -> None:
+    with kept_server(allow_eio3=True) as server, Line(server.port) as line:
+        headers = b"Referer: http://example.test/page\r\n"
+        client = Client(line, headers, protocol=3, query=b"&j=0")
+        for _ in range(3):
+            assert line.ask(client.post(b"d=1%3A2")).text == "ok"
+            assert line.ask(client.get()).text.startswith("___eio[0](")
+        expect_seen(server, 1 + 6)
+        assert_clean(server)
+
+
+def test_what_is_refused_is_not_taken_for_what_is_allowed_behind_it() -> None:
+    """The same target and body with an origin that may not, with one that may, and again, all on one connection."""
+    with kept_server(cors_allowed_origins=["https://shop.example"]) as server, Line(server.port) as line:
+        client = Client(line).join().warm_up()
+        for _ in range(3):
+            for origin, status in ((b"https://evil.example", 403), (b"https://shop.example", 200)):
+                client.headers = b"Origin: %b\r\n" % origin
+                assert line.ask(client.post(b"3")).status == status
+        assert_clean(server)
+
+
+def test_where_the_application_is_asked_about_origins_it_is_asked_each_time() -> None:
+    """The answer may be another the next time."""
+    with kept_server(app="tests.apps.asking:app") as server, Line(server.port) as line:
+        client = Client(line, b"Origin: https://shop.example\r\n").join().warm_up()
+        assert not is_kept(server, client)
+        assert int(line.ask(PAGE).text) == seen(server)
+        with Line(server.port) as other:
+            assert is_kept(
+                server, Client(other, b"Origin: http://example.test\r\n").join().warm_up()
+            )  # nobody is asked
+
+
+# -- more than one of everything --------------------------------------------------------------------------------------
+
+
+def test_clients_leave_the_site_greenlets() -> None:
+    """Polls that wait count as they do with gunicorn, so that pages are served."""
+    with kept_server({"worker_connections": 8}) as server, ExitStack() as stack:
+        clients = [Client(stack.enter_context(Line(server.port))).join() for _ in range(7)]
+        for client in clients:
+            client.line.send(client.get())
+        for _ in range(3):
+            assert fetch(server, "/").startswith(b"hello")
+        assert_clean(server)
+
+
+@pytest.mark.slow
+def test_several_workers() -> None:
+    """A client's connections come to any worker: those that come to its session's are kept, the others work."""
+    with kept_server({"workers": 3, "keep_alive": 5}) as server, ExitStack() as stack:
+        lines = [stack.enter_context(Line(server.port)) for _ in range(12)]
+        clients = [Client(line) for line in lines]
+        for client in clients:
+            for line in (*lines[:2], lines[-1]):
+                with Line(server.port) as other:
+                    assert other.ask(client.post(b"3")).text == "ok"
+                assert line.ask(client.post(b"3")).text == "ok"
+        for number, client in enumerate(clients):
+            with Line(server.port) as other:
+                assert other.ask(client.post(b"40")).text == "ok"
+            with Line(server.port) as other:
+                answer = other.ask(client.get())
+                assert answer.text.startswith("40{")
+            for _ in range(3):
+                with Line(server.port) as first, Line(server.port) as second:
+                    assert first.ask(client.post(b'420["echo",%d]' % number)).text == "ok"
+                    assert second.ask(client.get()).text == f"430[{number}]"
+        assert_clean(server)
+
+
+NGINX = """
+pid {folder}/pid; error_log {folder}/error.log; daemon off; worker_processes 1;
+events {{ worker_connections 512; }}
+http {{
+    access_log off; client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
+    uwsgi_temp_path {folder}; scgi_temp_path {folder};
+    upstream app {{ server 127.0.0.1:{port}; keepalive 64; keepalive_timeout 20s; }}
+    server {{
+        listen 127.0.0.1:{listen};
+        location / {{
+            proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection "";
+            proxy_set_header Host $http_host;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme;
+        }}
+    }}
+}}
+"""
+
+
+@pytest.mark.slow
+def test_behind_nginx(tmp_path: Path) -> None:
+    """Some connections of a real proxy, shared by many clients, with pages in between."""
+    with kept_server({"keep_alive": 30}) as server:
+        listen = free_port()
+        path = tmp_path / "nginx.conf"
+        path.write_text(NGINX.format(folder=tmp_path, port=server.port, listen=listen))
+        nginx = subprocess.Popen([program("nginx"), "-e", str(tmp_path / "error.log"), "-c", str(path)])
+        try:
+            eventually(lambda: _listens(listen), bool)
+            with ExitStack() as stack:
+                lines = [stack.enter_context(Line(listen)) for _ in range(40)]
+                clients = [
+                    Client(line, b"Cookie: user=%d\r\n" % number).join().warm_up() for number, line in enumerate(lines)
+                ]
+                before = seen(server)
+                for number in range(5):
+                    for client in clients:
+                        client.line.send(client.post(b'420["echo",%d]' % number))
+                    assert [client.line.answer().text for client in clients] == ["ok"] * len(clients)
+                    for client in clients:
+                        client.line.send(client.get())
+                    assert [client.line.answer().text for client in clients] == [f"430[{number}]"] * len(clients)
+                    assert clients[number].line.ask(PAGE).text == "hello over HTTP/1.1"
+                assert seen(server) - before < 5 * 2 * len(clients) * 0.3
+        finally:
+            nginx.terminate()
+            nginx.wait(10)
+        assert_clean(server)
+
+
+def _listens(port: int) -> bool:
+    try:
+        Line(port).close()
+    except ConnectionRefusedError:
+        return False
+    return True

@@ -1,0 +1,110 @@
+"""What is known of gunicorn's gevent worker: whether a request is one of its calls, and what it misses of others.
+
+The facts are read from the objects of the worker, as the frames below the request and ``start_response`` lead to them.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import FrameType
+from typing import Any, NamedTuple
+
+from .config import Environ
+from .hijack import plain_socket
+
+# What may stand between the worker and us, by module and function: it hands the answer on as it is, and what it does to
+# a request depends on nothing but that request's head.
+_TRANSPARENT = frozenset(
+    [
+        ("flask.app", "__call__"),
+        ("werkzeug.middleware.dispatcher", "__call__"),
+        ("werkzeug.middleware.proxy_fix", "__call__"),
+    ]
+)
+_WORKER = ("gunicorn.workers.base_async", "handle_request")
+_HOOKS = ("pre_request", "post_request")
+
+
+class Call(NamedTuple):
+    """A request that gunicorn's gevent worker has parsed, and will answer.
+
+    :ivar worker: the worker.
+    :ivar response: gunicorn's response.
+    :ivar sock: the C socket below the connection's.
+    :ivar before: what gunicorn writes of an answer between its status and its date.
+    :ivar after: what it writes between that and the answer's own headers.
+    """
+
+    worker: Any
+    response: Any
+    sock: Any
+    before: str
+    after: str
+
+    @property
+    def unreader(self) -> Any:
+        """Where gunicorn reads from, and can be given back what belongs to it."""
+        return self.response.req.unreader
+
+    @property
+    def peer(self) -> bytes:
+        """Who has sent it, as far as gunicorn trusts some more than others."""
+        address = self.response.req.peer_addr
+        return str(address[0] if isinstance(address, tuple) else "").encode()
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether, the answer having been sent, the connection is for further requests, none of which has come."""
+        return not (self.response.should_close() or not self.worker.alive or self.unreader.buf.getvalue())
+
+    def misses(self, unlogged: bool) -> bool:
+        """Whether gunicorn misses a request that it is not told of: in a hook of the user's, a metric, or a log.
+
+        :param unlogged: whether the access log does not matter.
+        """
+        settings, log = self.worker.cfg.settings, self.worker.log
+        if type(log).__module__ != "gunicorn.glogging" or (log.access_log_enabled and not unlogged):
+            return True
+        return any(settings[name].get() is not settings[name].default for name in _HOOKS)
+
+
+def find_call(environ: Environ, start_response: Any) -> Call | None:
+    """The call in which the present request is, whose answer has been started; None where it is another server's, goes
+    through others, or ends the connection.
+    """
+    try:
+        return _find_call(environ, start_response)
+    except (AttributeError, KeyError, ValueError):  # a version of gunicorn that has it otherwise
+        return None
+
+
+def _find_call(environ: Environ, start_response: Any) -> Call | None:
+    response = start_response.__self__
+    kinds = (type(response), type(response.req))
+    if [f"{kind.__module__}.{kind.__name__}" for kind in kinds] != _KINDS:
+        return None
+    worker, sock = _find_worker(sys._getframe()), plain_socket(environ)
+    if worker is None or sock is None or sock is not response.sock:
+        return None
+    _, before, date, after = response.default_headers()
+    if not date.startswith("Date: ") or after != "Connection: keep-alive\r\n":
+        return None
+    return Call(worker, response, sock._sock, before, after)
+
+
+_KINDS = ["gunicorn.http.wsgi.Response", "gunicorn.http.message.Request"]
+
+
+def _find_worker(frame: FrameType | None) -> Any | None:
+    """The worker that has called us, with nobody in between who would miss what is not told to it."""
+    while frame is not None:
+        place = (str(frame.f_globals.get("__name__")), frame.f_code.co_name)
+        if place == _WORKER:
+            return frame.f_locals["self"]
+        if place not in _TRANSPARENT and not place[0].startswith(_OURS):
+            return None
+        frame = frame.f_back
+    return None
+
+
+_OURS = __name__.partition(".")[0] + "."
