@@ -23,25 +23,24 @@ class Compiled(Distribution):
 
 
 class Mypyc(build_ext):
-    """Translates the modules to C first; not before it is their turn, since pip runs this file several times."""
+    """Translates the modules to C first; not before it is their turn, for pip asks this file about other things too."""
 
-    def finalize_options(self) -> None:
+    def run(self) -> None:
         from mypyc.build import mypycify  # it is there only where a build asks for it
 
-        config = ConfigParser()
-        config.read("setup.cfg", encoding="utf-8")
-        modules = config["wsgi_sio:compiled"]["modules"].split()
-        self.distribution.ext_modules = mypycify([*MYPY_OPTIONS, *modules], group_name="wsgi_sio")
-        super().finalize_options()
+        self.distribution.ext_modules = mypycify([*MYPY_OPTIONS, *named("modules")], group_name="wsgi_sio")
+        self.finalize_options()  # anew, now that there is something to build
+        super().run()
+
+
+def named(key: str) -> list[str]:
+    """The lines that setup.cfg has under the key."""
+    config = ConfigParser()
+    config.read("setup.cfg", encoding="utf-8")
+    return [line for line in config["wsgi_sio:compiled"][key].splitlines() if line]
 
 
 if COMPILE:
-    requires = ConfigParser()
-    requires.read("setup.cfg", encoding="utf-8")
-    setup(
-        distclass=Compiled,
-        cmdclass={"build_ext": Mypyc},
-        setup_requires=requires["wsgi_sio:compiled"]["requires"].split("\n")[1:],
-    )
+    setup(distclass=Compiled, cmdclass={"build_ext": Mypyc}, setup_requires=named("requires"))
 else:
     setup()

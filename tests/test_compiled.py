@@ -21,7 +21,7 @@ import pytest
 
 import wsgi_sio
 from tests.support.inprocess import in_process
-from wsgi_sio import Server
+from wsgi_sio import Server, Socket
 from wsgi_sio.compiled import is_compiled
 from wsgi_sio.engineio.packet import MESSAGE
 from wsgi_sio.engineio.packet import Packet as EnginePacket
@@ -220,3 +220,20 @@ def test_a_wrong_type_is_a_type_error_and_ends_nothing() -> None:
             encode_frame(TEXT, wrong)  # type: ignore[arg-type]
         with pytest.raises((TypeError, AttributeError)):
             MessageDecoder(expect_masked=True, max_message_size=10).feed(wrong)  # type: ignore[arg-type]
+
+
+def test_what_options_may_be_instead_of_an_integer_or_a_bool_is_no_type_error_later() -> None:
+    io = Server(max_http_buffer_size=1e6, max_outbox=1e6, max_mailbox=1e6, max_attachments=10.0, ping_timeout=20)
+
+    @io.on("ask")
+    def ask(socket: Socket, *args: Any) -> Any:
+        io.compress(1).emit("to all", 1)  # type: ignore[arg-type]
+        socket.compress(0).emit("to one", 2)  # type: ignore[arg-type]
+        return args
+
+    with in_process(io) as process:
+        client = process.client("polling")
+        client.connect()
+        client.emit("ask", b"x", 1.5, ack=7)
+        assert client.expect("to all") == [1] and client.expect("to one") == [2]
+        assert client.receive().data == [b"x", 1.5]
