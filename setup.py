@@ -29,6 +29,7 @@ class Mypyc(build_ext):
         from mypyc.build import mypycify  # it is there only where a build asks for it
 
         self.distribution.ext_modules = mypycify([*MYPY_OPTIONS, *named("modules")], group_name="wsgi_sio")
+        self.swig_opts = None  # as before the first time
         self.finalize_options()  # anew, now that there is something to build
         super().run()
 
