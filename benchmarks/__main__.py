@@ -16,6 +16,8 @@ from benchmarks.report import report
 from benchmarks.scenarios import SCENARIOS, Sample, Scenario, Setting, run_round
 from benchmarks.servers import KINDS, ROOT, Ready, ServerKind
 from wsgi_sio import __version__
+from wsgi_sio.compiled import is_compiled
+from wsgi_sio.socketio.jsoncodec import LIBRARIES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -120,6 +122,7 @@ def describe(
     facts = {
         "machine": measure.machine(),
         "interpreter": measure.interpreter(),
+        "build": describe_build(),
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
         "run": f"{how_often}, {setting.seconds:g} s each; one process a server; {pinning}",
         "rates": "the server's own limit only where it used nearly all of its core",
@@ -131,6 +134,13 @@ def describe(
     if not measure.AVAILABLE:
         facts["not measured"] = "CPU time and memory, which need Linux"
     return facts
+
+
+def describe_build() -> str:
+    """Which wsgi_sio it is."""
+    return (
+        f"{'compiled' if is_compiled() else 'pure Python'}, JSON by {' and '.join(LIBRARIES) or 'the standard library'}"
+    )
 
 
 if __name__ == "__main__":

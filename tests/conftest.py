@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+import wsgi_sio
 from benchmarks.measure import interpreter
 from tests.support import processes
 from tests.support.node import node_modules
 from tests.support.world import WORLD
+from wsgi_sio.compiled import is_compiled
 from wsgi_sio.runtime import Reactor, after_fork, create_reactor
 
 __all__ = ["node_modules"]
@@ -50,7 +53,8 @@ def reactor() -> Iterator[Reactor]:
 
 
 def pytest_report_header() -> list[str]:
-    return [f"interpreter: {interpreter()}", f"world: {WORLD}"]
+    build = f"{'compiled' if is_compiled() else 'pure Python'}, in {Path(wsgi_sio.__file__).parent}"
+    return [f"interpreter: {interpreter()}", f"world: {WORLD}", f"wsgi_sio: {build}"]
 
 
 def pytest_collection_finish() -> None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from wsgi_sio import __version__, command_line_client
 from wsgi_sio.client_files import ClientUnavailable, copy_client, find_client, install_client
+from wsgi_sio.compiled import is_compiled
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,7 +28,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line: without a command it is the demonstration."""
     prog = "wsgi-sio" if Path(sys.argv[0]).stem == "wsgi-sio" else "python -m wsgi_sio"
     parser = argparse.ArgumentParser(prog=prog, description="Serve a chat that shows what the library does.")
-    parser.add_argument("--version", action="version", version=f"wsgi_sio {__version__}")
+    version = f"wsgi_sio {__version__}{', compiled' if is_compiled() else ''}"
+    parser.add_argument("--version", action="version", version=version)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
     parser.add_argument("--client-dir", metavar="DIR", help="directory that holds socket.io.min.js; npm is not asked")

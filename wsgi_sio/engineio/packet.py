@@ -133,7 +133,8 @@ def until_error(packets: Iterator[Packet]) -> tuple[list[Packet], PacketError | 
     """The packets that come before the first bad one, and what is wrong with that."""
     good: list[Packet] = []
     try:
-        good.extend(packets)
+        for packet in packets:  # not extend(), which compiled would forget those before the bad one
+            good.append(packet)
     except PacketError as error:
         return good, error
     return good, None

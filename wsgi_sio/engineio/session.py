@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
+from ..compiled import mypyc_attr
 from ..runtime import Rank, Timer, make_lock
 from ..websocket.frames import CloseCode
 from .config import Environ
@@ -27,6 +28,7 @@ class Upgrading(Protocol):
     def cancel(self) -> None: ...
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Session(SessionWriter):
     """One client; made by :class:`EngineServer`, which calls the application's ``on_session`` with it.
 

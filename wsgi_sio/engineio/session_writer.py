@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
+from ..compiled import mypyc_attr
 from ..runtime import Event, Rank, Reactor, make_lock, wait_patiently
 from .config import EngineConfig
 from .heartbeat import Heartbeat
@@ -43,6 +44,7 @@ class SessionServer(Protocol):
     def forget(self, session: Any) -> None: ...
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class SessionWriter(ABC):
     """See the module's text; the other half is :class:`Session`.
 

@@ -10,8 +10,11 @@ from .packet import Packet
 class Transport(Protocol):
     """One way; ``idle`` means that nothing is being written, and is guarded by the session's lock."""
 
-    name: str
     idle: bool
+
+    @property
+    def name(self) -> str:
+        """``polling`` or ``websocket``."""
 
     @property
     def linger(self) -> float:

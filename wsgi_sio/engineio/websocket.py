@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import socket
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
+from ..compiled import mypyc_attr
 from ..runtime import Reactor, Timer, Watch
 from ..sockets import NonBlockingSocket, has_unread
 from ..websocket.frames import BINARY, PONG, TEXT, encode_close, encode_frame
@@ -62,6 +63,7 @@ class _Nobody:
 _NOBODY = _Nobody()
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class WebSocketTransport:
     """See the module's text; the client's end differs in its masks."""
 
@@ -81,8 +83,8 @@ class WebSocketTransport:
         "session",
     )
 
-    name = "websocket"
-    linger = 5.0
+    name: ClassVar[str] = "websocket"
+    linger: ClassVar[float] = 5.0
 
     def __init__(self, session: Carried, sock: NonBlockingSocket, reactor: Reactor, max_message_size: int) -> None:
         self.session = session

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..compiled import mypyc_attr
 from ..runtime import Event
 from .packet import Packet
 
@@ -15,6 +16,7 @@ from .packet import Packet
 OVERHEAD = 256
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class PacketQueue:
     """What both sides have; not locked, that is its owner's business.
 

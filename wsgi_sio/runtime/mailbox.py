@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any, Protocol
 
+from ..compiled import mypyc_attr
 from .locks import Rank, make_lock
 from .reactor import FAILURES
 
@@ -30,6 +31,7 @@ class MailboxOwner(Protocol):
     def mailbox_overflows(self) -> None: ...
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class SerialQueue:
     """A mailbox: ``put`` from any thread, the jobs run in that order, never two at once, each in a fresh context.
 

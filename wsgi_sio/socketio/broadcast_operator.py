@@ -82,7 +82,7 @@ class Broadcasts(Targets):
 
     def compress(self, compress: bool) -> BroadcastOperator:
         """Whether a polling answer that carries it may be compressed."""
-        return self._operator()._with(compress=compress)
+        return self._operator()._with(compress=bool(compress))
 
     def timeout(self, seconds: float) -> BroadcastOperator:
         """How long to wait for acknowledgements, in seconds."""
@@ -214,7 +214,7 @@ class SocketOperator(Targets, Sends):
 
     def compress(self, compress: bool) -> SocketOperator:
         """See :meth:`Socket.compress`."""
-        return self._with(compress=compress)
+        return self._with(compress=bool(compress))
 
     def timeout(self, seconds: float) -> SocketOperator:
         """See :meth:`Socket.timeout`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..compiled import mypyc_attr
 from ..engineio.session import Session
 from ..logtext import quote
 from ..runtime import Rank, Timer, make_lock
@@ -22,6 +23,7 @@ _OVERHEAD = 256
 _MAX_NAMESPACES = 1000
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Connection:
     """One client; its sockets are reached through their namespaces. Those of Socket.IO v2 are in v2_clients.py.
 

@@ -2,6 +2,8 @@
 
 json.loads and json.dumps build a new scanner or encoder, or copy, on each call; the C ones underneath, built once and
 called directly, are about five times faster on messages of usual size. Standard library only.
+
+What recurses here stays interpreted (see setup.cfg): an interpreter bounds how deep it goes, compiled code does not.
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ from collections.abc import Callable, Iterable
 from math import isfinite
 from typing import Any, Protocol
 
-__all__ = ["BINARY_TYPES", "BinaryFound", "JSONCodec", "dumps_of", "loads_of"]
+from wsgi_sio.socketio.fast_json import fastest
+
+__all__ = ["BINARY_TYPES", "BinaryFound", "JSONCodec", "detach_bytes", "dumps_of", "loads_of"]
 
 BINARY_TYPES = (bytes, bytearray, memoryview)
 
@@ -36,17 +40,17 @@ class BinaryFound(Exception):
 
 
 def dumps_of(json: JSONCodec | None) -> Callable[[Any], str]:
-    """Return ``dumps(value) -> str`` of ``json``; None and the json module mean the fast one of this module.
+    """Return ``dumps(value) -> str`` of ``json``; None and the json module mean that of this module.
 
     It raises BinaryFound for bytes, bytearrays and memoryviews; TypeError for other types that JSON lacks; ValueError
     for circular or too deep nesting, integers of thousands of digits. NaN and infinity become null.
     """
-    return _dumps if json is None or json is stdlib_json else _checked_dumps(json.dumps)
+    return _fastest_dumps if json is None or json is stdlib_json else _checked_dumps(json.dumps)
 
 
 def loads_of(json: JSONCodec | None) -> Callable[[str, int], Any]:
     """Return ``loads(text, start)`` of ``json``, which decodes from an index on and raises ValueError for bad JSON."""
-    return _loads if json is None or json is stdlib_json else _checked_loads(json.loads)
+    return _fastest_loads if json is None or json is stdlib_json else _checked_loads(json.loads)
 
 
 def _unsupported(value: object) -> Any:
@@ -130,6 +134,18 @@ def _has_binary(value: Any) -> bool:
     return isinstance(value, BINARY_TYPES)
 
 
+def detach_bytes(value: Any, attachments: list[str | bytes]) -> Any:
+    """Return a copy of ``value`` with Socket.IO's placeholders for its bytes, which are appended to ``attachments``."""
+    if isinstance(value, BINARY_TYPES):
+        attachments.append(bytes(value))
+        return {"_placeholder": True, "num": len(attachments) - 1}
+    if isinstance(value, (list, tuple)):
+        return [detach_bytes(item, attachments) for item in value]
+    if isinstance(value, dict):
+        return {key: detach_bytes(item, attachments) for key, item in value.items()}
+    return value
+
+
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
@@ -159,6 +175,9 @@ def _loads(text: str, start: int) -> Any:
         return _bounded.decode(text[start:])
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+_fastest_loads, _fastest_dumps, LIBRARIES = fastest(_loads, _dumps)
 
 
 def _checked_loads(loads: Callable[[str], Any]) -> Callable[[str, int], Any]:

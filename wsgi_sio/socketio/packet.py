@@ -12,7 +12,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from .jsoncodec import BINARY_TYPES, BinaryFound, JSONCodec, dumps_of, loads_of
+from ..compiled import mypyc_attr
+from .jsoncodec import BinaryFound, JSONCodec, detach_bytes, dumps_of, loads_of
 
 __all__ = [
     "ACK",
@@ -68,6 +69,7 @@ class Packet:
 # --- encoding ---------------------------------------------------------------------------------------------------------
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Encoder:
     """Turns packets into messages. Has no state: one encoder may serve all threads."""
 
@@ -104,7 +106,7 @@ class Encoder:
             raise TypeError("only the arguments of an event or an acknowledgement may hold bytes")
         attachments: list[str | bytes] = []
         try:
-            text = self._dumps(_detach(data, attachments))
+            text = self._dumps(detach_bytes(data, attachments))
         except RecursionError:
             raise ValueError("circular reference, or nested too deeply for JSON") from None
         count = len(attachments)
@@ -118,21 +120,10 @@ class Encoder:
         return [f"{kind + _TO_BINARY}{count}-{head}{text}", *attachments]
 
 
-def _detach(value: Any, attachments: list[str | bytes]) -> Any:
-    """Return a copy of ``value`` with placeholders for its bytes, which are appended to ``attachments``."""
-    if isinstance(value, BINARY_TYPES):
-        attachments.append(bytes(value))
-        return {"_placeholder": True, "num": len(attachments) - 1}
-    if isinstance(value, (list, tuple)):
-        return [_detach(item, attachments) for item in value]
-    if isinstance(value, dict):
-        return {key: _detach(item, attachments) for key, item in value.items()}
-    return value
-
-
 # --- decoding ---------------------------------------------------------------------------------------------------------
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Decoder:
     """Turns the messages of one connection into packets. After a DecodeError it is not to be used again."""
 

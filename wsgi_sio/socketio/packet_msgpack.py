@@ -101,6 +101,7 @@ class Decoder:
         ack_id: Any = fields.get("id")
         if not _is_integer(kind) or not CONNECT <= kind <= CONNECT_ERROR:
             raise DecodeError("unknown packet type")
+        kind = int(kind)
         if type(nsp) is not str:
             raise DecodeError("invalid namespace")
         if "id" in fields:
@@ -110,7 +111,7 @@ class Decoder:
         payload = fields.get("data")
         if not (is_valid(kind, payload) if "data" in fields else kind == CONNECT or kind == DISCONNECT):
             raise DecodeError("invalid payload")
-        return Packet(int(kind), nsp, payload, ack_id)
+        return Packet(kind, nsp, payload, ack_id)
 
 
 def _is_integer(value: Any) -> bool:

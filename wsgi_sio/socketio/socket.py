@@ -225,7 +225,7 @@ class Socket(Targets, Sends, Listens, ListensToAny, Receives):
 
     def compress(self, compress: bool) -> SocketOperator:
         """Whether a polling answer that carries the event may be compressed."""
-        return SocketOperator(self, BroadcastOptions(compress=compress))
+        return SocketOperator(self, BroadcastOptions(compress=bool(compress)))
 
     def timeout(self, seconds: float) -> SocketOperator:
         """How long to wait for an acknowledgement; the callback then gets an error (or None) first."""
