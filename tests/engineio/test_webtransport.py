@@ -105,7 +105,7 @@ def test_the_heartbeat(make: Any) -> None:
     assert session.open
     assert end.receive() == "2"
     end.pump(lambda: end.ended, 5.0)
-    assert quic.engine.reasons == ["ping timeout"]
+    eventually(lambda: quic.engine.reasons == ["ping timeout"], "that it is told")
 
 
 def test_a_client_that_vanishes(make: Any) -> None:
@@ -563,7 +563,8 @@ def test_the_server_closes(make: Any) -> None:
     with pytest.raises(Closed):
         end.receive()
     end.pump(lambda: end.closed, 5.0)
-    assert end.closed and quic.engine.reasons == ["forced close"]
+    assert end.closed
+    eventually(lambda: quic.engine.reasons == ["forced close"], "that it is told")
     eventually(lambda: not quic.engine.engine.sessions and len(quic.listener) == 0, "the end of all")
 
 
@@ -606,7 +607,7 @@ def test_a_close_packet(make: Any) -> None:
     end.send("1")
     with pytest.raises(Closed):
         end.receive()
-    assert quic.engine.reasons == ["transport close"]
+    eventually(lambda: quic.engine.reasons == ["transport close"], "that it is told")
 
 
 def test_the_engine_closes(make: Any) -> None:
@@ -645,7 +646,8 @@ def test_nonsense_ends_the_session(make: Any, data: bytes, reason: str) -> None:
     end.send_raw(data + b"\x064after")
     with pytest.raises(Closed):
         end.receive()
-    assert quic.engine.reasons == [reason] and quic.engine.received == ["before"]
+    eventually(lambda: quic.engine.reasons == [reason], "that it is told")
+    assert quic.engine.received == ["before"]
     assert not quic.engine.engine.sessions
 
 
@@ -719,7 +721,8 @@ def test_a_client_that_does_not_read_is_cut(make: Any, caplog: pytest.LogCapture
         sent += 1
     # 256 KB of credit, 128 KB that may be unsent, and the outbox
     assert 25 <= sent <= 40
-    assert quic.engine.reasons == ["transport error"] and "slow client" in caplog.text
+    eventually(lambda: quic.engine.reasons == ["transport error"], "that it is told")
+    assert "slow client" in caplog.text
     fine.send_message("unaffected")
     assert other.receive() == "4unaffected"
     end.pump(lambda: end.ended, 5.0)

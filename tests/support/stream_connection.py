@@ -54,6 +54,10 @@ class StreamConnection:
         else:
             self._early += data
 
+    @property
+    def has_news(self) -> bool:
+        return bool(self._events)
+
     def events(self) -> Iterator[Event]:
         while self._events:
             yield self._events.pop(0)

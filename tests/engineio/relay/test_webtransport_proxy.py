@@ -89,7 +89,7 @@ def test_the_heartbeat_goes_through(make_siblings: MakeSiblings) -> None:
         assert end.receive() == "2"
         end.send("3")
     end.pump(lambda: not session.open, 5.0)
-    assert pair.owner.reasons == ["ping timeout"]
+    eventually(lambda: pair.owner.reasons == ["ping timeout"], "that it is told")
 
 
 @pytest.mark.parametrize("how", ["session", "stream", "connection"])
@@ -103,7 +103,7 @@ def test_the_client_ends_it(pair: Pair, how: str) -> None:
     }[how]()
     end.flush()
     eventually(lambda: end.pump(timeout=0.02) or not session.open, "the end")
-    assert pair.owner.reasons == ["transport close"]
+    eventually(lambda: pair.owner.reasons == ["transport close"], "that it is told")
     end.close()
     eventually(lambda: len(pair.listener) == 0 and open_descriptors() <= before, "nothing to be left")
 
@@ -219,7 +219,7 @@ def test_pressure_outwards(make_siblings: MakeSiblings) -> None:
         end.pump(timeout=0.005)
         sent += 1
     assert not session.open and sent < 200
-    assert pair.owner.reasons == ["transport error"]
+    eventually(lambda: pair.owner.reasons == ["transport error"], "that it is told")
 
 
 def test_where_a_sibling_has_the_port_it_is_offered(make_siblings: MakeSiblings) -> None:
