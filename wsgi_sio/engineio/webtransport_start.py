@@ -13,6 +13,7 @@ import errno
 import logging
 import os
 from collections.abc import Callable, Mapping
+from time import monotonic
 from typing import Any, Protocol
 
 from ..runtime import Rank, Reactor, make_lock
@@ -22,8 +23,9 @@ from .relay.wire_format import LISTENS
 
 logger = logging.getLogger("wsgi_sio.engineio")
 
-# How often the port is tried that another process has (seconds).
-_AGAIN = 2.0
+# How often the port is tried that another process has (seconds): at first, for so long, since that may be the process
+# whose place this one takes, and from then on.
+_SOON, _FRESH, _AGAIN = 0.25, 30.0, 2.0
 # What a sibling says of the port.
 _HAS_IT, _HAS_LET_GO = 0, 1
 
@@ -60,6 +62,7 @@ class WebTransportStart:
         self._done_in = 0
         self._trying = False
         self._waits = False  # for the next attempt
+        self._began = 0.0
         self._listening: set[Link] = set()  # the siblings that do
         engine.joining.before(self._meet)
         engine.notice = self._notice_and_begin  # what is called with each request, until then
@@ -75,6 +78,7 @@ class WebTransportStart:
             if self._done_in == os.getpid():
                 return
             self._done_in = os.getpid()
+            self._began = monotonic()
             self._engine.notice = self._notice
         self._listen(first=True)
 
@@ -89,7 +93,8 @@ class WebTransportStart:
         except (OSError, ValueError, TypeError) as error:
             self._try_again_later()
             # Another worker that has it may not have said so yet.
-            soon = first and isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+            early = first or monotonic() - self._began < _AGAIN
+            soon = early and isinstance(error, OSError) and error.errno == errno.EADDRINUSE
             if not soon and not self._listening:
                 engine.report(
                     "no WebTransport",
@@ -105,7 +110,8 @@ class WebTransportStart:
         with self._lock:
             waits, self._waits = self._waits, True
         if not waits:
-            self._engine.reactor.call_later(_AGAIN, lambda: self._engine.reactor.submit(self._listen_again))
+            delay = _SOON if monotonic() - self._began < _FRESH else _AGAIN
+            self._engine.reactor.call_later(delay, lambda: self._engine.reactor.submit(self._listen_again))
 
     def _listen_again(self) -> None:
         self._waits = False
