@@ -59,6 +59,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     os.environ["DJANGO_SETTINGS_MODULE"] = "mysite.settings"
     sys.path.insert(0, str(SITE))
     django.setup()
+    del os.environ["DJANGO_SETTINGS_MODULE"]  # or other tests' processes would look for it
     call_command("migrate", run_syncdb=True, verbosity=0)
     return database
 
