@@ -59,7 +59,7 @@ class Program:
             connection.request("GET", path)
             answer = connection.getresponse()
             return answer.status, answer.read().decode()
-        except OSError:
+        except (OSError, http.client.HTTPException):  # it may end in the middle of an answer
             return 0, ""
         finally:
             connection.close()
