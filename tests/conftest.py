@@ -31,6 +31,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     processes.configure(config)
+    if WORLD == "gevent":
+        # That a busy machine holds up a test for some seconds is nothing to tell of in the log that it reads.
+        from wsgi_sio.runtime import blocked_hub_warning
+
+        blocked_hub_warning.LIMIT = 60.0
     # A shell starts what runs in its background deaf to Ctrl-C, and programs under test would inherit that.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

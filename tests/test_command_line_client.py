@@ -8,7 +8,6 @@ import json
 import os
 import pty
 import re
-import select
 import signal
 import socket
 import subprocess
@@ -24,6 +23,7 @@ import pytest
 from tests.support.freezing import freeze, thaw
 from tests.support.inprocess import DEADLINE, eventually
 from tests.support.servers import ROOT, SERVERS, RunningServer, start_server
+from tests.support.waiting import readable
 from tests.support.world import one_world
 from wsgi_sio.command_line_client.console import Console
 from wsgi_sio.command_line_client.input_syntax import Command, Emission, NotUnderstood, read_line
@@ -329,7 +329,7 @@ class Terminal:
         """Read until ``pattern`` shows up behind what has been expected before."""
         deadline = time.monotonic() + 2 * DEADLINE
         while (match := re.search(pattern, self.text)) is None:
-            ready = select.select([self._fd], [], [], max(0.0, deadline - time.monotonic()))[0]
+            ready = readable(self._fd, max(0.0, deadline - time.monotonic()))
             assert ready, f"{pattern!r} is not in {self.text!r}"
             try:
                 self.text += os.read(self._fd, 65536).decode()

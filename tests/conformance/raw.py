@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import socket
 import time
 from contextlib import suppress
@@ -13,6 +12,8 @@ from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPResponse
 from typing import Any
 
 import websocket
+
+from tests.support.waiting import readable
 
 TIMEOUT = 30.0  # seconds; longer than anything the servers under test may take, on a busy machine
 SEPARATOR = "\x1e"
@@ -67,7 +68,7 @@ class Exchange:
     @property
     def answered(self) -> bool:
         """Whether something of the response has arrived."""
-        return bool(select.select([self._connection.sock], [], [], 0)[0])
+        return readable(self._connection.sock)
 
     def abort(self) -> None:
         """End the TCP connection without reading the response."""

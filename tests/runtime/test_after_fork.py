@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import pytest
 from tests.support.forking import forked
 from tests.support.inprocess import DEADLINE, InProcess
 from tests.support.servers import ROOT
+from tests.support.waiting import readable
 from tests.support.world import WORLD
 from wsgi_sio import Server
 from wsgi_sio.runtime import has_forked
@@ -40,7 +40,7 @@ def test_a_child_serves_with_threads_of_its_own() -> None:
     os.close(writing)
     try:
         deadline = time.monotonic() + DEADLINE
-        while not select.select([reading], [], [], 0.02)[0]:
+        while not readable(reading, 0.02):
             assert time.monotonic() < deadline, "the child said nothing"
             client.expect_silence(0.02)  # the parent's client goes on answering pings
         assert os.read(reading, 10_000).decode() == "served"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gc
 import logging
+import sys
 import threading
 import time
 from typing import Any
 
 import pytest
 
-from tests.support.inprocess import eventually
+from tests.support.inprocess import DEADLINE, eventually
 from tests.support.world import WORLD
 from wsgi_sio.runtime import create_reactor
 
@@ -19,10 +20,19 @@ def messages(caplog: pytest.LogCaptureFixture, word: str) -> list[str]:
     return [record.getMessage() for record in caplog.records if word in record.getMessage()]
 
 
+def watches() -> int:
+    """How many loops are being watched, each by a native thread."""
+    from wsgi_sio.runtime import blocked_hub_warning
+
+    code = [frame.f_code.co_filename for frame in sys._current_frames().values()]
+    return code.count(blocked_hub_warning.__file__)
+
+
 def watch_closely(monkeypatch: pytest.MonkeyPatch) -> None:
     """Watch gevent's loop with little patience, and nobody else: other tests' servers live as long as the process."""
     from wsgi_sio.runtime.blocked_hub_warning import HubWatchdog
 
+    gc.unfreeze()  # or those of former files are not found
     for watch in [found for found in gc.get_objects() if type(found) is HubWatchdog]:
         watch.stop()
     monkeypatch.setattr("wsgi_sio.runtime.blocked_hub_warning.LIMIT", 0.1)
@@ -36,6 +46,11 @@ def test_a_handler_that_blocks_gevents_loop_is_named_once(
 
     watch_closely(monkeypatch)
     native_sleep = gevent.monkey.get_original("time", "sleep")
+    ran = threading.Event()
+
+    def a_handler_that_yields() -> None:
+        time.sleep(0.5)
+        ran.set()
 
     def a_handler_that_blocks() -> None:
         native_sleep(0.6)
@@ -43,13 +58,14 @@ def test_a_handler_that_blocks_gevents_loop_is_named_once(
     reactor = create_reactor()
     reactor.tell_when_stuck()
     try:
-        time.sleep(0.5)  # yields: nothing to tell
-        assert messages(caplog, "gevent's loop") == []
+        reactor.submit(a_handler_that_yields)
+        assert ran.wait(DEADLINE)
         reactor.submit(a_handler_that_blocks)
-        (message,) = eventually(lambda: messages(caplog, "gevent's loop"), "the log")
-        assert "a_handler_that_blocks" in message and __file__ in message and "monkey.patch_all()" in message
+        (message,) = eventually(lambda: messages(caplog, "a_handler_that_blocks"), "the log")
+        assert "gevent's loop" in message and __file__ in message and "monkey.patch_all()" in message
         time.sleep(0.5)
-        assert len(messages(caplog, "gevent's loop")) == 1
+        assert len(messages(caplog, "a_handler_that_blocks")) == 1
+        assert messages(caplog, "a_handler_that_yields") == []
     finally:
         reactor.close()
 
@@ -64,12 +80,30 @@ def test_a_program_that_takes_its_time_before_the_loop_runs_is_not_blamed(
     watch_closely(monkeypatch)
     reactor = create_reactor()
     reactor.tell_when_stuck()
+    native_sleep = gevent.monkey.get_original("time", "sleep")
+
+    def a_slow_import() -> None:
+        native_sleep(0.4)
+
     try:
-        gevent.monkey.get_original("time", "sleep")(0.4)
+        a_slow_import()
         time.sleep(0.3)
-        assert messages(caplog, "gevent's loop") == []
+        assert messages(caplog, "a_slow_import") == []
     finally:
         reactor.close()
+
+
+@pytest.mark.skipif(WORLD != "gevent", reason="about gevent's loop")
+def test_a_watch_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch_closely(monkeypatch)
+    monkeypatch.setattr("wsgi_sio.runtime.blocked_hub_warning.LIMIT", 10 * DEADLINE)
+    eventually(lambda: watches() == 0, "the end of all others")
+    reactor = create_reactor()
+    reactor.tell_when_stuck()
+    eventually(lambda: watches() == 1, "the watch")
+    for _ in range(2):
+        reactor.close()
+    eventually(lambda: watches() == 0, "its end")
 
 
 @pytest.mark.skipif(WORLD == "gevent", reason="about the thread pool")

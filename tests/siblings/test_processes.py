@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from tests.siblings.conftest import PATIENCE, Member, Process, soon
 from tests.support.forking import forked
 from tests.support.freezing import freeze, thaw
 from tests.support.inprocess import open_descriptors
+from tests.support.waiting import readable
 
 Start = Callable[..., Process]
 MakeMember = Callable[..., Member]
@@ -206,7 +206,7 @@ def test_a_child_closes_what_was_waiting_to_be_sent(make_member: MakeMember, sta
     with forked(child):
         link.close()
         # Readable at its end: nobody has the other one any more.
-        soon(lambda: select.select([reading], [], [], 0)[0], "the end")
+        soon(lambda: readable(reading), "the end")
     os.close(reading)
 
 

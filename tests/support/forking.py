@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import traceback
 import warnings
@@ -11,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from tests.support.inprocess import DEADLINE, eventually
+from tests.support.waiting import readable
 
 
 class Forked:
@@ -22,7 +22,7 @@ class Forked:
 
     @property
     def done(self) -> bool:
-        return bool(select.select([self._reading], [], [], 0)[0])
+        return readable(self._reading)
 
     def outcome(self) -> str:
         """Wait for the child: what its function returned, or the traceback of what it raised."""

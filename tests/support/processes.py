@@ -35,6 +35,7 @@ from tests.support.second_look import SecondLook
 
 _FOLDER = "WSGI_SIO_TESTS_FOLDER"  # in the environment of the N: where they find what to do and tell what they did
 _CRASHES = 5  # so many are no accident
+_THOROUGHLY = 10  # files, after which a process looks through all it has
 _PATIENCE = 20.0  # seconds for what has to be torn down after Ctrl-C
 
 Line = list[Any]
@@ -65,8 +66,13 @@ def _count(text: str) -> int:
     return len(os.sched_getaffinity(0)) + 2 if text == "auto" else int(text)
 
 
-def tidy() -> None:
-    """What there is now, imports and tests, need not be looked through whenever a test looks for garbage."""
+def tidy(thoroughly: bool = False) -> None:
+    """What there is now, imports and tests, need not be looked through whenever a test looks for garbage.
+
+    :param thoroughly: also free what has become garbage since it was put aside, such as the sockets of closed servers.
+    """
+    if thoroughly:
+        gc.unfreeze()
     gc.collect()
     gc.freeze()
 
@@ -132,6 +138,7 @@ class OneOfMany:
         self._files: dict[str, pytest.Collector] = {}
         self._collected: dict[str, list[pytest.Item]] = {}
         self._file = ""
+        self._files_run = 0
         self._out = os.open(folder / f"told by {os.getpid()}", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def _tell(self, *line: object) -> None:
@@ -176,7 +183,8 @@ class OneOfMany:
     def pytest_runtest_protocol(self, item: pytest.Item) -> None:
         if self._file != _file_of(item.nodeid):
             self._file = _file_of(item.nodeid)
-            tidy()
+            self._files_run += 1
+            tidy(thoroughly=self._files_run % _THOROUGHLY == 0)
 
     def pytest_runtest_logstart(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
         self._tell("start", nodeid, location)

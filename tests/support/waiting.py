@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import select
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +15,16 @@ from typing import Any
 # has not waited for something that takes the first.
 DEADLINE = 30.0
 AT_ONCE = 10.0
+
+
+def readable(file: int | Any, timeout: float = 0.0) -> bool:
+    """Whether something, or its end, can be read from a descriptor; ``select.select()`` knows none beyond 1023.
+
+    :param timeout: for so many seconds it may take.
+    """
+    poll = select.poll()
+    poll.register(file, select.POLLIN)
+    return bool(poll.poll(timeout * 1000))
 
 
 class Background:

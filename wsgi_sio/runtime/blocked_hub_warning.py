@@ -9,6 +9,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import gevent.monkey
@@ -22,7 +23,7 @@ _AGAIN = 0.1
 _FRAMES = 6  # of the stack, from where it is held outwards
 
 _start_thread: Callable[..., int] = gevent.monkey.get_original("_thread", "start_new_thread")
-_sleep: Callable[[float], None] = gevent.monkey.get_original("time", "sleep")
+_allocate_lock: Callable[[], Any] = gevent.monkey.get_original("_thread", "allocate_lock")
 
 
 class HubWatchdog:
@@ -36,28 +37,35 @@ class HubWatchdog:
         self._loop = loop
         self._thread = thread
         self._alive = False
-        self._stopped = False
+        self._watching = _allocate_lock()  # held until it is stopped
+        self._watching.acquire()
 
     def start(self) -> None:
         """Begin, in a native thread, as soon as the loop runs: until then it is the program that is being loaded."""
         self._loop.run_callback_threadsafe(lambda: _start_thread(self._run, ()))
 
     def stop(self) -> None:
-        """End within a second."""
-        self._stopped = True
+        """End at once."""
+        with suppress(RuntimeError):  # it has been stopped
+            self._watching.release()
 
     def _sign_of_life(self) -> None:
         self._alive = True
 
+    def _stopped_within(self, seconds: float) -> bool:
+        return bool(self._watching.acquire(timeout=seconds))
+
     def _run(self) -> None:
-        while not self._stopped:
+        while True:
             self._alive = False
             self._loop.run_callback_threadsafe(self._sign_of_life)
-            _sleep(LIMIT)
-            if not self._alive and not self._stopped:
+            if self._stopped_within(LIMIT):
+                return
+            if not self._alive:
                 self._report()
-                while not self._alive and not self._stopped:
-                    _sleep(_AGAIN)
+            while not self._alive:
+                if self._stopped_within(_AGAIN):
+                    return
 
     def _report(self) -> None:
         frame = sys._current_frames().get(self._thread)

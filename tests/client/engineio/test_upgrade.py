@@ -226,7 +226,7 @@ def test_a_candidate_that_misbehaves_leaves_it_on_polling(
         return True
 
     relay = Meddler(numbers.server.port, misbehave)
-    opened = client(relay.url, timeout=1).open()
+    opened = client(relay.url, timeout=10).open()
     numbers.against(opened)
     eventually(lambda: "upgrade error" in opened.names, "the error")
     assert opened.engine.transport_name == "polling"

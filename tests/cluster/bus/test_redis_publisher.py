@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import select
 import socket
 import threading
 import time
@@ -12,6 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.support.inprocess import DEADLINE, Background, eventually
+from tests.support.waiting import readable
 from tests.support.world import WORLD
 from wsgi_sio.cluster.bus import outbox, redis_publisher
 from wsgi_sio.cluster.bus.outage import Outage
@@ -28,7 +28,7 @@ class Connection:
         self._sock = sock
 
     def can_read(self, timeout: float) -> bool:
-        return bool(select.select([self._sock], [], [], timeout)[0])
+        return readable(self._sock, timeout)
 
     def disconnect(self) -> None:
         self._sock.close()
