@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -36,25 +35,15 @@ def environment(site: Path, database: Path) -> dict[str, str]:
 def runserver(site: Path, database: Path, *options: str) -> Iterator[RunningServer]:
     """``manage.py runserver`` in ``site``."""
     port = free_port()
-    log_fd, log_name = tempfile.mkstemp(prefix="wsgi-sio-runserver-", suffix=".log")
-    with os.fdopen(log_fd, "wb") as log_file:
-        process = subprocess.Popen(
-            [sys.executable, "manage.py", "runserver", f"127.0.0.1:{port}", *options],
-            cwd=site,
-            env={**os.environ, **environment(site, database)},
-            stdin=subprocess.DEVNULL,
-            stdout=log_file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    with RunningServer(process, port, Path(log_name)) as server:
+    command = [sys.executable, "manage.py", "runserver", f"127.0.0.1:{port}", *options]
+    with RunningServer.launch(command, port, environment(site, database), cwd=site) as server:
         wait_for_pages(server)
         yield server
 
 
 def wait_for_pages(server: RunningServer) -> None:
     """Return once a page is served; nobody tells when it begins to listen."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         try:
             fetch(server, "/")

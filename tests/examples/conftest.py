@@ -8,7 +8,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -78,18 +77,8 @@ def environment(added: Mapping[str, str]) -> dict[str, str]:
 def run_program(program: Path, *arguments: str, env: Mapping[str, str] | None = None) -> RunningServer:
     """Run ``python program arguments`` until it listens, on a free port: PORT, or ``{port}`` in the arguments."""
     port = free_port()
-    log_fd, log_name = tempfile.mkstemp(prefix=f"wsgi-sio-{program.parent.name}-", suffix=".log")
-    with os.fdopen(log_fd, "wb") as log_file:
-        process = subprocess.Popen(
-            [sys.executable, str(program), *(argument.format(port=port) for argument in arguments)],
-            cwd=ROOT,
-            env=environment({"PORT": str(port), **(env or {})}),
-            stdin=subprocess.DEVNULL,
-            stdout=log_file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    server = RunningServer(process, port, Path(log_name))
+    command = [sys.executable, str(program), *(argument.format(port=port) for argument in arguments)]
+    server = RunningServer.launch(command, port, environment({"PORT": str(port), **(env or {})}))
     try:
         _wait_until_it_listens(server)
     except BaseException:

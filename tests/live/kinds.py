@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -15,14 +14,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.live.peers import fetch
 from tests.support.require import require
-from tests.support.servers import ROOT, SERVERS, RunningServer, free_port, start_server
+from tests.support.servers import SERVERS, RunningServer, free_port, start_server
 from tests.support.world import WORLD
 
 APP = "tests.apps.robustness:app"
@@ -73,18 +71,7 @@ def start_command(kind: str, env: Mapping[str, str], options: Mapping[str, Any],
         arguments += [f"--{name.replace('_', '-')}", str(value)]
     if arguments[0] in ("gunicorn", "cheroot"):
         arguments.append(app)
-    log_fd, log_name = tempfile.mkstemp(prefix=f"wsgi-sio-{kind}-", suffix=".log")
-    with os.fdopen(log_fd, "wb") as log_file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *arguments],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **env},
-            stdin=subprocess.DEVNULL,
-            stdout=log_file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    server = RunningServer(process, port, Path(log_name))
+    server = RunningServer.launch([sys.executable, "-m", *arguments], port, env)
     if kind.endswith("-tls"):
         server.url = server.url.replace("http:", "https:")
     try:
@@ -97,7 +84,7 @@ def start_command(kind: str, env: Mapping[str, str], options: Mapping[str, Any],
 
 def _wait_for_answer(server: RunningServer) -> None:
     """Return once a page has been served: by then the worker is there too."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         try:
             fetch(server, "/")

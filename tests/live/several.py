@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -83,18 +81,7 @@ def gunicorn(
 @contextmanager
 def run(command: list[str], env: Mapping[str, str] | None, port: int, sio_options: str) -> Iterator[SeveralWorkers]:
     """Run a server in a process group of its own, all of which is ended with the block."""
-    log_fd, log_name = tempfile.mkstemp(prefix="wsgi-sio-several-", suffix=".log")
-    with os.fdopen(log_fd, "wb") as log_file:
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", "SIO_OPTIONS": sio_options, **(env or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=log_file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    with SeveralWorkers(process, port, Path(log_name)) as server:
+    with SeveralWorkers.launch(command, port, {"SIO_OPTIONS": sio_options, **(env or {})}) as server:
         yield server
 
 

@@ -8,13 +8,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -62,24 +60,7 @@ def serve(kind: str, folder: Path, reload: bool) -> Iterator[RunningServer]:
             "SITE_OPTIONS": json.dumps({"webtransport": {"host": "127.0.0.1", "port": port}}),
         }
         command = ["manage.py", "runserver", f"127.0.0.1:{port}", *([] if reload else ["--noreload"])]
-    with start(command, cwd, env, port) as server:
-        yield server
-
-
-@contextmanager
-def start(command: list[str], cwd: Path, env: Mapping[str, str], port: int) -> Iterator[RunningServer]:
-    descriptor, name = tempfile.mkstemp(prefix="wsgi-sio-webtransport-", suffix=".log")
-    with os.fdopen(descriptor, "wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, *command],
-            cwd=cwd,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **env},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    with RunningServer(process, port, Path(name)) as server:
+    with RunningServer.launch([sys.executable, *command], port, env, cwd=cwd) as server:
         yield server
 
 

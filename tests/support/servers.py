@@ -16,14 +16,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from random import SystemRandom
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.support.world import WORLD
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # the standard library's from 3.11 on
 
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = ("gunicorn-gthread", "gunicorn-gevent", "pywsgi", "werkzeug", "wsgiref", "waitress", "asgiref", "a2wsgi")
@@ -43,6 +46,34 @@ class RunningServer:
         self.url = f"http://127.0.0.1:{port}"
         self._log_path = log_path
         self._final_log: str | None = None
+
+    @classmethod
+    def launch(
+        cls,
+        command: Sequence[str],
+        port: int,
+        env: Mapping[str, str] | None = None,
+        *,
+        cwd: Path = ROOT,
+        pass_fds: Sequence[int] = (),
+    ) -> Self:
+        """Run ``command`` in a process group of its own; it is said to listen on ``port``, which nobody has waited for.
+
+        :param env: what its environment has besides ours.
+        """
+        log_fd, log_name = tempfile.mkstemp(prefix="wsgi-sio-server-", suffix=".log")
+        with os.fdopen(log_fd, "wb") as log_file:
+            process = subprocess.Popen(
+                command,
+                cwd=cwd,
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
+                pass_fds=pass_fds,
+                stdin=subprocess.DEVNULL,
+                stdout=log_file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return cls(process, port, Path(log_name))
 
     @property
     def worker_pid(self) -> int:
@@ -127,7 +158,7 @@ def start_server(
     options: Mapping[str, Any] | None = None,
     *,
     port: int = 0,
-    start_timeout: float = 20.0,
+    start_timeout: float = 60.0,
 ) -> RunningServer:
     """Serve ``app`` ("package.module:callable") with the interpreter of this run and return once it answers HTTP.
 
@@ -138,20 +169,10 @@ def start_server(
     """
     if kind not in KINDS:
         raise ValueError(f"unknown server kind {kind!r}; known: {', '.join(KINDS)}")
-    log_fd, log_name = tempfile.mkstemp(prefix=f"wsgi-sio-{kind}-", suffix=".log")
-    with socket.create_server(("127.0.0.1", port), backlog=1024) as listener, os.fdopen(log_fd, "wb") as log_file:
+    with socket.create_server(("127.0.0.1", port), backlog=1024) as listener:
         command = [sys.executable, "-m", "tests.support.serve", kind, app, str(listener.fileno())]
-        process = subprocess.Popen(
-            [*command, json.dumps(dict(options or {}))],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
-            pass_fds=[listener.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=log_file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        server = RunningServer(process, listener.getsockname()[1], Path(log_name))
+        command.append(json.dumps(dict(options or {})))
+        server = RunningServer.launch(command, listener.getsockname()[1], env, pass_fds=[listener.fileno()])
     try:
         _wait_for_answer(server, start_timeout)
     except RuntimeError:
