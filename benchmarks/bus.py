@@ -20,13 +20,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
-from time import clock_gettime, monotonic, sleep
+from time import monotonic, sleep
 
 from benchmarks import measure
 from benchmarks.install import Cache, Unavailable
 from benchmarks.load import WebSocketClient
-from benchmarks.report import format_figure, format_table
 from benchmarks.servers import KINDS, Ready, RunningServer
+from benchmarks.tables import format_figure, format_table
 
 _TICK = 0.0005  # seconds between two looks at what is due
 _WARMUP = 1.0  # seconds, of each kind
@@ -154,7 +154,7 @@ class Pair:
 
     def used(self) -> list[float]:
         """Seconds of CPU so far, of the one that sends and of the one that receives."""
-        return [clock_gettime(~pid << 3 | 2) for pid in self._pids]  # the kernel's clock of another process
+        return [measure.cpu_of_process(pid) for pid in self._pids]
 
     def run(self, load: Load, seconds: float, *, idle: bool = False) -> tuple[list[float], int]:
         """Have it emit for a while, or only hear of when it would: CPU seconds used and events sent."""

@@ -1,4 +1,5 @@
-"""``python -m benchmarks.client``: the client's CPU time and memory beside python-socketio's client.
+"""The client's rows of ``python -m benchmarks``; ``python -m benchmarks.client`` has all that can be measured of it,
+its CPU time and memory, beside python-socketio's client.
 
 Both talk to the same kind of server (wsgi_sio's), each run has a fresh one, and the runs of all clients alternate, so
 that a disturbance of the machine hits them alike.  The client is a process of its own, which measures itself.
@@ -10,7 +11,7 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
@@ -19,8 +20,9 @@ from statistics import median
 from benchmarks import measure
 from benchmarks.apps.measured_client import DEPTH, FLOOD, IDLE, Figures
 from benchmarks.install import Unavailable, own_versions
-from benchmarks.report import format_figure, format_table
+from benchmarks.scenarios import Sample, Scenario, Setting
 from benchmarks.servers import ROOT, Ready, RunningServer, gunicorn_command
+from benchmarks.tables import format_figure, format_table
 
 TRANSPORTS = ("websocket", "polling")
 # What our client may use at most of what python-socketio's does, for each echo.
@@ -39,6 +41,10 @@ class Kind:
     title: str
     library: str
     world: str
+
+    @property
+    def name(self) -> str:
+        return f"client-{self.library}-{self.world}"
 
 
 KINDS = (
@@ -61,7 +67,7 @@ Results = dict[tuple[Kind, str, str], list[Figures]]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 1 when our client cannot be measured, or the demand is not met."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.client", description="Measure the client.")
-    parser.add_argument("--reps", type=int, default=3, metavar="N", help="rounds (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="rounds (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=2.0, help="measured in each round (default: %(default)s)")
     parser.add_argument("--worlds", metavar="A,B", default="threads,gevent", help="default: %(default)s")
     parser.add_argument("--no-idle", action="store_true", help="CPU time only")
@@ -74,9 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Unavailable as reason:
         print(f"error: {reason}", file=sys.stderr)
         return 1
-    for number in range(options.reps):
+    for number in range(options.rounds):
         for kind, scenario, transport in _plan(kinds, idle=not options.no_idle):
-            print(f"[{number + 1}/{options.reps}] {scenario} {transport} {kind.title}", file=sys.stderr)
+            print(f"[{number + 1}/{options.rounds}] {scenario} {transport} {kind.title}", file=sys.stderr)
             try:
                 figures = run(kind, scenario, transport, options.seconds)
             except Unavailable as reason:
@@ -87,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ratios = echo_ratios(results)
     print(report(kinds, results, ratios))
     print(f"* machine: {measure.machine()}\n* interpreter: {measure.interpreter()}\n* versions: {versions}")
-    print(f"* median of {options.reps} rounds; the server on one core, the client on another, where there are two")
+    print(f"* median of {options.rounds} rounds; the server on one core, the client on another, where there are two")
     return 1 if failed or any(ratio > DEMAND for ratio in ratios.values()) else 0
 
 
@@ -100,9 +106,42 @@ def _plan(kinds: Sequence[Kind], *, idle: bool) -> Iterator[tuple[Kind, str, str
                     yield kind, scenario, transport
 
 
-def run(kind: Kind, scenario: str, transport: str, seconds: float) -> Figures:
+# -- the rows of python -m benchmarks ---------------------------------------------------------------------------------
+
+_ROWS = {1: "calls", DEPTH: "callbacks"}
+
+
+def run_clients(scenario: Scenario, setting: Setting, note: Callable[[Sample], None]) -> None:
+    """Measure all kinds, over WebSocket; ``note`` each round as it comes."""
+    interpreters = {"ours": sys.executable}
+    try:
+        interpreters["pysio"] = str(setting.cache.python_socketio()[0])
+    except Unavailable as reason:
+        for kind in KINDS:
+            if kind.library == "pysio":
+                note(Sample(scenario.name, kind.name, 0, missing=str(reason)))
+    for number in range(setting.rounds_of(scenario)):
+        for kind in KINDS:
+            if kind.library in interpreters:
+                sample = Sample(scenario.name, kind.name, number, seconds=setting.seconds)
+                python = interpreters[kind.library]
+                try:
+                    figures = run(kind, _ROWS[scenario.depth], "websocket", setting.seconds, python=python)
+                except (Unavailable, OSError) as error:
+                    sample.error = str(error)
+                else:
+                    sample.count = round(figures["rate"] * setting.seconds)
+                    sample.cpu = figures["us"] * sample.count / 1e6
+                note(sample)
+
+
+# -- one run ----------------------------------------------------------------------------------------------------------
+
+
+def run(kind: Kind, scenario: str, transport: str, seconds: float, *, python: str = sys.executable) -> Figures:
     """One run against a fresh server.
 
+    :param python: which has the client's library.
     :raises Unavailable: it did not end as it should; with the last lines it wrote.
     """
     server_core, client_core = measure.choose_cores() or (None, None)
@@ -111,7 +150,7 @@ def run(kind: Kind, scenario: str, transport: str, seconds: float) -> Figures:
         child = [kind.library, kind.world, scenario, transport, str(server.port), str(seconds)]
         try:
             done = subprocess.run(
-                [sys.executable, "-m", "benchmarks.apps.measured_client", *child],
+                [python, "-m", "benchmarks.apps.measured_client", *child],
                 cwd=ROOT,
                 capture_output=True,
                 text=True,

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from time import monotonic
+from typing import Protocol
 
 TEXT_FRAME = 0x81
 # RFC 6455 wants an unpredictable key against caches that misread the stream; between two ends of a loopback any key
@@ -41,6 +42,18 @@ class Tally:
         self.faults: Counter[str] = Counter()
 
 
+class Load(Protocol):
+    """Clients at work: those below, and in polling.py."""
+
+    event: str
+    tally: Tally
+    stopping: bool
+
+    def begin(self) -> None: ...
+
+    def outstanding(self) -> int: ...
+
+
 class EventLoop:
     """Calls a connection's callback when bytes have arrived for it.
 
@@ -64,13 +77,17 @@ class EventLoop:
         """Run for ``seconds`` or until ``until()``; return whether it was the latter."""
         deadline = monotonic() + seconds
         while not (reached := until()) and monotonic() < deadline:
-            for key, _ in self._selector.select(self._timeout):
-                try:
-                    key.data()
-                except OSError as error:
-                    self.dropped[f"connections dropped ({error})"] += 1
-                    self._selector.unregister(key.fileobj)
+            self.poll(self._timeout)
         return reached
+
+    def poll(self, timeout: float = 0.0) -> None:
+        """Call back for what has arrived, or arrives within ``timeout`` seconds."""
+        for key, _ in self._selector.select(timeout):
+            try:
+                key.data()
+            except OSError as error:
+                self.dropped[f"connections dropped ({error})"] += 1
+                self._selector.unregister(key.fileobj)
 
     def close(self) -> None:
         self._selector.close()
@@ -181,9 +198,10 @@ class EchoBook:
 
     __slots__ = ("_argument", "_next_id", "_tally", "pending")
 
-    def __init__(self, tally: Tally, client: int, size: int = 32) -> None:
+    def __init__(self, tally: Tally, client: int, data: bytes = b"") -> None:
         self._tally = tally
-        self._argument = b'"%s"]' % (b"client %d " % client).ljust(size, b".")
+        text = b'"%s"' % (b"client %d " % client).ljust(32, b".")
+        self._argument = (b"[%s,%s]]" % (text, data)) if data else text + b"]"
         self._next_id = 0
         self.pending: set[bytes] = set()
 
@@ -211,15 +229,15 @@ class EchoBook:
 
 
 class EchoLoad:
-    """Every client keeps ``depth`` echoes in flight."""
+    """Every client keeps ``depth`` echoes in flight, of ``data`` if there is any."""
 
     event = "echo"
 
-    def __init__(self, loop: EventLoop, clients: Sequence[WebSocketClient], depth: int) -> None:
+    def __init__(self, loop: EventLoop, clients: Sequence[WebSocketClient], depth: int, data: bytes = b"") -> None:
         self.tally = Tally()
         self.stopping = False
         self._depth = depth
-        self._clients = [(client, EchoBook(self.tally, number)) for number, client in enumerate(clients)]
+        self._clients = [(client, EchoBook(self.tally, number, data)) for number, client in enumerate(clients)]
         for client, book in self._clients:
             loop.add(client.socket, partial(self._on_readable, client, book))
 

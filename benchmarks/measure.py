@@ -7,6 +7,7 @@ import platform
 import re
 import sys
 import sysconfig
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,15 +27,13 @@ def process_tree(pid: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float | None:
-    """User and system time that the tree of ``pid`` has used so far, in steps of 10 ms as a rule; None off Linux."""
-    if not AVAILABLE:
-        return None
-    ticks = 0
-    for member in process_tree(pid):
-        # The command's name, in brackets, may hold anything; the fields behind it are fixed (proc(5): utime is no. 14).
-        fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
+    """User and system time that the tree of ``pid`` has used so far; None off Linux."""
+    return sum(map(cpu_of_process, process_tree(pid))) if AVAILABLE else None
+
+
+def cpu_of_process(pid: int) -> float:
+    """User and system time that one process has used so far, by the kernel's clock of it (clock_getcpuclockid(3))."""
+    return time.clock_gettime(~pid << 3 | 2)
 
 
 def memory_bytes(pid: int) -> int | None:
@@ -102,14 +101,31 @@ def machine() -> str:
     return f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.release()}"
 
 
+def _is_of_debian() -> bool:
+    """Whether it is a package of Debian or Ubuntu, which optimise by profile in their own way."""
+    if sys.base_prefix != "/usr":
+        return False
+    try:
+        system = platform.freedesktop_os_release()
+    except OSError:
+        return False
+    return "debian" in (system["ID"], *system.get("ID_LIKE", "").split())
+
+
 def interpreter() -> str:
-    """The Python that runs this, and what makes one faster than another: how it was compiled and started."""
+    """The Python that runs this, and what makes one faster than another: how it was compiled and started.
+
+    Profile-guided optimisation (PGO) is what ``--enable-optimizations`` asks for.
+    """
     flags = sysconfig.get_config_var("PY_CFLAGS") or ""
     facts = [platform.python_compiler(), *re.findall(r"(?<!\S)-O\w*", flags)[-1:]]  # the last one counts
     configured = sysconfig.get_config_var("CONFIG_ARGS")
     if configured is not None:  # off Unix nobody has kept it
         optimised = "--enable-optimizations" in configured
-        facts.append(f"{'with' if optimised else 'without'} --enable-optimizations")
+        how = "with" if optimised else "by profile without" if _is_of_debian() else "without"
+        facts.append(f"{how} --enable-optimizations")
+        if "--with-lto" in configured:
+            facts.append("--with-lto")
     if sysconfig.get_config_var("Py_DEBUG"):
         facts.append("a debug build")
     if sys.flags.optimize:

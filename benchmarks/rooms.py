@@ -24,13 +24,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.install import Unavailable
-from benchmarks.scenarios import allow_descriptors
+from benchmarks.limits import SPARE, allow_descriptors
 from wsgi_sio import Server
 
 SIZES = (1000, 2000, 5000, 10000)
 FEW = 10  # clients that are in many rooms
 _TIMEOUT = 60.0  # seconds for anything that others do
-_SPARE_DESCRIPTORS = 200
 _JOIN = b"\x81\x82\0\0\0\0" + b"40"  # a client's frame: connect to the namespace /
 
 Figures = dict[str, float]  # microseconds of CPU time for each operation, by its name
@@ -131,7 +130,7 @@ class Crowd:
     """
 
     def __init__(self, count: int) -> None:
-        allow_descriptors(count + _SPARE_DESCRIPTORS)
+        allow_descriptors(count + SPARE)
         self.io = Server(ping_interval=3600)
         self._count = count
         self._arrived = _Countdown(self.io, count)
@@ -227,7 +226,7 @@ def _handshake(connection: socket.socket) -> dict[str, Any]:
 
 def farm(address: str, count: int) -> None:
     """In the child process: ``count`` clients connect, join, and stay until the standard input ends."""
-    allow_descriptors(count + _SPARE_DESCRIPTORS)
+    allow_descriptors(count + SPARE)
     clients = []
     for _ in range(count):
         client = socket.socket(socket.AF_UNIX)

@@ -19,16 +19,15 @@ from time import monotonic, process_time
 
 from benchmarks import measure
 from benchmarks.install import Cache, Unavailable
-from benchmarks.load import BroadcastLoad, EchoLoad, EventLoop, WebSocketClient
+from benchmarks.limits import SPARE, allow_descriptors
+from benchmarks.load import BroadcastLoad, EchoLoad, EventLoop, Load, WebSocketClient
 from benchmarks.polling import PollingLoad
-from benchmarks.report import format_figure, format_table
-from benchmarks.scenarios import Load, allow_descriptors
 from benchmarks.servers import KINDS, Ready, RunningServer
+from benchmarks.tables import format_figure, format_table
 
 _WARMUP = 1.0  # seconds
 _DRAIN = 20.0  # seconds for the last answers
 _CONNECT = 30.0  # seconds for all polling clients, and for the workers to find each other
-_SPARE_DESCRIPTORS = 200
 
 Begin = Callable[[EventLoop, int, ExitStack], Load]
 
@@ -146,7 +145,7 @@ def measure_pair(work: Work, servers: tuple[Ready, Ready], cores: tuple[int, int
 
     :raises Unavailable: they cannot be started, or something was lost.
     """
-    allow_descriptors(2000 + _SPARE_DESCRIPTORS)
+    allow_descriptors(2000 + SPARE)
     with ExitStack() as stack:
         running = [stack.enter_context(RunningServer(ready, cores[0])) for ready in servers]
         stack.enter_context(measure.pinned(cores[1]))

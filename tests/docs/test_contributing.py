@@ -65,7 +65,7 @@ def test_what_is_measured_exists() -> None:
     for command in COMMANDS:
         if command.startswith("python -m benchmarks --quick"):
             options = build_parser().parse_args(shlex.split(command)[3:])
-            assert choose_servers(options.servers) and choose_scenarios(options.scenarios, options.full)
+            assert choose_servers(options.servers) and choose_scenarios(options.rows)
             return
     raise AssertionError("no command measures")
 

@@ -1,0 +1,60 @@
+"""Connecting, and the memory of those who only are there; a fresh server for each round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+
+from benchmarks.install import Unavailable
+from benchmarks.limits import SPARE, allow_descriptors
+from benchmarks.load import EchoLoad, EventLoop, WebSocketClient
+from benchmarks.measure import memory_bytes, pinned
+from benchmarks.rounds import check, connect, difference, drain, measured
+from benchmarks.scenarios import Sample, Scenario, Setting
+from benchmarks.servers import Ready, RunningServer
+
+SETTLE = 1.0  # seconds before an idle server's memory is measured
+_PREWARM = 20  # connections before the memory's baseline, so that it holds what is loaded once
+
+
+def run_idle(
+    scenario: Scenario, servers: Mapping[str, Ready], setting: Setting, note: Callable[[Sample], None]
+) -> None:
+    """Measure the servers, by name; ``note`` each round as it comes."""
+    for number in range(setting.rounds_of(scenario)):
+        for name, ready in servers.items():
+            sample = Sample(scenario.name, name, number)
+            try:
+                _measure(sample, scenario, ready, setting)
+            except (Unavailable, OSError) as error:
+                sample.error = str(error)
+            note(sample)
+
+
+def _measure(sample: Sample, scenario: Scenario, ready: Ready, setting: Setting) -> None:
+    server_core, own_core = setting.cores or (None, None)
+    allow_descriptors(scenario.clients + SPARE)
+    with ExitStack() as stack:
+        server = stack.enter_context(RunningServer(ready, server_core, websockets=scenario.clients))
+        stack.enter_context(pinned(own_core))
+        loop = EventLoop(busy=setting.cores is not None)
+        stack.callback(loop.close)
+        memory = warm(server, loop)
+        with measured(sample, server):
+            clients = connect(server, scenario.clients, stack)
+        sample.count = len(clients)
+        load = EchoLoad(loop, clients, depth=1)
+        loop.run(SETTLE)
+        growth = difference(memory_bytes(server.pid), memory)
+        sample.memory = None if growth is None else growth / len(clients)
+        load.begin()  # at the end every client must still get an answer
+        drain(load, loop)
+        check(sample, load, server, loop)
+
+
+def warm(server: RunningServer, loop: EventLoop) -> int | None:
+    """Have a server load what it loads once; its memory then."""
+    for _ in range(_PREWARM):
+        WebSocketClient(server.port).close()
+    loop.run(SETTLE)
+    return memory_bytes(server.pid)
