@@ -43,8 +43,7 @@ def sections(results: Results, facts: Mapping[str, str]) -> dict[str, str]:
 def tell(facts: Mapping[str, str]) -> str:
     """The machine, the build and the run in one sentence."""
     keys = ("machine", "interpreter", "build", "versions", "run")
-    text = "; ".join(facts[key] for key in keys if key in facts)
-    return text.replace("`", "'").replace("*", "\\*").replace("_sio", "\\_sio") + "."
+    return "; ".join(facts[key] for key in keys) + "."
 
 
 def _wrap(text: str) -> str:

@@ -11,7 +11,7 @@ from benchmarks.scenarios import Sample, Scenario
 from benchmarks.servers import NODE
 from benchmarks.tables import Table, format_figure
 
-_NOTHING = "-"
+_NOTHING = "–"  # a hyphen would begin a list in reStructuredText
 _WRONG = "✗"
 Figure = Callable[[Sample], "float | None"]
 

@@ -106,15 +106,15 @@ def test_a_first_impression_is_not_for_the_readme() -> None:
 
 
 def test_a_table_can_be_read_back() -> None:
-    table = Table("Title", ["", "one of two", "x"], [["a row", "1.0 (0.9–1.1)", "-"], ["b", "-", "1,000"]])
+    table = Table("Title", ["", "one of two", "x"], [["a row", "1.0 (0.9–1.1)", "–"], ["b", "–", "1,000"]])
     assert table.rst().splitlines() == [
         "=====  =============  =====",
         "\\      one            x",
         "       of",
         "       two",
         "=====  =============  =====",
-        "a row  1.0 (0.9–1.1)  -",
-        "b      -              1,000",
+        "a row  1.0 (0.9–1.1)  –",
+        "b      –              1,000",
         "=====  =============  =====",
     ]
     assert parse_rst(table.rst()) == (table.heads, table.rows)

@@ -46,7 +46,7 @@ def test_connect_tell_restart_and_come_back() -> None:
     assert (sample.error, sample.faults, sample.count) == ("", {}, 30)
     table = scale_table(Results({GTHREAD.name: "Ours"}, [sample]))
     assert [row[0] for row in table.rows] == [line.title for line in SCALE_LINES]
-    assert [row for row in table.rows if row[1] == "-"] == []
+    assert [row for row in table.rows if row[1] == "–"] == []
     assert sample.figures["all back, s"] > 0.5  # nobody comes at once
 
 

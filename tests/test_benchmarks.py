@@ -126,7 +126,7 @@ def test_ratios_are_those_of_the_same_round() -> None:
     titles = {"one": "One", "node": "Node", "gone": "Gone", "absent": "Absent"}
     table = ratio_table(Results(titles, samples))
     assert table.heads == ["", "One", "Gone"]
-    assert table.rows == [["Echo, 100 WebSockets, µs", "1.00 (0.50–1.50)", "-"]]
+    assert table.rows == [["Echo, 100 WebSockets, µs", "1.00 (0.50–1.50)", "–"]]
     assert "* not measured: Absent, echo: not installed\n" in report([], Results(titles, samples), {})
 
 
