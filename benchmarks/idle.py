@@ -14,6 +14,7 @@ from benchmarks.scenarios import Sample, Scenario, Setting
 from benchmarks.servers import Ready, RunningServer
 
 SETTLE = 1.0  # seconds before an idle server's memory is measured
+_AT_ONCE = 100  # clients that connect before the others' heartbeats are looked at
 _PREWARM = 20  # connections before the memory's baseline, so that it holds what is loaded once
 
 
@@ -40,13 +41,16 @@ def _measure(sample: Sample, scenario: Scenario, ready: Ready, setting: Setting)
         loop = EventLoop(busy=setting.cores is not None)
         stack.callback(loop.close)
         memory = warm(server, loop)
+        load = EchoLoad(loop, [], depth=1)
         with measured(sample, server):
-            clients = connect(server, scenario.clients, stack)
-        sample.count = len(clients)
-        load = EchoLoad(loop, clients, depth=1)
+            for number in range(scenario.clients):
+                load.add(connect(server, 1, stack)[0])
+                if number % _AT_ONCE == 0:
+                    loop.poll()
+        sample.count = scenario.clients
         loop.run(SETTLE)
         growth = difference(memory_bytes(server.pid), memory)
-        sample.memory = None if growth is None else growth / len(clients)
+        sample.memory = None if growth is None else growth / scenario.clients
         load.begin()  # at the end every client must still get an answer
         drain(load, loop)
         check(sample, load, server, loop)

@@ -236,10 +236,18 @@ class EchoLoad:
     def __init__(self, loop: EventLoop, clients: Sequence[WebSocketClient], depth: int, data: bytes = b"") -> None:
         self.tally = Tally()
         self.stopping = False
+        self._loop = loop
         self._depth = depth
-        self._clients = [(client, EchoBook(self.tally, number, data)) for number, client in enumerate(clients)]
-        for client, book in self._clients:
-            loop.add(client.socket, partial(self._on_readable, client, book))
+        self._data = data
+        self._clients: list[tuple[WebSocketClient, EchoBook]] = []
+        for client in clients:
+            self.add(client)
+
+    def add(self, client: WebSocketClient) -> None:
+        """One more client; from now on its heartbeats are answered."""
+        book = EchoBook(self.tally, len(self._clients), self._data)
+        self._clients.append((client, book))
+        self._loop.add(client.socket, partial(self._on_readable, client, book))
 
     def begin(self) -> None:
         for client, book in self._clients:

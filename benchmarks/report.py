@@ -117,7 +117,9 @@ class Results:
     def ratio(self, line: Line, server: str, peer: str) -> str:
         """The median of the ratios, and their range."""
         ratios = self.ratios(line, server, peer)
-        return f"{median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})" if ratios else _NOTHING
+        if not ratios:
+            return _NOTHING
+        return f"{_format_ratio(median(ratios))} ({_format_ratio(min(ratios))}–{_format_ratio(max(ratios))})"
 
     def notes(self) -> list[str]:
         """What was not measured, or went wrong, and why."""
@@ -199,6 +201,10 @@ def scenario_table(scenario: Scenario, results: Results) -> Table:
             figures = [_summarize(mine, column) for column in columns.values()]
             rows.append([title, *figures, _verdict(mine)])
     return Table(scenario.title, ["", *columns, "all answered once"], rows)
+
+
+def _format_ratio(ratio: float) -> str:
+    return f"{ratio:.2f}" if ratio < 10 else format_figure(ratio)
 
 
 def _is_clean(samples: Iterable[Sample]) -> bool:

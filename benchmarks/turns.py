@@ -16,7 +16,7 @@ from benchmarks.rounds import begin_load, check, drain, measured
 from benchmarks.scenarios import Sample, Scenario, Setting
 from benchmarks.servers import Ready, RunningServer
 
-_WARMUP = 1.0  # seconds of the same load, once
+_WARMUP = 1.5  # of the seconds of a round: the same load, once, for compilers that compile what is hot
 _RAMP = 0.1  # seconds of the load before each round, lest its beginning be measured
 
 
@@ -35,7 +35,7 @@ class Side:
         self.loop = EventLoop(busy=setting.cores is not None)
         stack.callback(self.loop.close)
         self._load = begin_load(scenario, self._server, self.loop, stack)
-        self._work(min(_WARMUP, setting.seconds))
+        self._work(_WARMUP * setting.seconds)
         drain(self._load, self.loop)
 
     def _work(self, seconds: float) -> None:
@@ -81,6 +81,7 @@ def run_turns(
                 sides.append(Side(name, scenario, ready, setting, stack))
             except (Unavailable, OSError) as error:
                 note(Sample(scenario.name, name, 0, error=str(error)))
+            _attend(sides)
         last = setting.rounds_of(scenario) - 1
         for number in range(last + 1):
             for side in list(sides):
@@ -90,5 +91,10 @@ def run_turns(
                 if sample.error:
                     sides.remove(side)
                 note(sample)
-                for other in sides:
-                    other.loop.poll()  # heartbeats, and keep-alives that have run out
+                _attend(sides)
+
+
+def _attend(sides: list[Side]) -> None:
+    """See to the heartbeats of those whose turn it is not, and to keep-alives that have run out."""
+    for side in sides:
+        side.loop.poll()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import signal
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from importlib.util import find_spec
@@ -76,6 +79,12 @@ def test_a_crowd_that_is_not_let_in_says_so() -> None:
 def test_a_probe_tells_the_longest_answer_since_it_was_asked_last() -> None:
     with server() as running, Probe(running.port) as probe:
         assert 0.0 <= probe.lap() < 20.0
+        os.killpg(running.pid, signal.SIGSTOP)
+        time.sleep(0.3)
+        assert probe.lap() >= 0.25, "what is still to come counts"
+        os.killpg(running.pid, signal.SIGCONT)
+        time.sleep(0.1)
+        assert probe.lap() >= 0.25, "it has come only now"
         running.stop()
         with pytest.raises(Unavailable, match="has ended"):
             while True:

@@ -178,6 +178,8 @@ def test_a_missing_node_skips_its_row_with_the_reason(
     assert "* not measured: socket.io, Node.js, echo: Node.js and npm are not installed" in output.out
     with pytest.raises(Unavailable):
         Cache(tmp_path).socket_io()
+    with pytest.raises(Unavailable, match="npm is not installed"):
+        Cache(tmp_path).bun(tmp_path / "bun.mjs")
 
 
 @pytest.mark.parametrize("arguments", [["--servers", "apache"], ["--rows", "echo,dance"]])
