@@ -21,7 +21,7 @@ from benchmarks.rounds import difference, measured
 from benchmarks.scenarios import Sample, Scenario, Setting
 from benchmarks.servers import Ready, RunningServer
 
-_CONNECT = 120.0  # seconds for all to be connected
+_CONNECT = 300.0  # seconds for all to be connected
 _DELIVER = 30.0  # seconds for a broadcast
 _BROADCASTS = 3
 _FILLER = b"." * 64
