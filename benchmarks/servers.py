@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -22,7 +23,7 @@ from benchmarks.measure import pinned
 
 ROOT = Path(__file__).resolve().parents[1]
 _APPS = ROOT / "benchmarks" / "apps"
-_START_TIMEOUT = 10.0  # seconds, of a server that binds by itself
+_START_TIMEOUT = 20.0  # seconds, until a port is free, or a server that binds by itself has done so
 _STOP_TIMEOUT = 3.0
 
 
@@ -148,6 +149,18 @@ def with_compiled(python: Path) -> tuple[ServerKind, ...]:
     return (*(kind for kind in KINDS if kind.ours), *compiled, *(kind for kind in KINDS if not kind.ours))
 
 
+def _listen(port: int) -> socket.socket:
+    """A listening socket; whoever had the port may take a while to end, with thousands of connections."""
+    deadline = monotonic() + _START_TIMEOUT
+    while True:
+        try:
+            return socket.create_server(("127.0.0.1", port), backlog=4096)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or monotonic() > deadline:
+                raise
+            sleep(0.02)
+
+
 class RunningServer:
     """A server process of its own, listening on ``port``; a context manager that ends it and what it started.
 
@@ -159,7 +172,7 @@ class RunningServer:
     def __init__(self, ready: Ready, core: int | None, websockets: int = 0, pollers: int = 0, *, port: int = 0) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  # stop() closes it
         # The socket is made here: no race for a free port, and the kernel holds early clients while the server boots.
-        with socket.create_server(("127.0.0.1", port), backlog=4096) as listener, pinned(core):
+        with _listen(port) as listener, pinned(core):
             self.port: int = listener.getsockname()[1]
             place = self.port if ready.binds else listener.fileno()
             if ready.binds:

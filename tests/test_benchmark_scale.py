@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -22,7 +23,7 @@ from benchmarks.plan import run_all
 from benchmarks.probe import Probe
 from benchmarks.report import SCALE_LINES, Results, scale_table
 from benchmarks.scenarios import Scenario, Setting
-from benchmarks.servers import KINDS, RunningServer
+from benchmarks.servers import KINDS, Ready, RunningServer
 from tests.support.require import require
 from tests.support.world import one_world
 
@@ -73,6 +74,18 @@ def test_a_crowd_that_is_not_let_in_says_so() -> None:
     with closing(Crowd(port, 3)) as crowd:
         assert not crowd.connect(0.2)
         assert crowd.events == {"not let in (Connection refused)": 3}
+
+
+def test_a_server_waits_for_a_port_that_its_predecessor_still_has() -> None:
+    """A process with thousands of connections takes a while to end."""
+    broken = Ready(lambda fd, websockets, pollers: ["false"], {})
+    with socket.create_server(("127.0.0.1", 0)) as predecessor:
+        port = predecessor.getsockname()[1]
+        ending = threading.Timer(0.1, predecessor.close)
+        ending.start()
+        with pytest.raises(Unavailable, match="the server does not answer"):
+            RunningServer(broken, None, port=port)
+        ending.join()
 
 
 @pytest.mark.slow
