@@ -105,4 +105,7 @@ def _measure_back(sample: Sample, crowd: Crowd, server: RunningServer, restarted
             raise Unavailable(f"only {crowd.up:,} are back after {_CONNECT:.0f} s: {dict(crowd.events)}")
         sample.figures["all back, s"] = monotonic() - restarted
         sample.figures["stall while they come back, ms"] = probe.lap() * 1000
-    sample.figures["attempts in vain"] = crowd.events.total() - crowd.events["lost"]
+    in_vain = {name: count for name, count in crowd.events.items() if name != "lost"}
+    sample.figures["attempts in vain"] = sum(in_vain.values())
+    if in_vain:
+        print(f"{sample.server}: {in_vain}", file=sys.stderr)
