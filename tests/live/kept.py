@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.live.kinds import APP
-from tests.live.peers import eventually
+from tests.live.peers import ask, eventually
 from tests.support.servers import RunningServer, start_server
 from tests.support.world import WORLD
 
@@ -193,3 +193,17 @@ def let_it_come() -> None:
     """What has been sent is answered soon, so that the next GET need not wait: with threads that would be to see."""
     if WORLD == "threads":
         time.sleep(0.05)
+
+
+def join_with_id(client: Client) -> str:
+    """Connect to the main namespace; the id of the socket."""
+    assert client.line.ask(client.post(b"40")).text == "ok"
+    found = re.search(r'"sid":"([^"]+)"', client.line.ask(client.get()).text)
+    assert found
+    return found[1]
+
+
+def session_end(server: RunningServer, count: int) -> str:
+    """The reason for which the last of ``count`` sessions has ended."""
+    journal: dict[str, Any] = eventually(lambda: ask(server, "journal"), lambda found: len(found) >= count)
+    return str(list(journal.values())[-1][0])
