@@ -11,6 +11,7 @@ import gc
 import json
 import logging
 import os
+import signal
 import threading
 import time
 from collections import Counter
@@ -146,6 +147,14 @@ def emit_from_native_thread(sid: str) -> float:
     return emitted[0]
 
 
+def fork() -> None:
+    """Have a child for some seconds, that does nothing."""
+    if not os.fork():
+        signal.alarm(5)
+        signal.pause()
+        os._exit(0)
+
+
 QUESTIONS: dict[str, Callable[..., Any]] = {
     "broadcast": lambda count, size, batch, pause: broadcast(int(count), int(size), int(batch), float(pause)),
     "census": census,
@@ -155,6 +164,7 @@ QUESTIONS: dict[str, Callable[..., Any]] = {
     "open-gate": gate.set,
     "close-gate": gate.clear,
     "received": lambda sid: received[sid],
+    "fork": fork,
     "emit-from-native-thread": emit_from_native_thread,
 }
 

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.live.kinds import APP
-from tests.live.peers import eventually
+from tests.live.peers import ask, eventually
 from tests.support.servers import RunningServer, start_server
+from tests.support.world import WORLD
 
+KIND = "gunicorn-gthread" if WORLD == "threads" else "gunicorn-gevent"
 TIMEOUT = 20.0
 # For how many seconds gunicorn lets connections be idle, where the tests do not say: this machine may be busy.
 PATIENT = 20
@@ -44,10 +46,19 @@ class Answer:
 
 
 class Line:
-    """A TCP connection to a server, on which requests are written as bytes."""
+    """A TCP connection to a server, on which requests are written as bytes.
 
-    def __init__(self, port: int) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port), TIMEOUT)
+    :param anew: whether there is another one when the server has said that it ends this one, as it does with threads
+        for each GET that has waited, where connections are not kept.
+    """
+
+    def __init__(self, port: int, anew: bool = False) -> None:
+        self._port = port
+        self._anew = anew
+        self._connect()
+
+    def _connect(self) -> None:
+        self.sock = socket.create_connection(("127.0.0.1", self._port), TIMEOUT)
         self._buffer = b""
 
     def send(self, data: bytes) -> None:
@@ -64,7 +75,11 @@ class Line:
         while len(self._buffer) < size:
             self._read()
         body, self._buffer = self._buffer[:size], self._buffer[size:]
-        return Answer(re.sub(rb"\r\nDate: [^\r]*", b"", head), body)
+        answer = Answer(re.sub(rb"\r\nDate: [^\r]*", b"", head), body)
+        if self._anew and answer.last:
+            self.sock.close()
+            self._connect()
+        return answer
 
     def _read(self) -> None:
         data = self.sock.recv(65536)
@@ -160,9 +175,9 @@ def expect_seen(server: RunningServer, count: int) -> None:
 
 @contextmanager
 def kept_server(options: dict[str, Any] | None = None, app: str = APP, **sio_options: Any) -> Iterator[RunningServer]:
-    """gunicorn's gevent worker, which writes an access log, and keeps polling connections all the same."""
+    """gunicorn's gevent or gthread worker, which writes an access log, and keeps polling connections all the same."""
     env = {"SIO_OPTIONS": json.dumps({"keep_polling_connections": True, **sio_options})}
-    with start_server("gunicorn-gevent", app, env, {"keep_alive": PATIENT, **(options or {})}) as server:
+    with start_server(KIND, app, env, {"keep_alive": PATIENT, **(options or {})}) as server:
         yield server
 
 
@@ -172,3 +187,23 @@ def is_kept(server: RunningServer, client: Client) -> bool:
     client.echo("seen?")
     time.sleep(0.05)  # what is logged is logged when the answer has been sent
     return seen(server) == before
+
+
+def let_it_come() -> None:
+    """What has been sent is answered soon, so that the next GET need not wait: with threads that would be to see."""
+    if WORLD == "threads":
+        time.sleep(0.05)
+
+
+def join_with_id(client: Client) -> str:
+    """Connect to the main namespace; the id of the socket."""
+    assert client.line.ask(client.post(b"40")).text == "ok"
+    found = re.search(r'"sid":"([^"]+)"', client.line.ask(client.get()).text)
+    assert found
+    return found[1]
+
+
+def session_end(server: RunningServer, count: int) -> str:
+    """The reason for which the last of ``count`` sessions has ended."""
+    journal: dict[str, Any] = eventually(lambda: ask(server, "journal"), lambda found: len(found) >= count)
+    return str(list(journal.values())[-1][0])

@@ -30,6 +30,7 @@ COMMANDS = {
     "gunicorn-gevent-tls": "gunicorn --worker-class gevent --bind 127.0.0.1:{port} {tls}",
     # Without an access log, which nobody would miss a poll in, so that polling connections are kept.
     "gunicorn-gevent-kept": "gunicorn --worker-class gevent --bind 127.0.0.1:{port} --log-level debug",
+    "gunicorn-gthread-kept": "gunicorn --worker-class gthread --threads 16 --bind 127.0.0.1:{port} --log-level debug",
     "gunicorn-sync": "gunicorn --worker-class sync --bind 127.0.0.1:{port}",
     "uwsgi": "tests.live.run_uwsgi --http-socket 127.0.0.1:{port} --master --die-on-term --need-app --threads 8"
     f" --module {APP}",
@@ -41,7 +42,14 @@ COMMANDS = {
 WEBSOCKET_KINDS = WEBSOCKET_SERVERS + (
     ("gunicorn-gevent-tls", "gunicorn-gevent-kept")
     if WORLD == "gevent"
-    else ("gunicorn-gthread-tls", "cheroot", "flask-run", "flask-run-debugger", "django-runserver")
+    else (
+        "gunicorn-gthread-tls",
+        "gunicorn-gthread-kept",
+        "cheroot",
+        "flask-run",
+        "flask-run-debugger",
+        "django-runserver",
+    )
 )
 
 

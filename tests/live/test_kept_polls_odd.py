@@ -7,13 +7,10 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.live.kept import HOST, Client, Line, is_kept, kept_server
+from tests.live.kept import HOST, KIND, Client, Line, is_kept, kept_server, let_it_come
 from tests.live.kinds import serve
 from tests.support.scenario import assert_clean
 from tests.support.servers import RunningServer
-from tests.support.world import WORLD
-
-pytestmark = pytest.mark.skipif(WORLD == "threads", reason="about gunicorn's gevent worker")
 
 OPTIONS = {"limit_request_line": 400, "keep_alive": 20}
 SIO = {
@@ -29,7 +26,7 @@ def servers() -> Iterator[tuple[RunningServer, RunningServer]]:
     """One that keeps connections, and one that does not."""
     with (
         kept_server(OPTIONS, **SIO) as kept,
-        serve("gunicorn-gevent", OPTIONS, keep_polling_connections=False, **SIO) as ordinary,
+        serve(KIND, OPTIONS, keep_polling_connections=False, **SIO) as ordinary,
     ):
         yield kept, ordinary
         assert_clean(kept)
@@ -134,6 +131,8 @@ def told(client: Client, data: bytes) -> list[tuple[bytes, bytes]]:
         while True:
             answer = client.line.answer(patience)
             found.append((answer.head, answer.body.replace(client.sid.encode(), b"SID")))
+            if answer.last:
+                return [*found, END]
             patience = 0.1
     except (EOFError, ConnectionResetError):
         return [*found, END]
@@ -147,12 +146,14 @@ def told(client: Client, data: bytes) -> list[tuple[bytes, bytes]]:
 def test_it_is_answered_as_gunicorn_has_it_answered(servers: tuple[RunningServer, RunningServer], name: str) -> None:
     """Three times, where the connection goes on: what gunicorn has seen once may be known the next time."""
     with ExitStack() as stack:
-        clients = [Client(stack.enter_context(Line(server.port))).join().warm_up() for server in servers]
+        lines = [stack.enter_context(Line(server.port, anew=server is servers[1])) for server in servers]
+        clients = [Client(line).join().warm_up() for line in lines]
         assert is_kept(servers[0], clients[0])
         for _ in range(3):
             for client in clients:
                 if name in WAIT:
                     client.line.ask(client.post(PING))
+                    let_it_come()
             kept, ordinary = (told(client, ODD[name](client)) for client in clients)
             assert kept == ordinary
             assert kept

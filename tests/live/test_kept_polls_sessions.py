@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import subprocess
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,13 +13,12 @@ import pytest
 
 from tests.conformance.raw import Endpoint
 from tests.live.balancers import program
-from tests.live.kept import PAGE, Client, Line, expect_seen, is_kept, kept_server, seen
+from tests.live.kept import KIND, PAGE, Client, Line, expect_seen, is_kept, kept_server, seen
+from tests.live.kinds import start_command
 from tests.live.peers import ask, eventually, fetch
 from tests.support.scenario import assert_clean
 from tests.support.servers import free_port
 from tests.support.world import WORLD
-
-pytestmark = pytest.mark.skipif(WORLD == "threads", reason="about gunicorn's gevent worker")
 
 # -- sessions that are not, or not only, this way's -------------------------------------------------------------------
 
@@ -109,13 +111,32 @@ def test_where_the_application_is_asked_about_origins_it_is_asked_each_time() ->
             )  # nobody is asked
 
 
+@pytest.mark.slow
+def test_a_poll_that_waits_is_told_of_the_end_when_its_worker_is_drained() -> None:
+    drain = {"DRAIN": json.dumps({"seconds": 0.5})}
+    options = {"config": "python:tests.apps.draining_conf", "graceful_timeout": 20, "keep_alive": 20}
+    app = "tests.apps.draining:app"
+    with start_command(f"{KIND}-kept", drain, options, app) as server, Line(server.port) as line:
+        client = Client(line).join().warm_up()
+        old = server.worker_pid
+        line.send(client.get())
+        assert fetch(server, "/")
+        os.kill(old, signal.SIGTERM)
+        answer = line.answer()
+        assert answer.text in ("1", "6\x1e1") and answer.last
+        assert line.has_ended()
+        eventually(lambda: fetch(server, "/"), lambda page: int(page) != old)
+        assert_clean(server)
+
+
 # -- more than one of everything --------------------------------------------------------------------------------------
 
 
-def test_clients_leave_the_site_greenlets() -> None:
-    """Polls that wait count as they do with gunicorn, so that pages are served."""
-    with kept_server({"worker_connections": 8}) as server, ExitStack() as stack:
-        clients = [Client(stack.enter_context(Line(server.port))).join() for _ in range(7)]
+def test_clients_leave_room_for_the_site() -> None:
+    """Greenlets for polls that wait are counted as with gunicorn alone, and threads need none."""
+    count, threads = (20, {"threads": 2}) if WORLD == "threads" else (7, {})
+    with kept_server({"worker_connections": 8, **threads}) as server, ExitStack() as stack:
+        clients = [Client(stack.enter_context(Line(server.port))).join() for _ in range(count)]
         for client in clients:
             client.line.send(client.get())
         for _ in range(3):
@@ -125,9 +146,12 @@ def test_clients_leave_the_site_greenlets() -> None:
 
 @pytest.mark.slow
 def test_several_workers() -> None:
-    """A client's connections come to any worker: those that come to its session's are kept, the others work."""
-    with kept_server({"workers": 3, "keep_alive": 5}) as server, ExitStack() as stack:
-        lines = [stack.enter_context(Line(server.port)) for _ in range(12)]
+    """A client's connections come to any worker: those that come to its session's are kept, the others work.
+
+    With threads a connection that is handed over ends with its answer.
+    """
+    with kept_server({"workers": 3}) as server, ExitStack() as stack:
+        lines = [stack.enter_context(Line(server.port, anew=WORLD == "threads")) for _ in range(12)]
         clients = [Client(line) for line in lines]
         for client in clients:
             for line in (*lines[:2], lines[-1]):

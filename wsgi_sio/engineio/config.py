@@ -65,10 +65,10 @@ class EngineConfig:
         origins they need ``cors_credentials`` too, since they always send cookies.
     :param jsonp_without_origin: whether such a client may poll by script (JSONP) although its page is not known, for
         want of an Origin, Sec-Fetch-Site or Referer header: then any page could, and read the answers.
-    :param keep_polling_connections: whether gunicorn's gevent worker is spared most polls: they are answered where they
-        are read, at a fifth of the cost. None: where nobody would miss them, so not with an access log of gunicorn's, a
-        ``pre_request`` or ``post_request`` hook, or a middleware outside (ProxyFix and DispatcherMiddleware of Werkzeug
-        are none); True: even though the access log does not show them; False: never.
+    :param keep_polling_connections: whether gunicorn's workers (gevent, gthread) are spared most polls: they are
+        answered where they are read, at a fifth of the cost. None: where nobody would miss them, so not with an access
+        log of gunicorn's, a ``pre_request`` or ``post_request`` hook, or a middleware outside (ProxyFix and
+        DispatcherMiddleware of Werkzeug are none); True: even though the access log does not show them; False: never.
     :param max_sessions: how many clients may be connected; the others' handshakes are answered 503 (None: no limit).
     :param max_outbox: bytes of memory that may wait for a slow client before it is closed; from half of them on, who
         emits to it alone waits for it.

@@ -1,12 +1,12 @@
 """A keep-alive connection between two requests of its WSGI server's, on which polls are answered where they are read.
 
-Its owner stays gunicorn's greenlet, which sleeps in the ``close()`` of an answer (kept_polls.py) while the hub reads.
 A poll of a session that lives here, in a head that gunicorn has parsed before (known_heads.py), is answered at once or
-when its session has something to say.  Everything else ends the sleep, and is given back as it has come: gunicorn
-parses it, and refuses it if it is to be refused.  That goes for half a head, for what comes behind a poll before its
-answer, for a session that is unknown, held back, or going over to WebSocket, and for a body that is large or late.
+when its session has something to say.  Everything else ends this, and is given back as it has come: gunicorn parses it,
+and refuses it if it is to be refused.  That goes for half a head, for what comes behind a poll before its answer, for a
+session that is unknown, held back, or going over to WebSocket, and for a body that is large or late.
 
-All of this happens in the hub's thread, but :meth:`KeptRequest.answer`, which may be called from anywhere.
+Whatever happens to a connection is a call of its own, one after the other, in whichever thread it comes: where there
+are threads, the one that reads, the one whose emit is the answer, the clock's, and gunicorn's.
 """
 
 from __future__ import annotations
@@ -19,21 +19,19 @@ from math import inf
 from time import monotonic
 from typing import Protocol
 
-from ..runtime import Reactor
+from ..runtime import Reactor, SerialExecutor, Watch
 from .errors import EngineError
-from .gunicorn_gevent import Call
+from .gunicorn_calls import Call
 from .interfaces import Engine
 from .known_heads import Head, Known, KnownHeads, read_head
 from .request import EngineRequest, Waiting, parse_query
 from .response import Headers, Hijacked, Response
-from .wsgi_capacity import Capacity
-from .wsgi_pool_size import Pool
 
 logger = logging.getLogger("wsgi_sio.engineio")
 
 # What is read at once (bytes).
 _READ = 65_536
-# A larger body is read and decoded in gunicorn's greenlet (bytes).
+# A larger body is read and decoded in gunicorn's thread or greenlet (bytes).
 _LARGEST = 16_384
 
 
@@ -46,46 +44,98 @@ class Keeper(Protocol):
 
     engine: Engine
     reactor: Reactor
-    capacity: Capacity
     known: KnownHeads
     patience: float
 
     def date_line(self) -> str: ...
 
+    def add(self, connection: KeptConnection) -> None: ...
+
+    def remove(self, connection: KeptConnection) -> None: ...
+
+
+class Lender(Protocol):
+    """Whose a connection is before it is kept, and afterwards."""
+
+    def hold(self) -> bool:
+        """A poll begins to wait; False where there is no room."""
+
+    def leave(self) -> None:
+        """It waits no more."""
+
+    def take_back(self) -> None:
+        """The connection is over, or goes on with what has not been answered here."""
+
+    def stop(self, busy: bool) -> bool:
+        """The worker is to stop: whether it gets the connection back, which is ``busy`` with a request, or not."""
+
 
 class KeptConnection:
     """See the module's text.
 
-    :param pool: where gunicorn's greenlets come from.
-    :param keepalive: how many seconds it may wait for its next request.
-    :ivar over: set when it is gunicorn's again.
+    :param briefly: whether it is gunicorn's again when its first request has been answered.
     :ivar unread: what has come and been left to gunicorn, if it is over.
     :ivar parsing: the head with which that begins, if it has one.
     :ivar finished: whether nothing is to follow on it.
-    :ivar polls: how many have been answered here.
+    :ivar polls: how many have been answered that gunicorn has not parsed.
     """
 
-    __slots__ = ("_call", "_deadline", "_ended", "_keepalive", "_keeper", "_peer", "_pool",
-                 "_request", "_sock", "_unsent", "_watch", "finished", "over", "parsing", "polls",
+    __slots__ = ("_begun", "_briefly", "_call", "_deadline", "_ended", "_keepalive", "_keeper", "_lender", "_peer",
+                 "_request", "_sock", "_turns", "_unsent", "_watch", "finished", "parsing", "polls",
                  "unread")  # fmt: skip
 
-    def __init__(self, keeper: Keeper, call: Call, pool: Pool | None, keepalive: float) -> None:
+    _watch: Watch
+
+    def __init__(self, keeper: Keeper, call: Call, lender: Lender, briefly: bool = False) -> None:
         self._keeper = keeper
         self._call = call
         self._peer = call.peer
-        self._pool = pool
-        self._keepalive = keepalive
+        self._lender = lender
+        self._briefly = briefly
+        self._keepalive: float = call.worker.cfg.keepalive
         self._sock = call.sock
+        self._turns = SerialExecutor(logger)
         self._request: KeptRequest | None = None
         self._unsent = b""
+        self._begun = False
         self._ended = False
-        self.over = keeper.reactor.event()
+        self._deadline = inf
         self.unread = b""
         self.parsing: Head | None = None
         self.finished = False
         self.polls = 0
-        self._deadline = monotonic() + keepalive
-        self._watch = keeper.reactor.watch(self)
+
+    def expect(self, cors: Headers, lost: Callable[[], object], unread: bytes) -> KeptRequest:
+        """Before it is begun: it has a request that waits for its answer, and ``unread`` has come behind that."""
+        self._request = request = KeptRequest(self, False, cors, lost)
+        self.unread = unread
+        self.polls = -1
+        return request
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is under way."""
+        return self._request is not None
+
+    def begin(self) -> None:
+        """gunicorn is done with it, and its socket does not block.
+
+        :raises OSError: the system cannot watch more.
+        :raises RuntimeError: the system has no thread for the first one.
+        """
+        self._watch = self._keeper.reactor.watch(self, reading=False)
+        self._turns.call(self._start)
+
+    def _start(self) -> None:
+        self._begun = True
+        if self._ended:
+            self._watch.close(_nothing)
+            return
+        if self._request is None:
+            self._deadline = monotonic() + self._keepalive
+        if not self.unread:
+            self._watch.resume()
+        self._send()
 
     def fileno(self) -> int:
         return int(self._sock.fileno())
@@ -93,6 +143,11 @@ class KeptConnection:
     # -- what comes ---------------------------------------------------------------------------------------------
 
     def on_readable(self) -> None:
+        self._turns.call(self._read)
+
+    def _read(self) -> None:
+        if self._ended:
+            return
         try:
             data: bytes = self._sock.recv(_READ)
         except BlockingIOError:
@@ -135,7 +190,7 @@ class KeptConnection:
         end = head.end + head.length
         holds = head.method == "GET"
         if holds:
-            if not self.hold():
+            if not self._lender.hold():
                 return False
         elif 0 < head.length <= engine.config.max_http_buffer_size:
             body = BytesIO(data[head.end : end])
@@ -160,16 +215,12 @@ class KeptConnection:
             carrier.answer(answer)
         return True
 
-    def hold(self) -> bool:
-        """One more greenlet is held for long, if there is room."""
-        return self._keeper.capacity.hold(self._pool)
-
     # -- what goes ----------------------------------------------------------------------------------------------
 
     def answer(self, request: KeptRequest, response: Response) -> None:
         """Give the client the response to its request, unless it has one; from anywhere, without blocking."""
         if self._request is not request or self._unsent:
-            return
+            return  # its client has left
         if not self._call.worker.alive:  # as gunicorn answers from then on
             self.finished = True
         headers = response.headers + request.cors if request.cors else response.headers
@@ -180,14 +231,21 @@ class KeptConnection:
             f"Content-Length: {len(response.body)}\r\n\r\n"
         )
         self._unsent = head.encode("latin-1") + response.body
-        self._keeper.reactor.on_loop(self._send)
+        self._keeper.reactor.on_loop(self.on_writable)
+
+    def hold(self) -> bool:
+        """A request that is no GET waits: whether there is room, which it takes."""
+        return self._lender.hold()
 
     def unsent(self, request: KeptRequest) -> int:
         """How many bytes of its answer the client has not taken yet."""
         return len(self._unsent) if self._request is request else 0
 
+    def on_writable(self) -> None:
+        self._turns.call(self._send)
+
     def _send(self) -> None:
-        if self._ended:
+        if self._ended or not self._begun or not self._unsent:
             return
         try:
             sent = self._sock.send(self._unsent)
@@ -204,33 +262,39 @@ class KeptConnection:
             return
         self.polls += 1
         self._release()
-        if self.unread or self.finished:
+        if self.unread or self.finished or self._briefly:
             self._end()
         else:
             self._deadline = monotonic() + self._keepalive
 
-    def on_writable(self) -> None:
-        self._send()
-
     # -- the end ------------------------------------------------------------------------------------------------
 
-    def look(self, now: float) -> None:
+    def look(self) -> None:
         """Time passes."""
-        if self._ended or now < self._deadline:
+        self._turns.call(self._look)
+
+    def _look(self) -> None:
+        if self._ended or not self._begun:
+            return
+        if not self._call.worker.alive and not self._unsent and self._lender.stop(self.busy):
+            self._end()
+            return
+        now = monotonic()
+        if now < self._deadline:
             return
         if self._unsent:  # what it has taken meanwhile counts, though nobody has noticed
             self._send()
             if now >= self._deadline:
                 self._break_off()
             return
-        self.on_readable()  # what has come by now has come in time
-        if self._request is None and now >= self._deadline:
+        self._read()  # what has come by now has come in time
+        if not self._ended and self._request is None and now >= self._deadline:
             self.finished = not self.unread  # a body has more time, which request_body.py counts
             self._end()
 
     def abandon(self) -> None:
-        """gunicorn's greenlet goes on, whatever is under way."""
-        self._break_off()
+        """gunicorn goes on, whatever is under way."""
+        self._turns.call(self._break_off)
 
     def _give_back(self, data: bytes, head: Head | None) -> None:
         if not self._ended:
@@ -252,15 +316,16 @@ class KeptConnection:
         if not self._ended:
             self._ended = True
             self._release()
-            self._watch.close(_nothing)
-            self.over.set()
+            if self._begun:
+                self._watch.close(_nothing)
+            self._lender.take_back()
 
     def _release(self) -> None:
         """There is no request under way."""
         request, self._request = self._request, None
         self._unsent = b""
         if request is not None and request.holds:
-            self._keeper.capacity.leave()
+            self._lender.leave()
 
 
 class KeptRequest:
@@ -298,7 +363,7 @@ class KeptRequest:
         self._connection.answer(self, response)
 
     def result(self) -> Hijacked:
-        return Hijacked(None)
+        return Hijacked(None, "200 OK")
 
     @property
     def unsent(self) -> int:

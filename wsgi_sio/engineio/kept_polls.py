@@ -1,9 +1,9 @@
 """Which connections are kept between two polls, so that these cost no whole request of the WSGI server's each.
 
-Under gunicorn's gevent worker the answer to a poll has a ``close()``, which the worker calls when all has been sent and
-logged, and which returns when the connection's next request is one for gunicorn.  Meanwhile the greenlet sleeps, and
-the hub answers polls (kept_connection.py).  What has been read too much goes back into gunicorn's reader.  So the
-connection is gunicorn's at any time: it counts it, closes it, and waits for it when it is to end.
+Under gunicorn's gevent and gthread workers the answer to a poll has a ``close()``, which the worker calls when all has
+been sent and logged.  From then on polls are answered where they are read (kept_connection.py), until there is a
+request for gunicorn.  What has been read too much goes back into gunicorn's reader.  How a connection is lent, and
+comes back, is kept_by_greenlets.py and kept_by_threads.py.
 
 Nobody is to miss a poll that gunicorn has not seen: connections are kept where gunicorn calls us directly, has no hooks
 around requests and, unless ``keep_polling_connections`` says that this does not matter, writes no access log.
@@ -11,53 +11,27 @@ around requests and, unless ``keep_polling_connections`` says that this does not
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from email.utils import formatdate
-from time import monotonic, time
+from time import time
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from ..runtime import Reactor
+from ..runtime import Rank, Reactor, make_lock, threads_are_greenlets
 from .config import Environ
-from .gunicorn_gevent import Call, find_call
+from .gunicorn_calls import Call, find_call
 from .interfaces import Engine
+from .kept_by_greenlets import GreenletKeeping
+from .kept_by_threads import ThreadKeeping
 from .kept_connection import KeptConnection
-from .known_heads import Head, KnownHeads, is_plain
-from .request import parse_query
-from .response import Response
+from .kept_past import Past
+from .known_heads import KnownHeads, is_plain
+from .request import EngineRequest, Waiting, parse_query
+from .response import Headers, Response
 from .wsgi_capacity import Capacity
-from .wsgi_pool_size import Pool, find_pool
 
 # How often it is looked whose time is over (seconds).
 _LOOK = 1.0
-# A connection that has been kept so often in vain, since its requests have ever other headers, is left to gunicorn for
-# so many requests; then it has as many attempts as it takes to know a client's GETs and POSTs.
-_IN_VAIN, _REST, _ATTEMPTS = 8, 100, 4
-
-
-class _Past:
-    """What is remembered of a connection while it is gunicorn's.
-
-    :ivar head: that of the request that has been given back.
-    :ivar number: which of gunicorn's requests on this connection that is: no other has that head.
-    :ivar in_vain: how often it has been kept, of late, without a poll that could be answered.
-    """
-
-    __slots__ = ("head", "in_vain", "number")
-
-    def __init__(self) -> None:
-        self.head: Head | None = None
-        self.number = 0
-        self.in_vain = 0
-
-    def rests(self) -> bool:
-        """Whether it is better left to gunicorn, once more."""
-        if self.in_vain < _IN_VAIN:
-            return False
-        self.in_vain += 1
-        if self.in_vain > _IN_VAIN + _REST:
-            self.in_vain = _IN_VAIN - _ATTEMPTS
-        return self.in_vain >= _IN_VAIN
 
 
 class Keeper:
@@ -71,60 +45,76 @@ class Keeper:
         config = engine.config
         self.engine = engine
         self.reactor = reactor
-        self.capacity = capacity
         self.known = KnownHeads()
         self.patience = config.ping_interval + config.ping_timeout
         self._unlogged = config.keep_polling_connections is True
+        self._way = GreenletKeeping(self, capacity) if threads_are_greenlets() else ThreadKeeping(self)
+        self._lock = make_lock(Rank.LEAF)
         self._connections: set[KeptConnection] = set()
-        self._pasts: WeakKeyDictionary[Any, _Past] = WeakKeyDictionary()  # by gunicorn's readers
+        self._pasts: WeakKeyDictionary[Any, Past] = WeakKeyDictionary()  # by gunicorn's readers
         self._looking = False
         self._useless = False
         self._date = (0, "")
 
     def follow(self, environ: Environ, start_response: Any, response: Response) -> Iterable[bytes]:
         """The body of a response, which has been started: with it the connection is kept, if it may be."""
-        if self._useless or response.status != 200 or "gunicorn.socket" not in environ or not is_plain(environ):
+        if response.status != 200:
             return [response.body]
-        query = parse_query(environ["QUERY_STRING"])
-        sid = query.get("sid")
-        if sid is not None and sid not in self.engine.sessions:
-            return [response.body]  # a sibling's, which has answered
-        call = find_call(environ, start_response)
+        call = self._find(environ)
+        if call is None or call.response is not getattr(start_response, "__self__", None):
+            return [response.body]
+        past = self._learn(environ, call)
+        if past.rests():
+            return [response.body]
+        return _Followed(response.body, call, self._way.prepare(environ, call, past))
+
+    def wait(self, request: EngineRequest, cors: Headers, lost: Callable[[], object]) -> Waiting | None:
+        """Let a request of gunicorn's wait without its thread, whose connection is kept from now on; None where that
+        cannot be.
+
+        :param cors: headers for its answer.
+        :param lost: called when its client has left.
+        """
+        if not self._way.waits:
+            return None
+        call = self._find(request.environ)
         if call is None:
-            return [response.body]
-        if call.misses(self._unlogged):
+            return None
+        past = self._learn(request.environ, call)
+        return self._way.wait(request, cors, lost, call, past)
+
+    def _find(self, environ: Environ) -> Call | None:
+        if self._useless or "gunicorn.socket" not in environ or not is_plain(environ):
+            return None
+        sid = parse_query(environ["QUERY_STRING"]).get("sid")
+        if sid is not None and sid not in self.engine.sessions:
+            return None  # a sibling's, which has answered
+        call = find_call(environ)
+        if call is not None and (call.misses(self._unlogged) or not self._way.fits(call)):
             self._useless = True  # for as long as this process serves
-            return [response.body]
-        past = self._pasts.setdefault(call.unreader, _Past())
+            return None
+        return call
+
+    def _learn(self, environ: Environ, call: Call) -> Past:
+        past = self._pasts.setdefault(call.unreader, Past())
         request = call.response.req
         head, past.head = past.head, None
         if head is not None and past.number == request.req_number:
             cors = self.engine.settled_cors(environ)
             if cors is not None:
                 self.known.learn(head, environ, cors, request.limit_request_line)
-        if past.rests():
-            return [response.body]
-        return _Followed(self, response.body, call, find_pool(environ), past)
+        return past
 
-    def keep(self, call: Call, pool: Pool | None, past: _Past) -> None:
-        """Keep a connection whose request is over, in gunicorn's greenlet, until it has to go on."""
-        if not call.goes_on:
-            return
-        connection = KeptConnection(self, call, pool, call.worker.cfg.keepalive)
-        self._connections.add(connection)
+    def add(self, connection: KeptConnection) -> None:
+        """One is kept: tell it the time."""
+        with self._lock:
+            self._connections.add(connection)
         self._look_later()
-        try:
-            connection.over.wait()
-        finally:
-            connection.abandon()  # somebody may have killed the greenlet
+
+    def remove(self, connection: KeptConnection) -> None:
+        """It is not any more."""
+        with self._lock:
             self._connections.discard(connection)
-        past.head = connection.parsing
-        past.number = call.response.req.req_number + 1
-        past.in_vain = 0 if connection.polls else past.in_vain + 1
-        if connection.finished:
-            call.response.force_close()
-        elif connection.unread:
-            call.unreader.unread(connection.unread)
 
     # -- the time -----------------------------------------------------------------------------------------------
 
@@ -136,30 +126,30 @@ class Keeper:
         return self._date[1]
 
     def _look_later(self) -> None:
-        if not self._looking:
+        with self._lock:
+            if self._looking or not self._connections:
+                return
             self._looking = True
-            self.reactor.call_later(_LOOK, self._look)
+        self.reactor.call_later(_LOOK, self._look)
 
     def _look(self) -> None:
-        self._looking = False
-        now = monotonic()
-        for connection in list(self._connections):
-            connection.look(now)
-        if self._connections:
-            self._look_later()
+        with self._lock:
+            self._looking = False
+            connections = list(self._connections)
+        for connection in connections:
+            connection.look()
+        self._look_later()
 
 
 class _Followed:
     """The body of an answer after which its connection is kept."""
 
-    __slots__ = ("_body", "_call", "_keeper", "_past", "_pool", "_sent")
+    __slots__ = ("_body", "_call", "_keep", "_sent")
 
-    def __init__(self, keeper: Keeper, body: bytes, call: Call, pool: Pool | None, past: _Past) -> None:
-        self._keeper = keeper
+    def __init__(self, body: bytes, call: Call, keep: Callable[[], None]) -> None:
         self._body = body
         self._call = call
-        self._pool = pool
-        self._past = past
+        self._keep = keep
         self._sent = False
 
     def __iter__(self) -> Iterator[bytes]:
@@ -168,5 +158,5 @@ class _Followed:
 
     def close(self) -> None:
         """All has been sent and logged, or could not be."""
-        if self._sent:
-            self._keeper.keep(self._call, self._pool, self._past)
+        if self._sent and self._call.goes_on:
+            self._keep()

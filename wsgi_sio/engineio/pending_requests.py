@@ -68,6 +68,9 @@ def make_waiting(
     lost = partial(transport.session.close, "transport error", abort=True)
     if request.carrier is not None:
         return request.carrier.wait(request, cors, transport.hold, release, lost)
+    kept = None if request.keeper is None else request.keeper.wait(request, cors, lost)
+    if kept is not None:
+        return kept
     if can_move(request.environ):
         try:
             taken = take(request.environ, reactor)

@@ -47,11 +47,19 @@ class Carrier(Protocol):
         """Let it wait for its answer; see :class:`HijackedConnection`, and :class:`ThreadWait` for ``release``."""
 
 
+class ConnectionKeeper(Protocol):
+    """What may keep the connection of a request of the WSGI server's; see kept_polls.py."""
+
+    def wait(self, request: EngineRequest, cors: Headers, lost: Callable[[], object]) -> Waiting | None:
+        """Let it wait without its thread, and its connection go on afterwards; None where that cannot be."""
+
+
 @dataclass(slots=True, eq=False)
 class EngineRequest:
     """What the engine needs to know of one HTTP request.
 
     :ivar carrier: what brings its answer to the client, if that is not the WSGI server.
+    :ivar keeper: what may keep its connection, if that is the WSGI server's.
     """
 
     environ: Environ
@@ -59,6 +67,7 @@ class EngineRequest:
     query: dict[str, str]
     upgrade: bool
     carrier: Carrier | None = None
+    keeper: ConnectionKeeper | None = None
 
     @property
     def origin(self) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ..logtext import one_line
-from ..runtime import Event, Rank, Reactor, create_reactor, make_lock, tell_in_child, threads_are_greenlets
+from ..runtime import Event, Rank, Reactor, create_reactor, make_lock, tell_in_child
 from ..sockets import NonBlockingSocket
 from .config import EngineConfig, Environ
 from .cors import OriginPolicy
@@ -134,7 +134,7 @@ class EngineServer(ServesWebTransport):
                     capacity = Capacity(lambda: len(self.sessions), self.report)
                     acceptance = Acceptance(reactor, capacity)
                     serving = self._serving = _Serving(reactor, heartbeat, bodies, capacity, acceptance)
-                    if threads_are_greenlets() and config.keep_polling_connections is not False:
+                    if config.keep_polling_connections is not False:
                         self.keeper = Keeper(self, reactor, capacity)
         return serving
 
@@ -175,6 +175,7 @@ class EngineServer(ServesWebTransport):
         sid, upgrade, cors = None, False, []
         try:
             request = parse_request(environ)
+            request.keeper = self.keeper
             sid = request.sid
             upgrade = request.upgrade and request.query.get("transport") != "polling"
             if not self._origins.allows(request):

@@ -1,4 +1,5 @@
-"""What is known of gunicorn's gevent worker: whether a request is one of its calls, and what it misses of others.
+"""What is known of gunicorn's gevent and gthread workers: whether a request is a call of theirs, and what they miss of
+others.
 
 The facts are read from the objects of the worker, as the frames below the request and ``start_response`` lead to them.
 """
@@ -6,6 +7,7 @@ The facts are read from the objects of the worker, as the frames below the reque
 from __future__ import annotations
 
 import sys
+from copy import copy
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -21,21 +23,23 @@ _TRANSPARENT = frozenset(
         ("werkzeug.middleware.proxy_fix", "__call__"),
     ]
 )
-_WORKER = ("gunicorn.workers.base_async", "handle_request")
+_WORKERS = (("gunicorn.workers.base_async", "handle_request"), ("gunicorn.workers.gthread", "handle_request"))
 _HOOKS = ("pre_request", "post_request")
 
 
 class Call(NamedTuple):
-    """A request that gunicorn's gevent worker has parsed, and will answer.
+    """A request that gunicorn's worker has parsed, and will answer.
 
     :ivar worker: the worker.
+    :ivar conn: what gthread knows of the connection; None with gevent.
     :ivar response: gunicorn's response.
-    :ivar sock: the C socket below the connection's.
+    :ivar sock: the connection's socket; with gevent the C socket below it.
     :ivar before: what gunicorn writes of an answer between its status and its date.
     :ivar after: what it writes between that and the answer's own headers.
     """
 
     worker: Any
+    conn: Any
     response: Any
     sock: Any
     before: str
@@ -53,9 +57,14 @@ class Call(NamedTuple):
         return str(address[0] if isinstance(address, tuple) else "").encode()
 
     @property
+    def more(self) -> bool:
+        """Whether gunicorn has read what comes behind the request."""
+        return bool(self.unreader.buf.getvalue())
+
+    @property
     def goes_on(self) -> bool:
         """Whether, the answer having been sent, the connection is for further requests, none of which has come."""
-        return not (self.response.should_close() or not self.worker.alive or self.unreader.buf.getvalue())
+        return not (self.response.should_close() or not self.worker.alive or self.more)
 
     def misses(self, unlogged: bool) -> bool:
         """Whether gunicorn misses a request that it is not told of: in a hook of the user's, a metric, or a log.
@@ -68,39 +77,42 @@ class Call(NamedTuple):
         return any(settings[name].get() is not settings[name].default for name in _HOOKS)
 
 
-def find_call(environ: Environ, start_response: Any) -> Call | None:
-    """The call in which the present request is, whose answer has been started; None where it is another server's, goes
-    through others, or ends the connection.
+def find_call(environ: Environ) -> Call | None:
+    """The call in which the present request is; None where it is another server's, goes through others, or ends the
+    connection.
     """
     try:
-        return _find_call(environ, start_response)
+        return _find_call(environ)
     except (AttributeError, KeyError, ValueError):  # a version of gunicorn that has it otherwise
         return None
 
 
-def _find_call(environ: Environ, start_response: Any) -> Call | None:
-    response = start_response.__self__
+def _find_call(environ: Environ) -> Call | None:
+    local, sock = _find_worker(sys._getframe()), plain_socket(environ)
+    if local is None or sock is None:
+        return None
+    worker, conn, response = local["self"], local.get("conn"), local["resp"]
     kinds = (type(response), type(response.req))
-    if [f"{kind.__module__}.{kind.__name__}" for kind in kinds] != _KINDS:
+    if [f"{kind.__module__}.{kind.__name__}" for kind in kinds] != _KINDS or sock is not response.sock:
         return None
-    worker, sock = _find_worker(sys._getframe()), plain_socket(environ)
-    if worker is None or sock is None or sock is not response.sock:
-        return None
-    _, before, date, after = response.default_headers()
+    told = copy(response)
+    if not told.headers_sent:  # as if it had been answered
+        told.status, told.status_code, told.response_length, told.chunked = "200 OK", 200, 0, False
+    _, before, date, after = told.default_headers()
     if not date.startswith("Date: ") or after != "Connection: keep-alive\r\n":
         return None
-    return Call(worker, response, sock._sock, before, after)
+    return Call(worker, conn, response, sock if conn is not None else sock._sock, before, after)
 
 
 _KINDS = ["gunicorn.http.wsgi.Response", "gunicorn.http.message.Request"]
 
 
-def _find_worker(frame: FrameType | None) -> Any | None:
-    """The worker that has called us, with nobody in between who would miss what is not told to it."""
+def _find_worker(frame: FrameType | None) -> dict[str, Any] | None:
+    """What the worker that has called us knows, with nobody in between who would miss what is not told to it."""
     while frame is not None:
         place = (str(frame.f_globals.get("__name__")), frame.f_code.co_name)
-        if place == _WORKER:
-            return frame.f_locals["self"]
+        if place in _WORKERS:
+            return frame.f_locals
         if place not in _TRANSPARENT and not place[0].startswith(_OURS):
             return None
         frame = frame.f_back
