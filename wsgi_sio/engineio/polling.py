@@ -80,6 +80,10 @@ class PollingTransport:
         self._ended = False
 
     @property
+    def gathers(self) -> bool:
+        return False  # a GET is better answered at once
+
+    @property
     def linger(self) -> float:
         return _LINGER_LEFT if self._client_left else _LINGER
 

@@ -161,6 +161,7 @@ class Session(SessionWriter):
             transport = self.transport
             claimed = transport.idle
             transport.idle = False
+            held, self.held = self.held, 0.0
             held_back = self._write_buffer.let_out()
         self._server.heartbeat.stop(self)
         logger.debug("a session over %s has ended: %s", transport.name, reason)
@@ -168,8 +169,10 @@ class Session(SessionWriter):
             self.report(*too_large(self.config, "the connection is closed"))
         for turn in held_back:
             turn.set()
-        if claimed:
+        if claimed or (held and abort):
             transport.finish(code)
+        elif held:
+            self._write_on(transport)
         elif abort:
             transport.abort(code)
         else:  # the client has a while to take what was sent before; an upgrade goes on, for it may be how
@@ -187,6 +190,7 @@ class Session(SessionWriter):
         """In a forked child: be over, without a word to the client, which is the parent's, or to the application."""
         self.lock = make_lock(Rank.SESSION)
         self._state = CLOSED
+        self.held = 0.0
         self._write_buffer.take_all()
         self.on_message = self.on_close = _ignore
 

@@ -17,6 +17,7 @@ from ..compiled import mypyc_attr
 from ..runtime import Event, Rank, Reactor, make_lock, wait_patiently
 from .config import EngineConfig
 from .heartbeat import Heartbeat
+from .held_sessions import HeldSessions
 from .log_messages import slow_client, stuck_client
 from .packet import MESSAGE, PING, Packet
 from .transport import Transport
@@ -25,6 +26,9 @@ from .write_buffer import WriteBuffer
 OPEN, CLOSING, CLOSED = range(3)
 
 _PING = Packet(PING)
+
+# For how long, and up to how many bytes, packets are held to be sent with others (seconds).
+_HOLD, _MOST_HELD = 0.001, 65536
 
 
 class SessionServer(Protocol):
@@ -39,6 +43,9 @@ class SessionServer(Protocol):
     @property
     def heartbeat(self) -> Heartbeat: ...
 
+    @property
+    def held_sessions(self) -> HeldSessions: ...
+
     def report(self, kind: str, text: str) -> None: ...
 
     def forget(self, session: Any) -> None: ...
@@ -50,9 +57,10 @@ class SessionWriter(ABC):
 
     :ivar transport: the present transport.
     :ivar lock: guards all fields of both halves.
+    :ivar held: the time (monotonic) since when packets wait for :meth:`release`; 0: none do.
     """
 
-    __slots__ = ("_server", "_state", "_write_buffer", "lock", "transport")
+    __slots__ = ("_server", "_state", "_write_buffer", "held", "lock", "transport")
 
     def __init__(self, server: SessionServer) -> None:
         self.transport: Transport
@@ -60,6 +68,7 @@ class SessionWriter(ABC):
         self._server = server
         self._state = OPEN
         self._write_buffer = WriteBuffer(server.config.max_outbox)
+        self.held = 0.0
 
     @property
     def open(self) -> bool:
@@ -100,15 +109,54 @@ class SessionWriter(ABC):
             if claimed:
                 transport.idle = False
                 behind = False
-            elif volatile:
+                held = 0.0
+            elif volatile and not self.held:
                 return False
             else:
                 behind = self._write_buffer.add(packets, patient)
+                held, self.held = self.held, 0.0
         if claimed:
             transport.write(packets)
-        elif behind:
+        elif held:
+            self._write_on(transport)
+        if behind:
             self._fall_behind(patient)
         return True
+
+    def hold(self, packets: list[Packet], now: float) -> None:
+        """Send ``packets`` with what follows: the next :meth:`send`, or :meth:`release`, which has to be called soon.
+
+        Whoever sends meanwhile, from anywhere, sends them along; so their place is settled as by :meth:`send`.
+        """
+        with self.lock:
+            transport = self.transport
+            holds = self.held > 0.0 and now - self.held < _HOLD and self._write_buffer.size < _MOST_HELD
+            begins = not holds and self._state == OPEN and transport.idle and transport.gathers
+            if begins:
+                transport.idle = False
+                self.held = now
+            if holds or begins:
+                self._write_buffer.add(packets, True)
+        if begins:
+            self._server.held_sessions.add(self)
+        elif not holds:
+            self.send(packets, patient=True)
+
+    def release(self) -> None:
+        """Write what is held, if it still is."""
+        with self.lock:
+            held, self.held = self.held, 0.0
+            transport = self.transport
+        if held:
+            self._write_on(transport)
+
+    def _write_on(self, transport: Transport) -> None:
+        """Having the baton, write what there is."""
+        batch = self.next_batch(transport, _MOST_HELD)
+        if batch:
+            transport.write(batch)
+        elif batch is not None:
+            transport.finish()
 
     def reserve(self, packets: list[Packet], *, patient: bool = False) -> Callable[[], None]:
         """The first half of :meth:`send`, for whoever holds a lock: it settles only the place of ``packets``.
@@ -123,6 +171,9 @@ class SessionWriter(ABC):
                 transport.idle = False
                 return partial(transport.write, packets)
             behind = self._write_buffer.add(packets, patient)
+            held, self.held = self.held, 0.0
+        if held:
+            return partial(self._write_on, transport)
         return partial(self._fall_behind, patient) if behind else _nothing
 
     def _fall_behind(self, patient: bool) -> None:
@@ -195,6 +246,8 @@ class SessionWriter(ABC):
                 self._write_buffer.put_first(_PING)
         if claimed:
             transport.write([_PING])
+        else:
+            self.release()
 
     def next_batch(self, transport: Transport, limit: int) -> list[Packet] | None:
         """For the writer of ``transport``: the next packets, about ``limit`` bytes of them.

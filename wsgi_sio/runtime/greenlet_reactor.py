@@ -49,6 +49,7 @@ class GreenletReactor(Reactor):
         self._backlog: deque[Job] = deque()
         self._hub_watchdog: HubWatchdog | None = None
         self._closed = False
+        self._batch: list[Job] | None = None  # in the middle of reading or writing: the jobs that come of it
         self._watches: set[GreenletWatch] = set()
         tell_in_child(self)
 
@@ -81,7 +82,11 @@ class GreenletReactor(Reactor):
 
     def submit(self, job: Job) -> None:
         if getcurrent() is self._hub:
-            self._start(job)
+            batch = self._batch
+            if batch is None:
+                self._start(job)
+            else:
+                batch.append(job)
         elif _native_thread_id() == self._thread:
             self._loop.run_callback(self._start, job)
         else:
@@ -262,11 +267,18 @@ class GreenletWatch:
             self._read.stop()  # lest it be told for ever; the watcher for writing has been stopped already
             return
         self.reading = True  # or writing, which nobody need tell apart
+        reactor = self._reactor
+        batch: list[Job] = []
+        reactor._batch = batch
         try:
             callback()
         except Exception:  # none of the application's; a signal handler of its own may end the program
             logger.exception("a connection's callback failed")
+        finally:
+            reactor._batch = None
         self.reading = False
+        for job in batch:
+            reactor._start(job)
 
     def after_fork(self) -> int:
         """In a forked child: let go of the descriptor, which is returned (-1: it is closed)."""

@@ -42,7 +42,7 @@ class SerialQueue:
     :param context: makes the context of each job.
     """
 
-    __slots__ = ("_context", "_cost", "_full", "_jobs", "_limit", "_lock", "_owner", "_running", "_submit")
+    __slots__ = ("_context", "_cost", "_full", "_jobs", "_left", "_limit", "_lock", "_owner", "_running", "_submit")
 
     def __init__(
         self,
@@ -59,6 +59,7 @@ class SerialQueue:
         self._lock = make_lock(Rank.LEAF)
         self._jobs: deque[tuple[int, Callable[..., object], tuple[Any, ...]]] = deque()
         self._cost = 0
+        self._left = 0  # how many jobs more the present worker may run
         self._running = False
         self._full = False
 
@@ -72,6 +73,11 @@ class SerialQueue:
             tell()
         if start:
             self._submit(self._drain)
+
+    def goes_on_with(self, job: Callable[..., object]) -> bool:
+        """For the job that runs: whether ``job`` is what the same worker runs right after it."""
+        with self._lock:
+            return self._left > 0 and len(self._jobs) > 0 and self._jobs[0][1] == job
 
     def after_fork(self) -> None:
         """In a forked child: what is in it is for the parent to do."""
@@ -114,8 +120,9 @@ class SerialQueue:
             self._owner.mailbox_has_room()
 
     def _drain(self) -> None:
-        for _ in range(_BATCH):
+        for left in range(_BATCH - 1, -1, -1):
             with self._lock:
+                self._left = left
                 if not self._jobs:
                     self._running = False
                     return

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..logtext import quote
 from ..runtime import FAILURES, SerialQueue
 from .handlers import NO_ACK, HandlerTable
 from .packet import ACK, DISCONNECT, EVENT, Packet
+from .quick_events import QUICK, QuickEvents
 from .testing_hooks import tell_tester
 
 if TYPE_CHECKING:
@@ -31,6 +33,9 @@ class DispatchingNamespace(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def quick_events(self) -> QuickEvents: ...
 
     def runs_concurrently(self, own: HandlerTable, data: list[Any]) -> bool: ...
 
@@ -86,9 +91,22 @@ class Receives:
     # -- in the mailbox -------------------------------------------------------------------------------------------
 
     def _run_event(self, packet: Packet, size: int) -> None:
-        if self._muted or not packet.data:
-            return
         data = packet.data
+        if self._muted or not data:
+            return
+        session, quick, begun = self.conn.session, self.nsp.quick_events, monotonic()
+        known = data[0] in quick.names
+        if session.held and not known:
+            session.release()
+        try:
+            self._handle(packet, data, size)
+        finally:
+            if session.held and not self._mailbox.goes_on_with(self._run_event):
+                session.release()
+            if (monotonic() - begun < QUICK) is not known:
+                quick.note(data[0], not known)
+
+    def _handle(self, packet: Packet, data: list[Any], size: int) -> None:
         if self._incoming:
             self._tell(self._incoming, data)
         if self._middlewares and not self._passes(data):
@@ -100,10 +118,17 @@ class Receives:
         if packet.id is not None and result is not NO_ACK:
             args = [] if result is None else list(result) if isinstance(result, tuple) else [result]
             try:
-                self.conn.acknowledge(Packet(ACK, self.nsp.name, args, packet.id))
+                self._acknowledge(Packet(ACK, self.nsp.name, args, packet.id))
             except (TypeError, ValueError) as error:
                 tell_tester(self.handshake.environ, error)
                 logger.exception("what the handler of %s returned cannot be sent to %r", quote(data[0]), self)
+
+    def _acknowledge(self, packet: Packet) -> None:
+        """Together with what the next event comes to, if that is at hand."""
+        if self._mailbox.goes_on_with(self._run_event):
+            self.conn.acknowledge_soon(packet, monotonic())
+        else:
+            self.conn.acknowledge(packet)
 
     def _passes(self, data: list[Any]) -> bool:
         """Run the middlewares over an event; False when one has refused it."""
