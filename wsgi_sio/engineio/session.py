@@ -159,9 +159,9 @@ class Session(SessionWriter):
             if abort:
                 self._write_buffer.take_all()
             transport = self.transport
-            claimed = transport.idle
+            claimed = self.held > 0.0 or transport.idle
             transport.idle = False
-            held, self.held = self.held, 0.0
+            held = self._take_held_locked() if self.held else []
             held_back = self._write_buffer.let_out()
         self._server.heartbeat.stop(self)
         logger.debug("a session over %s has ended: %s", transport.name, reason)
@@ -169,14 +169,14 @@ class Session(SessionWriter):
             self.report(*too_large(self.config, "the connection is closed"))
         for turn in held_back:
             turn.set()
-        if claimed or (held and abort):
+        if claimed and not held:
             transport.finish(code)
-        elif held:
-            self._write_on(transport)
         elif abort:
             transport.abort(code)
         else:  # the client has a while to take what was sent before; an upgrade goes on, for it may be how
             self._linger = self._server.reactor.expire_after(transport.linger, self._give_up)
+            if held:
+                transport.write(held)
         if transport.name != "polling":  # no request will ask for it
             self._server.forget(self)
         transport.read_on()

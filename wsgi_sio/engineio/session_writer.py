@@ -105,58 +105,63 @@ class SessionWriter(ABC):
             if self._state != OPEN:
                 return False
             transport = self.transport
-            claimed = transport.idle
+            claimed = self.held > 0.0 or transport.idle  # in this order: a signal handler that emits ends the holding
             if claimed:
                 transport.idle = False
-                behind = False
-                held = 0.0
-            elif volatile and not self.held:
+                if self.held:
+                    packets = self._take_held_locked() + packets
+            elif volatile:
                 return False
             else:
                 behind = self._write_buffer.add(packets, patient)
-                held, self.held = self.held, 0.0
         if claimed:
             transport.write(packets)
-        elif held:
-            self._write_on(transport)
-        if behind:
+        elif behind:
             self._fall_behind(patient)
         return True
 
     def hold(self, packets: list[Packet], now: float) -> None:
         """Send ``packets`` with what follows: the next :meth:`send`, or :meth:`release`, which has to be called soon.
 
-        Whoever sends meanwhile, from anywhere, sends them along; so their place is settled as by :meth:`send`.
+        Whoever sends meanwhile, from anywhere, sends them along, so their place is settled as by :meth:`send`. The
+        baton is with nobody then: who makes ``held`` 0 has it.
+
+        :param now: the time (monotonic).
         """
         with self.lock:
-            transport = self.transport
-            holds = self.held > 0.0 and now - self.held < _HOLD and self._write_buffer.size < _MOST_HELD
-            begins = not holds and self._state == OPEN and transport.idle and transport.gathers
-            if begins:
+            transport, held = self.transport, self.held
+            if held:
+                gathers = now - held < _HOLD and self._write_buffer.size < _MOST_HELD and not self._write_buffer.crowded
+            else:
+                gathers = transport.gathers and transport.idle and self._state == OPEN
+            if gathers:
+                # The baton is ours while we add: a signal handler that emits now must leave the writing to others.
                 transport.idle = False
-                self.held = now
-            if holds or begins:
-                self._write_buffer.add(packets, True)
-        if begins:
-            self._server.held_sessions.add(self)
-        elif not holds:
+                self.held = 0.0
+                try:
+                    self._write_buffer.add(packets, True)
+                finally:
+                    self.held = held or now
+        if not gathers:
             self.send(packets, patient=True)
+        elif not held:
+            self._server.held_sessions.add(self)
 
     def release(self) -> None:
         """Write what is held, if it still is."""
         with self.lock:
-            held, self.held = self.held, 0.0
+            if not self.held:
+                return
             transport = self.transport
-        if held:
-            self._write_on(transport)
+            packets = self._take_held_locked()
+        transport.write(packets)
 
-    def _write_on(self, transport: Transport) -> None:
-        """Having the baton, write what there is."""
-        batch = self.next_batch(transport, _MOST_HELD)
-        if batch:
-            transport.write(batch)
-        elif batch is not None:
-            transport.finish()
+    def _take_held_locked(self) -> list[Packet]:
+        """Take the baton, and what is held: to be written first."""
+        # In this order: a signal handler that emits in between must leave the writing to us.
+        self.transport.idle = False
+        self.held = 0.0
+        return self._write_buffer.take_all()
 
     def reserve(self, packets: list[Packet], *, patient: bool = False) -> Callable[[], None]:
         """The first half of :meth:`send`, for whoever holds a lock: it settles only the place of ``packets``.
@@ -167,13 +172,12 @@ class SessionWriter(ABC):
             if self._state != OPEN:
                 return _nothing
             transport = self.transport
+            if self.held:
+                return partial(transport.write, self._take_held_locked() + packets)
             if transport.idle:
                 transport.idle = False
                 return partial(transport.write, packets)
             behind = self._write_buffer.add(packets, patient)
-            held, self.held = self.held, 0.0
-        if held:
-            return partial(self._write_on, transport)
         return partial(self._fall_behind, patient) if behind else _nothing
 
     def _fall_behind(self, patient: bool) -> None:
@@ -241,13 +245,15 @@ class SessionWriter(ABC):
             if self._state != OPEN:
                 return
             transport = self.transport
-            claimed, transport.idle = transport.idle, False
-            if not claimed:
+            claimed = self.held > 0.0 or transport.idle
+            transport.idle = False
+            packets = [_PING]
+            if self.held:
+                packets += self._take_held_locked()
+            elif not claimed:
                 self._write_buffer.put_first(_PING)
         if claimed:
-            transport.write([_PING])
-        else:
-            self.release()
+            transport.write(packets)
 
     def next_batch(self, transport: Transport, limit: int) -> list[Packet] | None:
         """For the writer of ``transport``: the next packets, about ``limit`` bytes of them.

@@ -174,6 +174,15 @@ class GreenletReactor(Reactor):
             worker.switch()  # with the job as an argument, the greenlet would keep that for as long as it lives
             worker.switch(job)
 
+    def start_all(self, jobs: list[Job]) -> None:
+        """In the hub: likewise, one after the other."""
+        for number, job in enumerate(jobs, 1):
+            try:
+                self._start(job)
+            except BaseException:  # Ctrl-C, or a signal handler of the application's: the others have their turn yet
+                self._loop.run_callback(self.start_all, jobs[number:])
+                raise
+
     def _catch_up(self) -> None:
         """In the hub: there are more places than there were, so begin what has waited."""
         while self._backlog and len(self._workers) - len(self._idle) < self._places.count:
@@ -274,11 +283,10 @@ class GreenletWatch:
             callback()
         except Exception:  # none of the application's; a signal handler of its own may end the program
             logger.exception("a connection's callback failed")
-        finally:
+        finally:  # whatever has interrupted it, what has been read is handled
             reactor._batch = None
+            reactor.start_all(batch)
         self.reading = False
-        for job in batch:
-            reactor._start(job)
 
     def after_fork(self) -> int:
         """In a forked child: let go of the descriptor, which is returned (-1: it is closed)."""

@@ -74,10 +74,17 @@ class SerialQueue:
         if start:
             self._submit(self._drain)
 
-    def goes_on_with(self, job: Callable[..., object]) -> bool:
-        """For the job that runs: whether ``job`` is what the same worker runs right after it."""
-        with self._lock:
-            return self._left > 0 and len(self._jobs) > 0 and self._jobs[0][1] == job
+    @property
+    def is_followed(self) -> bool:
+        """For the job that runs in order: whether the same worker runs another right after it."""
+        return self._left > 0 and len(self._jobs) > 0  # no lock: nobody but that worker takes jobs out
+
+    def following(self, job: Callable[..., object]) -> tuple[Any, ...] | None:
+        """Likewise: the arguments of that other one if it is ``job``, else None."""
+        if not self.is_followed:
+            return None
+        _, following, args = self._jobs[0]
+        return args if following == job else None
 
     def after_fork(self) -> None:
         """In a forked child: what is in it is for the parent to do."""

@@ -14,7 +14,7 @@ from ..logtext import quote
 from ..runtime import FAILURES, SerialQueue
 from .handlers import NO_ACK, HandlerTable
 from .packet import ACK, DISCONNECT, EVENT, Packet
-from .quick_events import QUICK, QuickEvents
+from .quick_events import QuickEvents
 from .testing_hooks import tell_tester
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Receives:
         if kind == EVENT:
             beside = self.nsp.runs_concurrently(self._handlers, packet.data)
             queue = self._mailbox.run_beside if beside else self._mailbox.put
-            queue(self._run_event, packet, size, cost=cost)
+            queue(self._run_event, packet, size, not beside, cost=cost)
         elif kind == ACK:
             waiter = self._acks.pop(packet.id, None) if packet.id is not None else None
             if waiter is not None:
@@ -90,45 +90,45 @@ class Receives:
 
     # -- in the mailbox -------------------------------------------------------------------------------------------
 
-    def _run_event(self, packet: Packet, size: int) -> None:
+    def _run_event(self, packet: Packet, size: int, in_order: bool) -> None:
         data = packet.data
-        if self._muted or not data:
-            return
-        session, quick, begun = self.conn.session, self.nsp.quick_events, monotonic()
-        known = data[0] in quick.names
-        if session.held and not known:
-            session.release()
+        in_row = in_order and (self._mailbox.is_followed or self.conn.session.held > 0)
         try:
-            self._handle(packet, data, size)
+            if self._muted or not data:
+                return
+            event, began = data[0], monotonic() if in_row else 0.0
+            if self._incoming:
+                self._tell(self._incoming, data)
+            if self._middlewares and not self._passes(data):
+                result = NO_ACK
+            elif logger.isEnabledFor(logging.DEBUG):
+                result = self.nsp.dispatch_told(self, self._handlers, data, size)
+            else:
+                result = self.nsp.dispatch(self, self._handlers, data)
+            if in_row:
+                self.nsp.quick_events.note(event, monotonic() - began)
+            if packet.id is not None and result is not NO_ACK:
+                args = [] if result is None else list(result) if isinstance(result, tuple) else [result]
+                try:
+                    answer = Packet(ACK, self.nsp.name, args, packet.id)
+                    if in_row and self._is_followed_soon():
+                        self.conn.acknowledge_soon(answer, monotonic())
+                    else:
+                        self.conn.acknowledge(answer)
+                except (TypeError, ValueError) as error:
+                    tell_tester(self.handshake.environ, error)
+                    logger.exception("what the handler of %s returned cannot be sent to %r", quote(data[0]), self)
         finally:
-            if session.held and not self._mailbox.goes_on_with(self._run_event):
-                session.release()
-            if (monotonic() - begun < QUICK) is not known:
-                quick.note(data[0], not known)
+            if in_row and self.conn.session.held and not self._is_followed_soon():
+                self.conn.session.release()
 
-    def _handle(self, packet: Packet, data: list[Any], size: int) -> None:
-        if self._incoming:
-            self._tell(self._incoming, data)
-        if self._middlewares and not self._passes(data):
-            return
-        if logger.isEnabledFor(logging.DEBUG):
-            result = self.nsp.dispatch_told(self, self._handlers, data, size)
-        else:
-            result = self.nsp.dispatch(self, self._handlers, data)
-        if packet.id is not None and result is not NO_ACK:
-            args = [] if result is None else list(result) if isinstance(result, tuple) else [result]
-            try:
-                self._acknowledge(Packet(ACK, self.nsp.name, args, packet.id))
-            except (TypeError, ValueError) as error:
-                tell_tester(self.handshake.environ, error)
-                logger.exception("what the handler of %s returned cannot be sent to %r", quote(data[0]), self)
-
-    def _acknowledge(self, packet: Packet) -> None:
-        """Together with what the next event comes to, if that is at hand."""
-        if self._mailbox.goes_on_with(self._run_event):
-            self.conn.acknowledge_soon(packet, monotonic())
-        else:
-            self.conn.acknowledge(packet)
+    def _is_followed_soon(self) -> bool:
+        """Whether the next thing this worker does is to handle an event, and that is known to be quick."""
+        following = self._mailbox.following(self._run_event)
+        if following is None:
+            return False
+        data = following[0].data
+        return bool(data) and data[0] in self.nsp.quick_events.names
 
     def _passes(self, data: list[Any]) -> bool:
         """Run the middlewares over an event; False when one has refused it."""
