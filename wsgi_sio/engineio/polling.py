@@ -55,6 +55,7 @@ class PollingTransport:
     )
 
     name = "polling"
+    gathers = False  # a GET is better answered at once
     unread = False  # what has not come to us yet is the WSGI server's
 
     def __init__(
@@ -78,10 +79,6 @@ class PollingTransport:
         self._getting = False
         self._client_left = False
         self._ended = False
-
-    @property
-    def gathers(self) -> bool:
-        return False  # a GET is better answered at once
 
     @property
     def linger(self) -> float:

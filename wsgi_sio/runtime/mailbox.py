@@ -81,7 +81,7 @@ class SerialQueue:
 
     def following(self, job: Callable[..., object]) -> tuple[Any, ...] | None:
         """Likewise: the arguments of that other one if it is ``job``, else None."""
-        if not self.is_followed:
+        if not (self._left and self._jobs):
             return None
         _, following, args = self._jobs[0]
         return args if following == job else None

@@ -93,6 +93,7 @@ class Receives:
     def _run_event(self, packet: Packet, size: int, in_order: bool) -> None:
         data = packet.data
         in_row = in_order and (self._mailbox.is_followed or self.conn.session.held > 0)
+        followed_soon = False
         try:
             if self._muted or not data:
                 return
@@ -106,20 +107,22 @@ class Receives:
             else:
                 result = self.nsp.dispatch(self, self._handlers, data)
             if in_row:
-                self.nsp.quick_events.note(event, monotonic() - began)
+                ended = monotonic()
+                self.nsp.quick_events.note(event, ended - began)
+                followed_soon = self._is_followed_soon()
             if packet.id is not None and result is not NO_ACK:
                 args = [] if result is None else list(result) if isinstance(result, tuple) else [result]
                 try:
                     answer = Packet(ACK, self.nsp.name, args, packet.id)
-                    if in_row and self._is_followed_soon():
-                        self.conn.acknowledge_soon(answer, monotonic())
+                    if followed_soon:
+                        self.conn.acknowledge_soon(answer, ended)
                     else:
                         self.conn.acknowledge(answer)
                 except (TypeError, ValueError) as error:
                     tell_tester(self.handshake.environ, error)
                     logger.exception("what the handler of %s returned cannot be sent to %r", quote(data[0]), self)
         finally:
-            if in_row and self.conn.session.held and not self._is_followed_soon():
+            if in_row and not followed_soon and self.conn.session.held:
                 self.conn.session.release()
 
     def _is_followed_soon(self) -> bool:
