@@ -68,9 +68,9 @@ class Socket(core_socket.Socket):
             callback = self._server.as_event(callback, self)
         return super()._emit(event, args, options, callback)
 
-    def _run_event(self, packet: Packet, size: int) -> None:
+    def _run_event(self, packet: Packet, size: int, in_order: bool) -> None:
         with self._server.around_event(self):
-            super()._run_event(packet, size)
+            super()._run_event(packet, size, in_order)
 
 
 class _ServerSideHandlers(ServerSideHandlers):

@@ -55,6 +55,7 @@ class PollingTransport:
     )
 
     name = "polling"
+    gathers = False  # a GET is better answered at once
     unread = False  # what has not come to us yet is the WSGI server's
 
     def __init__(

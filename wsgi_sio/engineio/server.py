@@ -15,6 +15,7 @@ from .cors import OriginPolicy
 from .errors import BAD_REQUEST, FORBIDDEN, UNKNOWN_SID, EngineError, unknown_session
 from .handshake import Handshakes
 from .heartbeat import Heartbeat
+from .held_sessions import HeldSessions
 from .kept_polls import Keeper
 from .log_messages import adapter_of_one_process, origin_advice, several_processes
 from .optional_transport import ServesWebTransport
@@ -46,6 +47,7 @@ class _Serving(NamedTuple):
     bodies: BodyWatch
     capacity: Capacity
     acceptance: Acceptance
+    held_sessions: HeldSessions
 
 
 class EngineServer(ServesWebTransport):
@@ -95,6 +97,11 @@ class EngineServer(ServesWebTransport):
         return self._in_this_process().heartbeat
 
     @property
+    def held_sessions(self) -> HeldSessions:
+        """The sessions of this process in which something waits for a moment."""
+        return self._in_this_process().held_sessions
+
+    @property
     def bodies(self) -> BodyWatch:
         """The watch over request bodies of this process, made on first use."""
         return self._in_this_process().bodies
@@ -133,7 +140,8 @@ class EngineServer(ServesWebTransport):
                     bodies = BodyWatch(reactor, config.http_request_body_timeout)
                     capacity = Capacity(lambda: len(self.sessions), self.report)
                     acceptance = Acceptance(reactor, capacity)
-                    serving = self._serving = _Serving(reactor, heartbeat, bodies, capacity, acceptance)
+                    held_sessions = HeldSessions(reactor)
+                    serving = self._serving = _Serving(reactor, heartbeat, bodies, capacity, acceptance, held_sessions)
                     if config.keep_polling_connections is not False:
                         self.keeper = Keeper(self, reactor, capacity)
         return serving

@@ -159,8 +159,9 @@ class Session(SessionWriter):
             if abort:
                 self._write_buffer.take_all()
             transport = self.transport
-            claimed = transport.idle
+            claimed = self.held > 0.0 or transport.idle
             transport.idle = False
+            held = self._take_held_locked() if self.held else []
             held_back = self._write_buffer.let_out()
         self._server.heartbeat.stop(self)
         logger.debug("a session over %s has ended: %s", transport.name, reason)
@@ -168,12 +169,14 @@ class Session(SessionWriter):
             self.report(*too_large(self.config, "the connection is closed"))
         for turn in held_back:
             turn.set()
-        if claimed:
+        if claimed and not held:
             transport.finish(code)
         elif abort:
             transport.abort(code)
         else:  # the client has a while to take what was sent before; an upgrade goes on, for it may be how
             self._linger = self._server.reactor.expire_after(transport.linger, self._give_up)
+            if held:
+                transport.write(held)
         if transport.name != "polling":  # no request will ask for it
             self._server.forget(self)
         transport.read_on()
@@ -187,6 +190,7 @@ class Session(SessionWriter):
         """In a forked child: be over, without a word to the client, which is the parent's, or to the application."""
         self.lock = make_lock(Rank.SESSION)
         self._state = CLOSED
+        self.held = 0.0
         self._write_buffer.take_all()
         self.on_message = self.on_close = _ignore
 

@@ -17,6 +17,7 @@ from ..compiled import mypyc_attr
 from ..runtime import Event, Rank, Reactor, make_lock, wait_patiently
 from .config import EngineConfig
 from .heartbeat import Heartbeat
+from .held_sessions import HeldSessions
 from .log_messages import slow_client, stuck_client
 from .packet import MESSAGE, PING, Packet
 from .transport import Transport
@@ -25,6 +26,9 @@ from .write_buffer import WriteBuffer
 OPEN, CLOSING, CLOSED = range(3)
 
 _PING = Packet(PING)
+
+# For how long, and up to how many bytes, packets are held to be sent with others (seconds).
+_HOLD, _MOST_HELD = 0.001, 65536
 
 
 class SessionServer(Protocol):
@@ -39,6 +43,9 @@ class SessionServer(Protocol):
     @property
     def heartbeat(self) -> Heartbeat: ...
 
+    @property
+    def held_sessions(self) -> HeldSessions: ...
+
     def report(self, kind: str, text: str) -> None: ...
 
     def forget(self, session: Any) -> None: ...
@@ -50,9 +57,10 @@ class SessionWriter(ABC):
 
     :ivar transport: the present transport.
     :ivar lock: guards all fields of both halves.
+    :ivar held: the time (monotonic) since when packets wait for :meth:`release`; 0: none do.
     """
 
-    __slots__ = ("_server", "_state", "_write_buffer", "lock", "transport")
+    __slots__ = ("_server", "_state", "_write_buffer", "held", "lock", "transport")
 
     def __init__(self, server: SessionServer) -> None:
         self.transport: Transport
@@ -60,6 +68,7 @@ class SessionWriter(ABC):
         self._server = server
         self._state = OPEN
         self._write_buffer = WriteBuffer(server.config.max_outbox)
+        self.held = 0.0
 
     @property
     def open(self) -> bool:
@@ -96,10 +105,11 @@ class SessionWriter(ABC):
             if self._state != OPEN:
                 return False
             transport = self.transport
-            claimed = transport.idle
+            claimed = self.held > 0.0 or transport.idle  # in this order: a signal handler that emits ends the holding
             if claimed:
                 transport.idle = False
-                behind = False
+                if self.held:
+                    packets = self._take_held_locked() + packets
             elif volatile:
                 return False
             else:
@@ -110,6 +120,49 @@ class SessionWriter(ABC):
             self._fall_behind(patient)
         return True
 
+    def hold(self, packets: list[Packet], now: float) -> None:
+        """Send ``packets`` with what follows: the next :meth:`send`, or :meth:`release`, which has to be called soon.
+
+        Whoever sends meanwhile, from anywhere, sends them along, so their place is settled as by :meth:`send`. The
+        baton is with nobody then: who makes ``held`` 0 has it.
+
+        :param now: the time (monotonic).
+        """
+        with self.lock:
+            transport, held = self.transport, self.held
+            if held:
+                gathers = now - held < _HOLD and self._write_buffer.size < _MOST_HELD and not self._write_buffer.crowded
+            else:
+                gathers = transport.gathers and transport.idle and self._state == OPEN
+            if gathers:
+                # The baton is ours while we add: a signal handler that emits now must leave the writing to others.
+                transport.idle = False
+                self.held = 0.0
+                try:
+                    self._write_buffer.add(packets, True)
+                finally:
+                    self.held = held or now
+        if not gathers:
+            self.send(packets, patient=True)
+        elif not held:
+            self._server.held_sessions.add(self)
+
+    def release(self) -> None:
+        """Write what is held, if it still is."""
+        with self.lock:
+            if not self.held:
+                return
+            transport = self.transport
+            packets = self._take_held_locked()
+        transport.write(packets)
+
+    def _take_held_locked(self) -> list[Packet]:
+        """Take the baton, and what is held: to be written first."""
+        # In this order: a signal handler that emits in between must leave the writing to us.
+        self.transport.idle = False
+        self.held = 0.0
+        return self._write_buffer.take_all()
+
     def reserve(self, packets: list[Packet], *, patient: bool = False) -> Callable[[], None]:
         """The first half of :meth:`send`, for whoever holds a lock: it settles only the place of ``packets``.
 
@@ -119,6 +172,8 @@ class SessionWriter(ABC):
             if self._state != OPEN:
                 return _nothing
             transport = self.transport
+            if self.held:
+                return partial(transport.write, self._take_held_locked() + packets)
             if transport.idle:
                 transport.idle = False
                 return partial(transport.write, packets)
@@ -190,11 +245,15 @@ class SessionWriter(ABC):
             if self._state != OPEN:
                 return
             transport = self.transport
-            claimed, transport.idle = transport.idle, False
-            if not claimed:
+            claimed = self.held > 0.0 or transport.idle
+            transport.idle = False
+            packets = [_PING]
+            if self.held:
+                packets += self._take_held_locked()
+            elif not claimed:
                 self._write_buffer.put_first(_PING)
         if claimed:
-            transport.write([_PING])
+            transport.write(packets)
 
     def next_batch(self, transport: Transport, limit: int) -> list[Packet] | None:
         """For the writer of ``transport``: the next packets, about ``limit`` bytes of them.

@@ -17,6 +17,10 @@ class Transport(Protocol):
         """``polling`` or ``websocket``."""
 
     @property
+    def gathers(self) -> bool:
+        """Whether packets that come soon one after the other are better written together."""
+
+    @property
     def linger(self) -> float:
         """How long a client may take to fetch what was sent before the end, in seconds."""
 

@@ -85,6 +85,7 @@ class WebSocketTransport:
 
     name: ClassVar[str] = "websocket"
     linger: ClassVar[float] = 5.0
+    gathers: ClassVar[bool] = True
 
     def __init__(self, session: Carried, sock: NonBlockingSocket, reactor: Reactor, max_message_size: int) -> None:
         self.session = session

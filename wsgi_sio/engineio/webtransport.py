@@ -72,6 +72,7 @@ class WebTransportTransport:
 
     name = "webtransport"
     linger = 5.0
+    gathers = True
 
     def __init__(self, driver: Driver, reactor: Reactor, owner: Owner, max_message_size: int) -> None:
         self.session: Carried | None = None

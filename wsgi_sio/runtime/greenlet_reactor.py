@@ -49,6 +49,7 @@ class GreenletReactor(Reactor):
         self._backlog: deque[Job] = deque()
         self._hub_watchdog: HubWatchdog | None = None
         self._closed = False
+        self._batch: list[Job] | None = None  # in the middle of reading or writing: the jobs that come of it
         self._watches: set[GreenletWatch] = set()
         tell_in_child(self)
 
@@ -81,7 +82,11 @@ class GreenletReactor(Reactor):
 
     def submit(self, job: Job) -> None:
         if getcurrent() is self._hub:
-            self._start(job)
+            batch = self._batch
+            if batch is None:
+                self._start(job)
+            else:
+                batch.append(job)
         elif _native_thread_id() == self._thread:
             self._loop.run_callback(self._start, job)
         else:
@@ -168,6 +173,15 @@ class GreenletReactor(Reactor):
             self._workers.add(worker)
             worker.switch()  # with the job as an argument, the greenlet would keep that for as long as it lives
             worker.switch(job)
+
+    def start_all(self, jobs: list[Job]) -> None:
+        """In the hub: likewise, one after the other."""
+        for number, job in enumerate(jobs, 1):
+            try:
+                self._start(job)
+            except BaseException:  # Ctrl-C, or a signal handler of the application's: the others have their turn yet
+                self._loop.run_callback(self.start_all, jobs[number:])
+                raise
 
     def _catch_up(self) -> None:
         """In the hub: there are more places than there were, so begin what has waited."""
@@ -262,10 +276,16 @@ class GreenletWatch:
             self._read.stop()  # lest it be told for ever; the watcher for writing has been stopped already
             return
         self.reading = True  # or writing, which nobody need tell apart
+        reactor = self._reactor
+        batch: list[Job] = []
+        reactor._batch = batch
         try:
             callback()
         except Exception:  # none of the application's; a signal handler of its own may end the program
             logger.exception("a connection's callback failed")
+        finally:  # whatever has interrupted it, what has been read is handled
+            reactor._batch = None
+            reactor.start_all(batch)
         self.reading = False
 
     def after_fork(self) -> int:

@@ -42,7 +42,7 @@ class SerialQueue:
     :param context: makes the context of each job.
     """
 
-    __slots__ = ("_context", "_cost", "_full", "_jobs", "_limit", "_lock", "_owner", "_running", "_submit")
+    __slots__ = ("_context", "_cost", "_full", "_jobs", "_left", "_limit", "_lock", "_owner", "_running", "_submit")
 
     def __init__(
         self,
@@ -59,6 +59,7 @@ class SerialQueue:
         self._lock = make_lock(Rank.LEAF)
         self._jobs: deque[tuple[int, Callable[..., object], tuple[Any, ...]]] = deque()
         self._cost = 0
+        self._left = 0  # how many jobs more the present worker may run
         self._running = False
         self._full = False
 
@@ -72,6 +73,18 @@ class SerialQueue:
             tell()
         if start:
             self._submit(self._drain)
+
+    @property
+    def is_followed(self) -> bool:
+        """For the job that runs in order: whether the same worker runs another right after it."""
+        return self._left > 0 and len(self._jobs) > 0  # no lock: nobody but that worker takes jobs out
+
+    def following(self, job: Callable[..., object]) -> tuple[Any, ...] | None:
+        """Likewise: the arguments of that other one if it is ``job``, else None."""
+        if not (self._left and self._jobs):
+            return None
+        _, following, args = self._jobs[0]
+        return args if following == job else None
 
     def after_fork(self) -> None:
         """In a forked child: what is in it is for the parent to do."""
@@ -114,8 +127,9 @@ class SerialQueue:
             self._owner.mailbox_has_room()
 
     def _drain(self) -> None:
-        for _ in range(_BATCH):
+        for left in range(_BATCH - 1, -1, -1):
             with self._lock:
+                self._left = left
                 if not self._jobs:
                     self._running = False
                     return

@@ -74,6 +74,12 @@ class Connection:
         self.session.wait_for_room()
         return self.session.send(batch, patient=True)
 
+    def acknowledge_soon(self, packet: Packet, now: float) -> None:
+        """Likewise, but it may wait for the next one; see :meth:`SessionWriter.hold`."""
+        batch = self._server.encode(packet)
+        self.session.wait_for_room()
+        self.session.hold(batch, now)
+
     # -- receiving (on an I/O thread, one call at a time) -------------------------------------------------------
 
     def _on_message(self, data: str | bytes) -> None:

@@ -17,6 +17,7 @@ from .broadcast_operator import BroadcastOperator, Broadcasts, Sends
 from .broadcast_options import Room
 from .handlers import CATCH_ALL, INTERNAL_ERROR, LIFE_CYCLE, NO_ACK, HandlerTable, Listens, call
 from .presence import Presence, Watchable
+from .quick_events import QuickEvents
 from .recovery import Recovery
 from .remote_socket import RemoteSocket
 from .server_side_emit import ServerSide, ServerSideHandlers
@@ -73,6 +74,7 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide, Watchable):
         self._presences: dict[Room | None, Presence] = {}
         self._has_begun = False  # in this process a client has come
         self._all_concurrent = server.async_handlers
+        self.quick_events = QuickEvents()
         if type(self).on_error is not Namespace.on_error:  # a method of the application's, not the decorator
             refuse_async(self.on_error, "the handler of errors")
             self._error_handler = self.on_error

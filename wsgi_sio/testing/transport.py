@@ -26,6 +26,7 @@ class MemoryTransport:
 
     name = "websocket"
     linger = 5.0
+    gathers = False
     unsent = 0
     unread = False
 
