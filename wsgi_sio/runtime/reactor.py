@@ -157,6 +157,9 @@ class Reactor(ABC):
         may have interrupted anything."""
         return self.may_wait()
 
+    def give_turn(self) -> None:  # noqa: B027 - threads need none
+        """Let others run that wait for the caller's thread, if it can be left now; for whoever computes for long."""
+
     @abstractmethod
     def tell_when_stuck(self) -> None:
         """Log, from now on, when handlers keep all others from running; for a server."""

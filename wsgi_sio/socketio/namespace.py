@@ -201,6 +201,10 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide, Watchable):
         """Make the socket of a client that wants to connect."""
         return self.socket_class(self, conn, conn.new_socket_id(self.name), Handshake(conn.session.environ, auth))
 
+    def new_handler_table(self) -> HandlerTable:
+        """What a socket keeps its own handlers in."""
+        return self._handlers.like()
+
     def receive(self, socket: Socket) -> None:
         """Have a new socket admitted."""
         if self.recovery is None:
