@@ -22,7 +22,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from .after_fork import disown, tell_in_child
 from .blocked_hub_warning import HubWatchdog
-from .reactor import Event, Places, Reactor, Task, Watched, run_task
+from .reactor import Event, Places, Reactor, Task, Unwatched, Watched, run_task
 from .signal_handlers import in_signal_handler
 from .timer_queue import Timer
 
@@ -226,7 +226,7 @@ class GreenletWatch:
 
     def __init__(self, reactor: GreenletReactor, conn: Watched) -> None:
         self._reactor = reactor
-        self._conn = conn
+        self._conn: Watched = conn
         self._fd = conn.fileno()
         self._open = True
         self.reading = False
@@ -286,6 +286,7 @@ class GreenletWatch:
 
     def _stop(self, release: Callable[[], None]) -> None:
         self._reactor._watches.discard(self)
+        self._conn = Unwatched()
         for watcher in (self._read, self._write):
             if watcher is not None:
                 watcher.stop()

@@ -61,6 +61,21 @@ class Watch(Protocol):
         """
 
 
+class Unwatched:
+    """What a registration has in the place of a connection that is closed, which may go then: it keeps the other."""
+
+    __slots__ = ()
+
+    def fileno(self) -> int:
+        return -1
+
+    def on_readable(self) -> None:
+        """There is nobody to tell."""
+
+    def on_writable(self) -> None:
+        """Likewise."""
+
+
 class Event(Protocol):
     """A flag that one thread or greenlet waits for and any other sets."""
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from .interfaces import NamespaceInterface, SocketInterface
 
-_NONE: Final[frozenset[Any]] = frozenset()
+_NONE: Final[frozenset[str]] = frozenset()
 
 
 class MemoryAdapter(Adapter):
@@ -189,7 +189,7 @@ class MemoryAdapter(Adapter):
             return self._members.get(room, _NONE)
         members: set[str] = set()
         for room in rooms:
-            members |= self._members.get(room, _NONE)
+            members.update(self._members.get(room, ()))
         return members
 
 

@@ -277,6 +277,7 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide, Watchable):
         """The last of a socket that has left, or has been refused."""
         if self.recovery is not None:
             self.recovery.left(socket, rooms, reason, was_connected)
+        socket.drop_listeners()
         self.server.leave_namespace(self)
 
     def run(self, event: str, socket: Socket, *args: Any) -> None:

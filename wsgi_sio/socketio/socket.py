@@ -330,6 +330,13 @@ class Socket(Targets, Sends, Listens, ListensToAny, Receives):
         self._mailbox.put(self.nsp.dismiss, self, self._handlers, reason, before == CONNECTED)
         return True
 
+    def drop_listeners(self) -> None:
+        """Nothing more comes from the client: let go of what the application has given, which may well have us."""
+        self.off()
+        self.off_any()
+        self.off_any_outgoing()
+        self._middlewares = ()
+
     def after_fork(self) -> None:
         """In a forked child: be gone, without any handler's running, for the client is the parent's."""
         self._lock = make_lock(Rank.SESSION)
