@@ -172,7 +172,7 @@ class Reactor(ABC):
         may have interrupted anything."""
         return self.may_wait()
 
-    def give_turn(self) -> None:  # noqa: B027 - threads need none
+    def give_turn(self) -> None:
         """Let others run that wait for the caller's thread, if it can be left now; for whoever computes for long."""
 
     @abstractmethod

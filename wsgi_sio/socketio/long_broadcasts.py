@@ -1,8 +1,8 @@
 """Broadcasts to so many clients of one process that others have their turn meanwhile.
 
 With threads they have it anyway: each write lets others run.  gevent's hub runs nothing else until who emits waits, so
-that does, every few milliseconds.  Who it is for is settled before, and each client gets the broadcasts of an adapter in
-the order in which they were begun: whoever comes to a client that an earlier one has not reached, sends it that first.
+that does, every few milliseconds.  Who it is for is settled before, and each client gets the broadcasts of an adapter
+in the order in which they were begun: who comes to a client that an earlier one has not reached sends it that first.
 """
 
 from __future__ import annotations
