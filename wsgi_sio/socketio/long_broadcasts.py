@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # To how many clients a broadcast is in no case long: that takes less time than others are made to wait.
 FEW: Final = 500
 # After how many clients a look at the clock is due, and how long others wait for their turn (seconds).
-_SLICE, _TURN = 50, 0.004
+_SLICE, _TURN = 50, 0.002
 
 Send = Callable[["SocketInterface"], object]
 
@@ -57,13 +57,13 @@ class LongBroadcasts:
             for socket in recipients:
                 send(socket)
             return
+        turn = monotonic() + _TURN
         mine = _Broadcast(recipients, send)
         with self._lock:
             earlier = self.under_way
             self.under_way = (*earlier, mine)
         in_order = (*earlier, mine)
         try:
-            turn = monotonic() + _TURN
             while mine.pending:
                 self._reach_some(mine, in_order)
                 if mine.pending and monotonic() > turn:
