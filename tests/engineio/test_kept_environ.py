@@ -38,6 +38,26 @@ def test_equal_strings_are_one() -> None:
     assert (one["HTTP_X_NUMBER"], other["HTTP_X_NUMBER"]) == ("1", "2")
 
 
+def test_the_query_of_most_websockets_is_one_as_well() -> None:
+    keeper = EnvironKeeper()
+
+    def handshake() -> dict[str, Any]:
+        query = "&".join(["EIO=4", "transport=websocket"])
+        return {"QUERY_STRING": query, "RAW_URI": f"/socket.io/?{query}", "REQUEST_URI": f"/socket.io/?{query}"}
+
+    one, other = keeper.keep(handshake()), keeper.keep(handshake())
+    assert one == {**handshake(), "wsgi.url_scheme": "http"}
+    assert all(one[key] is other[key] for key in one)
+
+
+def test_a_query_that_says_more_is_not_remembered() -> None:
+    keeper = EnvironKeeper()
+    for value in ("token=secret&EIO=4&transport=websocket", "/?secret?EIO=4&transport=websocket"):
+        keeper.keep(dict.fromkeys(["QUERY_STRING", "RAW_URI", "HTTP_COOKIE"], value))
+    keeper.keep({"HTTP_COOKIE": "secret?EIO=4&transport=websocket", "QUERY_STRING": "?EIO=4&transport=websocket"})
+    assert not [text for text in keeper._known if "transport" in text]
+
+
 def test_secrets_do_not_outlive_their_session() -> None:
     keeper = EnvironKeeper()
     kept = keeper.keep(

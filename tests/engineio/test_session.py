@@ -314,12 +314,13 @@ def test_a_client_that_resets_while_paused_costs_no_processor_time(make_engine: 
 def test_closing_a_paused_session(make_engine: MakeEngine) -> None:
     engine = make_engine()
     websocket, session = engine.over_websocket()
+    transport: Any = session.transport
     session.pause()
     websocket.send("4unread")
     session.close()
     websocket.wait_closed()
     websocket.close()
-    eventually(lambda: session.transport.fileno() == -1, "the descriptor's end")  # type: ignore[attr-defined]
+    eventually(lambda: transport.fileno() == -1, "the descriptor's end")
     session.resume()
 
 

@@ -12,6 +12,8 @@ _LONGEST = 300
 _OWN = frozenset(
     ["HTTP_AUTHORIZATION", "HTTP_COOKIE", "HTTP_SEC_WEBSOCKET_KEY", "QUERY_STRING", "RAW_URI", "REQUEST_URI"]
 )
+# But not a query that says no more than this, as that of most WebSockets.
+_COMMON = frozenset(["EIO=4&transport=websocket"])
 
 
 class EnvironKeeper:
@@ -31,10 +33,15 @@ class EnvironKeeper:
             known = self._known = {}
         kept = {
             known.setdefault(key, key): known.setdefault(value, value)
-            if type(value) is str and len(value) <= _LONGEST and key not in _OWN
+            if type(value) is str and len(value) <= _LONGEST and (key not in _OWN or _is_common(key, value))
             else value
             for key, value in environ.items()
             if not key.startswith(("wsgi.", "gunicorn.", "werkzeug."))
         }
         kept["wsgi.url_scheme"] = environ.get("wsgi.url_scheme", "http")
         return kept
+
+
+def _is_common(key: str, value: str) -> bool:
+    query = value if key == "QUERY_STRING" else value.partition("?")[2] if key.endswith("_URI") else ""
+    return query in _COMMON

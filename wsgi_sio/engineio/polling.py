@@ -73,7 +73,7 @@ class PollingTransport:
         self.capacity = capacity
         self._reactor = reactor
         self._threshold = threshold
-        self._posts = Posts(self, reactor, bodies)
+        self._posts = Posts(reactor, bodies)
         self._waiting: Waiting | None = None
         self._answered: Waiting | None = None  # the GET whose answer is on its way
         self._getting = False
@@ -95,7 +95,7 @@ class PollingTransport:
         batch = None
         with session.lock:
             overlap = self._getting
-            left = session.transport is not self
+            left = self._has_left()
             if not overlap and not left:
                 batch = session.take_locked()
                 self._getting = batch is None
@@ -111,7 +111,7 @@ class PollingTransport:
     def _wait(self, waiting: Waiting) -> Response | Hijacked:
         session = self.session
         with session.lock:  # once more, since making it took its time
-            left = session.transport is not self
+            left = self._has_left()
             batch = None if left else session.take_locked()
             self._waiting = waiting
             self.idle = batch is None and not left
@@ -121,6 +121,10 @@ class PollingTransport:
             self.write(self._last_words(batch))
         session.let_in()
         return waiting.result()
+
+    def _has_left(self) -> bool:
+        """Whether the session goes on without this transport."""
+        return self.session.transport is not self and not self._ended
 
     def _last_words(self, queued: list[Packet]) -> list[Packet]:
         """The answer to a GET that need not wait: what is queued or, the session being over, the end.
@@ -165,7 +169,7 @@ class PollingTransport:
 
     def post(self, request: EngineRequest, limit: int, cors: Headers) -> Response | Hijacked:
         """Take the packets of a body of at most ``limit`` bytes; see :class:`Posts`."""
-        return self._posts.take(request, limit, cors)
+        return self._posts.take(self, request, limit, cors)
 
     def client_leaves(self) -> None:
         """The client has said goodbye."""
@@ -215,9 +219,10 @@ class PollingTransport:
         if waiting is not None:
             self._getting = False
             waiting.answer(Response(400, [NO_STORE]))
-        self._posts.look()
+        self._posts.look(self)
 
     def abort(self, code: int | None = None) -> None:
+        self._ended = True
         self.session.closed(self)
 
     def pause(self) -> None:
@@ -227,7 +232,7 @@ class PollingTransport:
         """See :meth:`read_on`."""
 
     def read_on(self) -> None:
-        self._posts.look()
+        self._posts.look(self)
 
 
 def _packets_in(body: bytes) -> Iterator[Packet]:

@@ -17,7 +17,7 @@ from .config import Environ
 from .log_messages import parse_error, too_large
 from .packet import MESSAGE, PacketError, decode_packet
 from .session_writer import CLOSED, CLOSING, OPEN, SessionServer, SessionWriter
-from .transport import Transport
+from .transport import EndedTransport, Transport
 
 logger = logging.getLogger("wsgi_sio.engineio")
 
@@ -180,7 +180,8 @@ class Session(SessionWriter):
         if transport.name != "polling":  # no request will ask for it
             self._server.forget(self)
         transport.read_on()
-        self._tell(self.on_close, reason)
+        on_close, self.on_close, self.on_message = self.on_close, _ignore, _ignore  # who has them has us
+        self._tell(on_close, reason)
         return True
 
     def _give_up(self) -> None:
@@ -200,6 +201,7 @@ class Session(SessionWriter):
             self.close("transport close", abort=True)
             self._state = CLOSED
             self._server.forget(self)
+            self.transport = EndedTransport(transport.name)
             linger, self._linger = self._linger, None
             if linger is not None:
                 linger.cancel()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from .packet import Packet
 
@@ -49,3 +49,37 @@ class Transport(Protocol):
 
     def read_on(self) -> None:
         """The session takes packets again, or, having ended, never will: look after those that wait to be taken."""
+
+
+class EndedTransport:
+    """What a session has in the place of a transport that has ended, which would keep the session as that keeps it:
+    such a circle is garbage that only the collector finds.
+    """
+
+    __slots__ = ("idle", "name")
+
+    linger: ClassVar[float] = 0.0
+    unsent: ClassVar[int] = 0
+    unread: ClassVar[bool] = False
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.idle = False
+
+    def write(self, packets: list[Packet]) -> None:
+        """Nobody gets them."""
+
+    def finish(self, code: int | None = None) -> None:
+        """It has."""
+
+    def abort(self, code: int | None = None) -> None:
+        """It has ended."""
+
+    def pause(self) -> None:
+        """Nothing is read."""
+
+    def resume(self) -> None:
+        """Likewise."""
+
+    def read_on(self) -> None:
+        """Likewise."""

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from .epoll_kqueue import READ, WRITE, Poller
 from .locks import Rank, make_lock
-from .reactor import FAILURES, Watched
+from .reactor import FAILURES, Unwatched, Watched
 
 logger = logging.getLogger("wsgi_sio.runtime")
 
@@ -32,7 +32,7 @@ class DescriptorWatch:
 
     def __init__(self, reactor: SharedPoller, conn: Watched, fd: int, reading: bool) -> None:
         self._reactor = reactor
-        self._conn = conn
+        self._conn: Watched = conn
         self._fd = fd
         self._lock = make_lock(Rank.LEAF)
         self._interest = READ if reading else 0
@@ -70,6 +70,7 @@ class DescriptorWatch:
                 del self._reactor.watches[self._fd]
             if not self._reactor.closed:
                 self._reactor.poller.remove(self._fd)
+        self._conn = Unwatched()
         release()
 
     def after_fork(self) -> int:

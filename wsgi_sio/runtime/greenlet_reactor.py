@@ -22,7 +22,8 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from .after_fork import disown, tell_in_child
 from .blocked_hub_warning import HubWatchdog
-from .reactor import Event, Places, Reactor, Task, Watched, run_task
+from .reactor import Event, Places, Reactor, Task, Unwatched, Watched, run_task
+from .signal_handlers import in_signal_handler
 from .timer_queue import Timer
 
 logger = logging.getLogger("wsgi_sio.runtime")
@@ -112,6 +113,11 @@ class GreenletReactor(Reactor):
 
     def may_wait(self) -> bool:
         return getcurrent() is not self._hub
+
+    def give_turn(self) -> None:
+        if self.may_wait() and _native_thread_id() == self._thread and not in_signal_handler():
+            # No sleep(0): fifty of these come before a look at descriptors.
+            self._hub.wait(self._loop.timer(0.0))
 
     def tell_when_stuck(self) -> None:
         self._hub_watchdog = HubWatchdog(self._loop, self._thread)
@@ -234,7 +240,7 @@ class GreenletWatch:
 
     def __init__(self, reactor: GreenletReactor, conn: Watched) -> None:
         self._reactor = reactor
-        self._conn = conn
+        self._conn: Watched = conn
         self._fd = conn.fileno()
         self._open = True
         self.reading = False
@@ -257,7 +263,7 @@ class GreenletWatch:
 
     def _start_reading(self) -> None:
         if self._open:
-            self._read.start(self._guarded, self._conn.on_readable)
+            self._read.start(self._guarded)
 
     def _start_writing(self) -> None:
         if self._open:
@@ -267,9 +273,11 @@ class GreenletWatch:
 
     def _on_writable(self) -> None:
         self._write.stop()
-        self._guarded(self._conn.on_writable)
+        self._guarded(writing=True)
 
-    def _guarded(self, callback: Callable[[], None]) -> None:
+    def _guarded(self, writing: bool = False) -> None:
+        # Found here, for one that the watcher kept would be memory.
+        callback = self._conn.on_writable if writing else self._conn.on_readable
         if not self._open:
             return
         if self._reactor._closed:
@@ -298,6 +306,7 @@ class GreenletWatch:
 
     def _stop(self, release: Callable[[], None]) -> None:
         self._reactor._watches.discard(self)
+        self._conn = Unwatched()
         for watcher in (self._read, self._write):
             if watcher is not None:
                 watcher.stop()

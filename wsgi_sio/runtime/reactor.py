@@ -61,6 +61,21 @@ class Watch(Protocol):
         """
 
 
+class Unwatched:
+    """What a registration has in the place of a connection that is closed, which may go then: it keeps the other."""
+
+    __slots__ = ()
+
+    def fileno(self) -> int:
+        return -1
+
+    def on_readable(self) -> None:
+        """There is nobody to tell."""
+
+    def on_writable(self) -> None:
+        """Likewise."""
+
+
 class Event(Protocol):
     """A flag that one thread or greenlet waits for and any other sets."""
 
@@ -156,6 +171,9 @@ class Reactor(ABC):
         """Whether a caller that has not asked to wait may be made to: likewise, but it must be no signal handler, which
         may have interrupted anything."""
         return self.may_wait()
+
+    def give_turn(self) -> None:
+        """Let others run that wait for the caller's thread, if it can be left now; for whoever computes for long."""
 
     @abstractmethod
     def tell_when_stuck(self) -> None:

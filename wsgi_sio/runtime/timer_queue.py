@@ -70,7 +70,8 @@ class TimerQueue:
         due = []
         with self._lock:
             while self._heap and self._heap[0][0] <= now:
-                callback = heapq.heappop(self._heap)[2].callback
-                if callback is not None:
-                    due.append(callback)
+                timer = heapq.heappop(self._heap)[2]
+                if timer.callback is not None:
+                    due.append(timer.callback)
+                    timer.cancel()  # who has the timer may be whom it would call
         return due

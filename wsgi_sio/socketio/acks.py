@@ -45,9 +45,12 @@ def gather(reactor: Reactor, start: Callable[[Done], None]) -> list[Any]:
 
     start(done)
     reactor.wait(finished)
-    error, answers = outcome[0]
+    error, answers = outcome.pop()
     if error is not None:
-        raise error
+        try:
+            raise error
+        finally:
+            del error  # whose traceback has this frame
     return answers
 
 
@@ -97,7 +100,11 @@ class BlockingAck:
         if not wait_patiently(partial(self._reactor.wait, self._event), timeout):
             raise AckTimeout()
         if self._error is not None:
-            raise self._error
+            error, self._error = self._error, None
+            try:
+                raise error
+            finally:
+                del error  # whose traceback has this frame: no circle is left
         return unpack(self._args)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from ..compiled import mypyc_attr
 from ..engineio.session import Session
@@ -21,6 +21,8 @@ _OVERHEAD = 256
 
 # How many namespaces a client may be in, or have asked for.
 _MAX_NAMESPACES = 1000
+
+_NO_NAMES: Final[frozenset[str]] = frozenset()
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -49,8 +51,8 @@ class Connection:
         self.session = session
         self._server = server
         self._sockets: dict[str, SocketInterface] = {}
-        self._pending: frozenset[str] = frozenset()  # names of namespaces that the application is asked about
-        self._lock = make_lock(Rank.SESSION)
+        self._pending = _NO_NAMES  # names of namespaces that the application is asked about
+        self._lock = session.lock  # one for all that belongs to a client, which each would seldom need
         self._decoder = server.parser.Decoder(server.json, server.max_attachments)
         self._size = 0
         self._join_timer: Timer | None = server.reactor.expire_after(server.connect_timeout, self._nobody_joined)

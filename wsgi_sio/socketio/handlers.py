@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Final, TypeVar, overload
 
 from ..exceptions import LocalProtocolError
@@ -44,6 +45,8 @@ NO_ACK: Final = NoAck()
 INTERNAL_ERROR = "Internal error"
 
 _UNLIMITED = 1 << 30
+
+_NO_EVENTS: Final[frozenset[str]] = frozenset()
 
 
 def check_event(event: str) -> None:
@@ -106,16 +109,25 @@ class HandlerTable:
     """The handlers of one namespace or socket, by event; lookups take no lock.
 
     :param frame: puts around a handler what is to be around each, as :meth:`Server.as_handler` does.
+    :param lock: guards changes, likewise.
     :ivar concurrent: the events all of whose handlers may run beside a client's other events.
     """
 
     __slots__ = ("_handlers", "_lock", "concurrent", "frame")
 
-    def __init__(self, frame: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda func: func) -> None:
+    def __init__(
+        self,
+        frame: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda func: func,
+        lock: AbstractContextManager[Any] | None = None,
+    ) -> None:
         self.frame = frame
-        self.concurrent: frozenset[str] = frozenset()
+        self.concurrent = _NO_EVENTS
         self._handlers: dict[str, tuple[Handler, ...]] = {}
-        self._lock = make_lock(Rank.LEAF)
+        self._lock = make_lock(Rank.LEAF) if lock is None else lock
+
+    def like(self) -> HandlerTable:
+        """An empty one for one of many, which share what they can."""
+        return HandlerTable(self.frame, self._lock)
 
     def after_fork(self) -> None:
         """In a forked child: no other thread is at it."""

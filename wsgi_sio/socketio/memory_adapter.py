@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ..runtime import Rank, make_lock
 from .adapter import AckCollector, Adapter, RoomChange
 from .broadcast_options import BroadcastOptions, Room
+from .long_broadcasts import FEW, LongBroadcasts, Send
 from .packet import Packet
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Sequence, Set
 
     from .interfaces import NamespaceInterface, SocketInterface
 
+_NONE: Final[frozenset[str]] = frozenset()
+
 
 class MemoryAdapter(Adapter):
-    """Rooms in memory; joining, leaving and disconnecting cost O(own rooms)."""
+    """Rooms in memory; joining, leaving and disconnecting cost O(own rooms).
+
+    Most clients are in one room all their life, which is their own: then both maps share one frozen set.  A set that
+    has to change is thawed before.
+    """
 
     def __init__(self, namespace: NamespaceInterface) -> None:
         super().__init__(namespace)
         self._lock = make_lock(Rank.ADAPTER)
-        self._members: dict[Room, set[str]] = {}
-        self._rooms: dict[str, set[Room]] = {}
+        self._members: dict[Room, set[str] | frozenset[str]] = {}
+        self._rooms: dict[str, set[Room] | frozenset[Room]] = {}
+        self._long = LongBroadcasts()
 
     def is_alone(self) -> bool:
         return True
 
     def open(self, sid: str) -> None:
         with self._lock:
-            self._rooms[sid] = set()
+            self._rooms[sid] = _NONE
 
     def add_all(self, sid: str, rooms: frozenset[Room]) -> None:
         with self._lock:
@@ -42,13 +50,18 @@ class MemoryAdapter(Adapter):
         mine = self._rooms.get(sid)
         if mine is None:
             return changes
-        for room in rooms - mine:
-            mine.add(room)
-            members = self._members.get(room)
-            if members is None:
-                members = self._members[room] = set()
+        new = frozenset(rooms - mine)
+        shared: frozenset[Any] | None = new if not mine and new == {sid} else None
+        if shared:
+            self._rooms[sid] = shared
+        else:
+            _thaw(self._rooms, sid).update(new)
+        for room in new:
+            if room in self._members:
+                _thaw(self._members, room).add(sid)
+            else:
+                self._members[room] = shared or {sid}
                 changes.append(("create-room", room))
-            members.add(sid)
             changes.append(("join-room", room, sid))
         return changes
 
@@ -57,7 +70,7 @@ class MemoryAdapter(Adapter):
         with self._lock:
             mine = self._rooms.get(sid)
             if mine is not None and room in mine:
-                mine.remove(room)
+                _thaw(self._rooms, sid).remove(room)
                 self._leave_locked(sid, room, changes)
         if self._listeners:
             self._tell(changes)
@@ -71,7 +84,7 @@ class MemoryAdapter(Adapter):
             self._tell(changes)
 
     def _leave_locked(self, sid: str, room: Room, changes: list[RoomChange]) -> None:
-        members = self._members[room]
+        members = _thaw(self._members, room)
         members.discard(sid)
         changes.append(("leave-room", room, sid))
         if not members:
@@ -101,8 +114,14 @@ class MemoryAdapter(Adapter):
         """Send to ``recipients`` what ``packet`` has been encoded to."""
         data, volatile = packet.data, options.volatile
         alone = self._only_one(options) is not None
+        if self._long.under_way or len(recipients) > FEW:
+            self._run_long(recipients, lambda socket: socket.deliver(data, batch, volatile, alone))
+            return
         for socket in recipients:
             socket.deliver(data, batch, volatile, alone)
+
+    def _run_long(self, recipients: Sequence[SocketInterface], send: Send) -> None:
+        self._long.run(recipients, send, self._namespace.server.reactor)
 
     def _only_one(self, options: BroadcastOptions) -> SocketInterface | None:
         """The client that is meant alone, by its id, if one is: then the sender may be held back."""
@@ -115,9 +134,12 @@ class MemoryAdapter(Adapter):
         packet.id = ack_id = self._namespace.next_ack_id()
         batch = self._namespace.server.encode(packet, options.compress) if recipients else []
         acks.server_asked(len(recipients))  # first, since the first may answer before the last is asked
-        for socket in recipients:
+
+        def ask(socket: SocketInterface) -> None:
             socket.expect_ack(ack_id, acks, options.timeout)
             socket.deliver(packet.data, batch, options.volatile)
+
+        self._run_long(recipients, ask)
 
     def local_sockets(self, options: BroadcastOptions) -> Sequence[SocketInterface]:
         with self._lock:
@@ -129,8 +151,9 @@ class MemoryAdapter(Adapter):
             return list(sockets.values())
         return [socket for socket in map(sockets.get, list(sids)) if socket is not None]
 
-    def _select_locked(self, options: BroadcastOptions) -> set[str] | None:
+    def _select_locked(self, options: BroadcastOptions) -> Set[str] | None:
         """Whom ``options`` mean, those who are not connected yet too; None: everybody.  Not to be changed."""
+        sids: Set[str]
         if options.rooms:
             sids = self._union_locked(options.rooms)
         elif not options.except_:
@@ -152,16 +175,27 @@ class MemoryAdapter(Adapter):
             counted = sockets.keys() if sids is None else sockets.keys() & sids
             outside = self._rooms.keys() - counted  # as a rule nobody
             for room in [room for room in self._members if room not in self._rooms] if rooms is None else rooms:
-                members = self._members.get(room, set())
+                members = self._members.get(room, _NONE)
                 few, many = (outside, members) if len(outside) < len(members) else (members, outside)
                 count = len(members) - sum(map(many.__contains__, few))
                 if count or rooms is not None:
                     found[room] = count
         return found
 
-    def _union_locked(self, rooms: frozenset[Room]) -> set[str]:
+    def _union_locked(self, rooms: frozenset[Room]) -> Set[str]:
         """The members of all ``rooms``; not to be changed, since it may be a room's own set."""
         if len(rooms) == 1:
             (room,) = rooms
-            return self._members.get(room, set())
-        return set().union(*[self._members.get(room, ()) for room in rooms])
+            return self._members.get(room, _NONE)
+        members: set[str] = set()
+        for room in rooms:
+            members.update(self._members.get(room, ()))
+        return members
+
+
+def _thaw(sets: dict[Any, set[Any] | frozenset[Any]], key: Any) -> set[Any]:
+    """One of ``sets``, from now on one that may be changed."""
+    found = sets[key]
+    if not isinstance(found, set):
+        found = sets[key] = set(found)
+    return found

@@ -203,6 +203,10 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide, Watchable):
         """Make the socket of a client that wants to connect."""
         return self.socket_class(self, conn, conn.new_socket_id(self.name), Handshake(conn.session.environ, auth))
 
+    def new_handler_table(self) -> HandlerTable:
+        """What a socket keeps its own handlers in."""
+        return self._handlers.like()
+
     def receive(self, socket: Socket) -> None:
         """Have a new socket admitted."""
         if self.recovery is None:
@@ -275,6 +279,7 @@ class Namespace(Broadcasts, Sends, Listens, ServerSide, Watchable):
         """The last of a socket that has left, or has been refused."""
         if self.recovery is not None:
             self.recovery.left(socket, rooms, reason, was_connected)
+        socket.drop_listeners()
         self.server.leave_namespace(self)
 
     def run(self, event: str, socket: Socket, *args: Any) -> None:

@@ -17,7 +17,7 @@ from ..runtime import Rank, make_lock
 from .acks import ACK_TIMEOUT, BlockingAck, CallbackAck, Waiter
 from .broadcast_operator import BroadcastOperator, Sends, SocketOperator, Targets
 from .broadcast_options import BroadcastOptions, Room, as_rooms
-from .handlers import INTERNAL_ERROR, HandlerTable, Listens, check_event
+from .handlers import INTERNAL_ERROR, Listens, check_event
 from .on_any import ListensToAny
 from .packet import CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Packet
 from .socket_handshake import Handshake
@@ -76,12 +76,12 @@ class Socket(Targets, Sends, Listens, ListensToAny, Receives):
         self.pid = ""  # the private id of connection state recovery
         self.recovered = False
         self.trail: Any = None  # see SavedSession
-        self._handlers = HandlerTable(server.as_handler)
+        self._handlers = namespace.new_handler_table()
         self._middlewares: tuple[EventMiddleware, ...] = ()
         self._acks: dict[int, Waiter] = {}
         self._state = CONNECTING
         self._muted = True  # its events are dropped: before it is let in, and once this side has thrown it out
-        self._lock = make_lock(Rank.SESSION)
+        self._lock = conn.session.lock
         self._mailbox = make_mailbox(handshake.environ, server.reactor.submit, server.max_mailbox, conn)
 
     def __repr__(self) -> str:
@@ -329,6 +329,13 @@ class Socket(Targets, Sends, Listens, ListensToAny, Receives):
             return False
         self._mailbox.put(self.nsp.dismiss, self, self._handlers, reason, before == CONNECTED)
         return True
+
+    def drop_listeners(self) -> None:
+        """Nothing more comes from the client: let go of what the application has given, which may well have us."""
+        self.off()
+        self.off_any()
+        self.off_any_outgoing()
+        self._middlewares = ()
 
     def after_fork(self) -> None:
         """In a forked child: be gone, without any handler's running, for the client is the parent's."""

@@ -96,7 +96,7 @@ class EventsInFlight:
             self._open.popleft()
         self.tidy()
 
-    def owed(self, rooms: set[Room]) -> list[EventInFlight]:
+    def owed(self, rooms: Set[Room]) -> list[EventInFlight]:
         """Those that are for whoever is in ``rooms``, and have not been sent."""
         return [event for event in self._open if not event.early and is_for(event.options, rooms)]
 

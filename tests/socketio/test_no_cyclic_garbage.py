@@ -1,0 +1,158 @@
+"""A client that has left leaves nothing that only the garbage collector could free: that may be made to look seldom."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.inprocess import Client, Closed, InProcess, Polling, eventually
+from wsgi_sio import AckTimeout, Disconnected, Server, Socket
+
+
+@pytest.fixture
+def made() -> list[weakref.ref[Any]]:
+    """Weak references to all that belongs to a client."""
+    return []
+
+
+@pytest.fixture
+def process(made: list[weakref.ref[Any]], caplog: pytest.LogCaptureFixture) -> Iterator[InProcess]:
+    caplog.set_level(logging.CRITICAL, "wsgi_sio")  # pytest keeps records, and so the exceptions in them
+    io = Server()
+    io.of("/chat")
+
+    @io.on("connection")
+    def connection(socket: Socket) -> None:
+        made.extend(weakref.ref(owned) for owned in (socket, socket.conn, socket.conn.session))
+        socket.join(["one", "another"])
+        socket.on("own", lambda *args: args)
+        socket.on("disconnect", lambda reason: socket.leave("one"))
+
+    @io.on("ask")
+    def ask(socket: Socket) -> None:
+        socket.emit("question", callback=lambda *args: socket)
+        socket.timeout(60).emit("question", callback=lambda *args: socket)
+        io.timeout(0.01).emit("question", callback=lambda *args: None)  # it is kept until then
+
+    @io.on("give up")
+    def give_up(socket: Socket) -> None:
+        with pytest.raises(AckTimeout):
+            socket.emit_with_ack("question", timeout=0.01)
+
+    @io.on("fail")
+    def fail(socket: Socket) -> None:
+        try:
+            raise ValueError("within")
+        except ValueError as error:
+            raise LookupError("without") from error
+
+    @io.on("wait")
+    def wait(socket: Socket) -> None:
+        with pytest.raises(Disconnected):
+            socket.emit_with_ack("question")
+
+    process = InProcess(io)
+    gc.collect()
+    gc.disable()
+    yield process
+    gc.enable()
+    process.close()
+
+
+def open_websocket(process: InProcess) -> Client:
+    return process.client()
+
+
+def open_polling(process: InProcess) -> Client:
+    return process.client("polling")
+
+
+def open_upgraded(process: InProcess) -> Client:
+    polling = process.polling()
+    get = polling.start_get()
+    websocket = process.websocket(polling.sid)
+    websocket.send("2probe")
+    assert websocket.receive() == "3probe"
+    assert get.result(5).body == b"6"
+    websocket.send("5")
+    return Client(websocket)
+
+
+def talk(client: Client) -> None:
+    client.connect("/chat")
+    client.connect()
+    assert client.call("own", 1) == [1]
+    client.emit("ask")
+    client.emit("give up")
+    client.emit("fail")
+    client.emit("wait")
+    for _ in range(5):
+        client.expect("question")
+
+
+def say_goodbye(client: Client) -> None:
+    client.wire.close()
+
+
+def send_nonsense(client: Client) -> None:
+    client.wire.send("4nonsense")
+    end_of(client)
+
+
+def leave_namespaces_first(client: Client) -> None:
+    client.wire.send("41/chat,", "41")
+    client.wire.close()
+
+
+def end_of(client: Client) -> None:
+    """Take what comes until the server ends it."""
+    with pytest.raises(Closed):
+        while True:
+            client.wire.receive()
+
+
+@pytest.mark.parametrize("open_client", [open_websocket, open_polling, open_upgraded])
+@pytest.mark.parametrize("leave", [say_goodbye, send_nonsense, leave_namespaces_first])
+def test_who_has_left_is_freed_at_once(
+    process: InProcess,
+    made: list[weakref.ref[Any]],
+    open_client: Callable[[InProcess], Client],
+    leave: Callable[[Client], None],
+) -> None:
+    client = open_client(process)
+    talk(client)
+    leave(client)
+    if isinstance(client.wire, Polling):
+        process.engine.abort(client.wire.sid, "transport close")
+    gone = list(made)
+    other = process.client()  # a worker may keep its last job until the next one
+    other.connect()
+
+    def forgotten() -> bool:
+        other.call("own", 1)
+        return not any(reference() for reference in gone)
+
+    assert len(gone) == 3
+    eventually(forgotten, "the end of all of it")
+
+
+def test_the_collector_finds_nothing_of_ours(process: InProcess, made: list[weakref.ref[Any]]) -> None:
+    for open_client in (open_websocket, open_polling, open_upgraded):
+        client = open_client(process)
+        talk(client)
+        client.wire.close()
+    eventually(lambda: not process.engine.sessions, "their end")
+    eventually(lambda: not any(reference() for reference in made[:6]), "most of them", 5)
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        gc.collect()
+        found = [type(each).__name__ for each in gc.garbage if type(each).__module__.startswith("wsgi_sio")]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+    assert found == []
