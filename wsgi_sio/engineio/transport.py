@@ -58,6 +58,7 @@ class EndedTransport:
 
     __slots__ = ("idle", "name")
 
+    gathers: ClassVar[bool] = False
     linger: ClassVar[float] = 0.0
     unsent: ClassVar[int] = 0
     unread: ClassVar[bool] = False
