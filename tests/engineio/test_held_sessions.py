@@ -331,3 +331,10 @@ def test_it_goes_on_when_no_timer_could_be_had(clock: ManualClock, monkeypatch: 
     sessions.add(Holder(clock()))
     clock.advance(0.0015)
     assert not holder.held
+
+
+def test_nothing_is_held_for_a_client_that_has_left(held: Held) -> None:
+    held.client.close()
+    eventually(lambda: not held.engine.engine.sessions, "the end")
+    hold(held.session, "a")
+    assert not held.session.held and held.session.outbox_size == 0
