@@ -40,7 +40,7 @@ def interrupted(reactor: Any, read: Callable[[Conn], None]) -> list[BaseExceptio
 
     def in_hub() -> None:
         try:
-            conn.watch._guarded(conn.on_readable)  # type: ignore[attr-defined]
+            conn.watch._guarded()  # type: ignore[attr-defined]
         except BaseException as error:
             caught.append(error)
 
