@@ -197,6 +197,7 @@ def test_npm_is_asked_once_for_the_pinned_version(
     assert [entry.name for entry in default_cache().parent.iterdir()] == [default_cache().name]
 
 
+@pytest.mark.timeout(330)  # npm is given 300 s, and asks again where a registry is slow
 def test_a_real_npm_installs_a_client_that_can_be_served(tmp_path: Path) -> None:
     require(shutil.which("npm") is not None, "npm is not installed")
     files = ClientFiles(install_client(tmp_path / "cache"))

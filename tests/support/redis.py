@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import pytest
+
 from tests.support.freezing import freeze, thaw
 from tests.support.inprocess import eventually
 from tests.support.require import require
@@ -107,3 +109,9 @@ def running_redis(*arguments: str) -> Iterator[RedisServer]:
         yield server
     finally:
         server.close()
+
+
+def told_of(shown: str, caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the log has of the bus that it shows so; former tests' buses may tell of their servers' end in between."""
+    lines = [record.getMessage() for record in caplog.records if record.name == "wsgi_sio.bus"]
+    return [line for line in lines if line.startswith(shown)]

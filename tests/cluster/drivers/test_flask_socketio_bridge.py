@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.inprocess import Background, Client, InProcess, eventually
 from tests.support.old_peer import OldPeer
-from tests.support.redis import RedisServer, running_redis
+from tests.support.redis import RedisServer, running_redis, told_of
 from tests.support.require import require
 from wsgi_sio import Emitter, Server, Socket
 from wsgi_sio.adapters import Adapter, MemoryAdapter
@@ -323,7 +323,7 @@ def test_an_outage_holds_up_nobody_and_heals(caplog: pytest.LogCaptureFixture) -
         redis.do("PUBLISH", "socketio", '{"method":"emit","event":"good","data":[1],"host_id":"h"}')
         assert ours.client.expect("good") == [1]
         ours.close()
-    told = [record.getMessage() for record in caplog.records]
+    told = told_of(redis.url, caplog)
     assert sum("does not work" in line for line in told) == 1, told
 
 
