@@ -148,10 +148,10 @@ def test_clients_leave_room_for_the_site() -> None:
 def test_several_workers() -> None:
     """A client's connections come to any worker: those that come to its session's are kept, the others work.
 
-    With threads a connection that is handed over ends with its answer.
+    A connection that is handed over, as that of a handshake may be, ends with its answer.
     """
     with kept_server({"workers": 3}) as server, ExitStack() as stack:
-        lines = [stack.enter_context(Line(server.port, anew=WORLD == "threads")) for _ in range(12)]
+        lines = [stack.enter_context(Line(server.port, anew=True)) for _ in range(12)]
         clients = [Client(line) for line in lines]
         for client in clients:
             for line in (*lines[:2], lines[-1]):

@@ -8,7 +8,6 @@ in the order in which they were begun: who comes to a client that an earlier one
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -59,23 +58,25 @@ class LongBroadcasts:
             return
         turn = monotonic() + _TURN
         mine = _Broadcast(recipients, send)
-        with self._lock:
-            earlier = self.under_way
-            self.under_way = (*earlier, mine)
-        in_order = (*earlier, mine)
+        in_order: tuple[_Broadcast, ...] = (mine,)
+        done = 0
         try:
-            while mine.pending:
-                self._reach_some(mine, in_order)
-                if mine.pending and monotonic() > turn:
+            with self._lock:
+                self.under_way = in_order = (*self.under_way, mine)
+            while done < len(recipients):
+                _reach(recipients[done : done + _SLICE], in_order)
+                done += _SLICE
+                if done < len(recipients) and monotonic() > turn:
                     reactor.give_turn()
                     turn = monotonic() + _TURN
         finally:
-            while mine.pending:  # who waited has been interrupted, which is none of the clients' business
-                self._reach_some(mine, in_order)
+            if mine.pending:  # who waited has been interrupted, which is none of the clients' business
+                _reach(recipients[done:], in_order)
             with self._lock:
                 self.under_way = tuple(other for other in self.under_way if other is not mine)
 
-    def _reach_some(self, mine: _Broadcast, in_order: tuple[_Broadcast, ...]) -> None:
-        for socket in list(islice(mine.pending, _SLICE)):
-            for broadcast in in_order:
-                broadcast.reach(socket)
+
+def _reach(sockets: Sequence[SocketInterface], in_order: Sequence[_Broadcast]) -> None:
+    for socket in sockets:
+        for broadcast in in_order:
+            broadcast.reach(socket)
