@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 
-from benchmarks.install import Unavailable
 from benchmarks.limits import SPARE, allow_descriptors
 from benchmarks.load import EchoLoad, EventLoop, WebSocketClient
 from benchmarks.measure import memory_bytes, pinned
@@ -18,21 +16,8 @@ _AT_ONCE = 100  # clients that connect before the others' heartbeats are looked 
 _PREWARM = 20  # connections before the memory's baseline, so that it holds what is loaded once
 
 
-def run_idle(
-    scenario: Scenario, servers: Mapping[str, Ready], setting: Setting, note: Callable[[Sample], None]
-) -> None:
-    """Measure the servers, by name; ``note`` each round as it comes."""
-    for number in range(setting.rounds_of(scenario)):
-        for name, ready in servers.items():
-            sample = Sample(scenario.name, name, number)
-            try:
-                _measure(sample, scenario, ready, setting)
-            except (Unavailable, OSError) as error:
-                sample.error = str(error)
-            note(sample)
-
-
-def _measure(sample: Sample, scenario: Scenario, ready: Ready, setting: Setting) -> None:
+def measure_idle(sample: Sample, scenario: Scenario, ready: Ready, setting: Setting) -> None:
+    """Clients that connect, and then say nothing, until each is asked once."""
     server_core, own_core = setting.cores or (None, None)
     allow_descriptors(scenario.clients + SPARE)
     with ExitStack() as stack:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from benchmarks.client import run_clients
-from benchmarks.idle import run_idle
+from benchmarks.idle import measure_idle
 from benchmarks.install import Cache, Unavailable
-from benchmarks.scale import run_scale
+from benchmarks.rounds import run_alone
+from benchmarks.scale import measure_scale
 from benchmarks.scenarios import Sample, Scenario, Setting
 from benchmarks.servers import Ready, ServerKind
 from benchmarks.turns import run_turns
 
-_RUN = {"idle": run_idle, "scale": run_scale}
+_RUN = {"idle": partial(run_alone, measure_idle), "scale": partial(run_alone, measure_scale)}
 
 Servers = Mapping[ServerKind, "Ready | Unavailable"]
 

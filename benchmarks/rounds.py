@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from time import monotonic, process_time
 
@@ -11,11 +11,28 @@ from benchmarks.install import Unavailable
 from benchmarks.load import BroadcastLoad, EchoLoad, EventLoop, Load, WebSocketClient
 from benchmarks.measure import cpu_seconds, machine_cpu_seconds, thread_count
 from benchmarks.polling import PollingLoad
-from benchmarks.scenarios import Sample, Scenario
-from benchmarks.servers import RunningServer
+from benchmarks.scenarios import Sample, Scenario, Setting
+from benchmarks.servers import Ready, RunningServer
 
 _DRAIN = 20.0  # seconds for the last answers
 _CONNECT = 30.0  # seconds for all polling clients
+
+
+Measure = Callable[[Sample, Scenario, Ready, Setting], None]
+
+
+def run_alone(
+    measure: Measure, scenario: Scenario, servers: Mapping[str, Ready], setting: Setting, note: Callable[[Sample], None]
+) -> None:
+    """Measure the servers, by name, each started for its round; ``note`` each round as it comes."""
+    for number in range(setting.rounds_of(scenario)):
+        for name, ready in servers.items():
+            sample = Sample(scenario.name, name, number)
+            try:
+                measure(sample, scenario, ready, setting)
+            except (Unavailable, OSError) as error:
+                sample.error = str(error)
+            note(sample)
 
 
 @contextmanager

@@ -6,7 +6,6 @@ Meanwhile one more client asks all the time: the longest that it had to wait is 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from time import monotonic
 
@@ -27,21 +26,8 @@ _BROADCASTS = 3
 _FILLER = b"." * 64
 
 
-def run_scale(
-    scenario: Scenario, servers: Mapping[str, Ready], setting: Setting, note: Callable[[Sample], None]
-) -> None:
-    """Measure the servers, by name; ``note`` each round as it comes."""
-    for number in range(setting.rounds_of(scenario)):
-        for name, ready in servers.items():
-            sample = Sample(scenario.name, name, number)
-            try:
-                _measure(sample, scenario, ready, setting)
-            except (Unavailable, OSError) as error:
-                sample.error = str(error)
-            note(sample)
-
-
-def _measure(sample: Sample, scenario: Scenario, ready: Ready, setting: Setting) -> None:
+def measure_scale(sample: Sample, scenario: Scenario, ready: Ready, setting: Setting) -> None:
+    """Very many clients, who hear broadcasts, and come back after a restart; stalls, as a probe sees them."""
     if not AVAILABLE:
         raise Unavailable("needs Linux")
     most = most_clients()
