@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .client_files import is_client_file
 from .engineio.errors import UNKNOWN_TRANSPORT, EngineError
+from .engineio.gunicorn_calls import spare_answer
 from .engineio.log_messages import no_client_file
 from .engineio.response import Response
 from .engineio.server import EngineServer
@@ -50,8 +51,9 @@ class WSGIApp:
             keeper = self._engine.keeper
             return body if keeper is None else keeper.follow(environ, start_response, answer)
         self._engine.acceptance.wait_over(answer)
-        # The server writes this into a dead socket: see engineio/hijack.py.
+        # For the access log, and for who writes it into a dead socket: see engineio/hijack.py.
         start_response(answer.status, [] if answer.status.startswith("101") else [("Content-Length", "0")])
+        spare_answer(start_response)
         return []
 
     def _serve_client(

@@ -87,13 +87,23 @@ def find_call(environ: Environ) -> Call | None:
         return None
 
 
+def spare_answer(start_response: Any) -> None:
+    """Spare gunicorn the answer that nobody reads, which has been started: it would format it, write it into a dead
+    socket, and recover from that. Its log has the request as before; another server's is left alone.
+    """
+    response: Any = getattr(start_response, "__self__", None)
+    if _name(response) == _KINDS[0] and not response.headers_sent:
+        response.headers_sent = True
+        response.force_close()
+
+
 def _find_call(environ: Environ) -> Call | None:
     local, sock = _find_worker(sys._getframe()), plain_socket(environ)
     if local is None or sock is None:
         return None
     worker, conn, response = local["self"], local.get("conn"), local["resp"]
-    kinds = (type(response), type(response.req))
-    if [f"{kind.__module__}.{kind.__name__}" for kind in kinds] != _KINDS or sock is not response.sock:
+    parts = (response, response.req)
+    if [_name(part) for part in parts] != _KINDS or sock is not response.sock:
         return None
     told = copy(response)
     if not told.headers_sent:  # as if it had been answered
@@ -102,6 +112,11 @@ def _find_call(environ: Environ) -> Call | None:
     if not date.startswith("Date: ") or after != "Connection: keep-alive\r\n":
         return None
     return Call(worker, conn, response, sock if conn is not None else sock._sock, before, after)
+
+
+def _name(part: object) -> str:
+    kind = type(part)
+    return f"{kind.__module__}.{kind.__name__}"
 
 
 _KINDS = ["gunicorn.http.wsgi.Response", "gunicorn.http.message.Request"]

@@ -40,6 +40,12 @@ class Handshakes:
         self._on_session = on_session
         cookie = engine.config.cookie
         self._cookie = None if cookie in (None, False) else SessionCookie(cookie)
+        limits = {
+            "pingInterval": round(engine.config.ping_interval * 1000),
+            "pingTimeout": round(engine.config.ping_timeout * 1000),
+            "maxPayload": engine.config.max_http_buffer_size,
+        }
+        self._limits = _to_json(limits)[1:]
         self.environs = EnvironKeeper()
         self._under_way: set[str] = set()  # the ids of sessions whose handshake is being answered
         self.closed = False
@@ -70,8 +76,7 @@ class Handshakes:
 
         def begin(session: Session) -> Hijacked:
             transport = self._engine.make_websocket(session, own(take()))
-            transport.send_accept(accept)
-            self._start_websocket(session, transport, early)
+            self._start_websocket(session, transport, accept, early)
             return Hijacked(None)
 
         return self._begin(request, begin)
@@ -132,20 +137,21 @@ class Handshakes:
         return upgrades
 
     def _open_websocket(self, session: Session, request: EngineRequest, cors: Headers) -> Hijacked:
-        transport, early, held = self._engine.accept_websocket(session, request, cors)
+        transport, accept, early, held = self._engine.accept_websocket(session, request, cors)
         with self._engine.acceptance.holding(held):
-            self._start_websocket(session, transport, early)
+            self._start_websocket(session, transport, accept, early)
         return Hijacked(held)
 
-    def _start_websocket(self, session: Session, transport: WebSocketTransport, early: bytes) -> None:
+    def _start_websocket(self, session: Session, transport: WebSocketTransport, accept: bytes, early: bytes) -> None:
         session.transport = transport
         try:
             self._admit(session)  # what it sends already waits in the buffer, since the transport is not idle yet
         except BaseException:
             session.close("transport error", abort=True)
+            transport.send_accept(accept)
             transport.finish()
             raise
-        transport.write([self._open_packet(session, [])])
+        transport.write_behind(accept, [self._open_packet(session, [])])
         transport.start(early)
 
     def open_webtransport(self, transport: WebTransportTransport, environ: Environ) -> bool:
@@ -183,12 +189,10 @@ class Handshakes:
             session.close("forced close", abort=True)
 
     def _open_packet(self, session: Session, upgrades: list[str]) -> Packet:
-        config = self._engine.config
-        handshake = {
-            "sid": session.id,
-            "upgrades": upgrades,
-            "pingInterval": round(config.ping_interval * 1000),
-            "pingTimeout": round(config.ping_timeout * 1000),
-            "maxPayload": config.max_http_buffer_size,
-        }
-        return Packet(OPEN, json.dumps(handshake, separators=(",", ":")))
+        # An id has nothing in it that JSON would write otherwise.
+        names = _to_json(upgrades) if upgrades else "[]"
+        return Packet(OPEN, f'{{"sid":"{session.id}","upgrades":{names},{self._limits}')
+
+
+def _to_json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))

@@ -257,8 +257,9 @@ class EngineServer(ServesWebTransport):
         """
         session = self.find_member(request)
         if request.query["transport"] == "websocket":
-            candidate, early, held = self.accept_websocket(session, request, cors)
+            candidate, accept, early, held = self.accept_websocket(session, request, cors)
             with self.acceptance.holding(held):
+                candidate.send_accept(accept)
                 self.begin_upgrade(session, candidate, early)
             return Hijacked(held)
         transport = session.transport
@@ -280,8 +281,9 @@ class EngineServer(ServesWebTransport):
 
     def accept_websocket(
         self, session: Session, request: EngineRequest, cors: Headers
-    ) -> tuple[WebSocketTransport, bytes, Event | None]:
-        """Accept a WebSocket: the transport, what the client sent behind its handshake, what its thread waits for.
+    ) -> tuple[WebSocketTransport, bytes, bytes, Event | None]:
+        """Accept a WebSocket: the transport, the 101, which is still to be sent, what the client sent behind its
+        handshake, what its thread waits for.
 
         :raises EngineError: it is to be refused.
         """
@@ -289,8 +291,7 @@ class EngineServer(ServesWebTransport):
         taken = self.acceptance.take(request.environ)
         with self.acceptance.holding(taken.held):
             transport = self.make_websocket(session, taken.sock)
-            transport.send_accept(accept)
-        return transport, taken.early, taken.held
+        return transport, accept, taken.early, taken.held
 
     def make_websocket(
         self, session: Session, sock: NonBlockingSocket, kind: type[WebSocketTransport] = WebSocketTransport

@@ -191,8 +191,12 @@ class WebSocketTransport:
     def write(self, packets: list[Packet]) -> None:
         self._send(self.encode(packets))
 
+    def write_behind(self, accept: bytes, packets: list[Packet]) -> None:
+        """Write the first packets together with the 101: each write costs more than all that leads to it."""
+        self._send(accept + self.encode(packets))
+
     def send_accept(self, response: bytes) -> None:
-        """Send the 101, the first thing on a connection whose buffer is empty, so it fits."""
+        """Send the 101 by itself, the first thing on a connection whose buffer is empty, so it fits."""
         try:
             self._sock.send(response)
         except OSError:
