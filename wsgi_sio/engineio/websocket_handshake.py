@@ -8,8 +8,7 @@ the request written out and parsed again, takes ten times as long.  No extension
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 from wsproto.utilities import generate_accept_token
 
@@ -79,15 +78,9 @@ class Acceptance:
         except OSError as error:
             raise EngineError(BAD_REQUEST, no_descriptors(error)[1]) from None
 
-    @contextmanager
-    def holding(self, held: Event | None) -> Iterator[None]:
+    def holding(self, held: Event | None) -> Holding:
         """Begin to use a connection that has been taken: a thread that is held for it is given back if that fails."""
-        try:
-            yield
-        except BaseException:
-            if held is not None:
-                self._capacity.leave()
-            raise
+        return Holding(self._capacity, held)
 
     def wait_over(self, hijacked: Hijacked) -> None:
         """Block in the WSGI thread for as long as the connection that it gave away needs it."""
@@ -96,6 +89,25 @@ class Acceptance:
                 hijacked.held.wait()
             finally:
                 self._capacity.leave()
+
+
+class Holding:
+    """What :meth:`Acceptance.holding` returns; a generator would cost each connection more."""
+
+    __slots__ = ("_capacity", "_held")
+
+    def __init__(self, capacity: Capacity, held: Event | None) -> None:
+        self._capacity = capacity
+        self._held = held
+
+    def __enter__(self) -> None:
+        """Nothing has failed yet."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is not None and self._held is not None:
+            self._capacity.leave()
 
 
 def compose_accept(environ: Environ, headers: Headers) -> bytes:
