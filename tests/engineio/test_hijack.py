@@ -142,6 +142,23 @@ def test_what_the_server_has_read_too_much_is_not_lost(make_engine: MakeEngine, 
     assert websocket.receive() == "4bird"
 
 
+def test_where_the_application_fails_the_client_reads_a_whole_answer(make_engine: MakeEngine) -> None:
+    """The 101 stands in front of the close frame, although it was to go with the open packet."""
+
+    def fail(session: Session) -> None:
+        raise ZeroDivisionError
+
+    engine = make_engine(fail)
+    client, server = tcp_pair()
+    engine._sockets += [client, server]
+    with pytest.raises(ZeroDivisionError):
+        engine.engine.handle({**engine.environ("GET", UPGRADE, transport="websocket"), **as_file(server)})
+    websocket = WebSocket(client)
+    websocket.read_accept()
+    assert websocket.wait_closed() == 1005  # no reason is told
+    assert engine.reasons == ["transport error"] and not engine.engine.sessions
+
+
 def test_the_reference_count_of_the_servers_socket_does_not_matter(make_engine: MakeEngine) -> None:
     """The server keeps its object open for long: the client's connection ends when we end it all the same."""
     engine = make_engine()

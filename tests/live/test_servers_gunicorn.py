@@ -43,6 +43,16 @@ def test_termination_with_a_parked_poll() -> None:
         poll.abort()
 
 
+def test_a_websocket_is_a_line_of_the_log_and_no_broken_pipe() -> None:
+    """gunicorn is told that it has answered: it does not try to."""
+    with serve(ASYNC_WORKER, {"log_level": "debug"}) as server:
+        with Peer(server).join() as peer:
+            assert peer.call("echo", 1) == [1]
+        eventually(server.log, lambda log: 'transport=websocket HTTP/1.1" 101 ' in log)
+        log = server.log()
+        assert log.count('" 101 ') == 1 and "epipe" not in log.lower()
+
+
 def test_preloaded_application() -> None:
     """The application may be imported before the fork: what belongs to a process is made in the worker."""
     with serve(ASYNC_WORKER, {"preload": True}) as server:
