@@ -92,7 +92,8 @@ def spare_answer(start_response: Any) -> None:
     socket, and recover from that. Its log has the request as before; another server's is left alone.
     """
     response: Any = getattr(start_response, "__self__", None)
-    if _name(response) == _KINDS[0] and not response.headers_sent:
+    # A version of gunicorn that has no such attribute is left alone as well.
+    if _name(response) == _KINDS[0] and getattr(response, "headers_sent", True) is False:
         response.headers_sent = True
         response.force_close()
 

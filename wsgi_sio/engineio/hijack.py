@@ -2,8 +2,8 @@
 
 After the handshake the connection is ours: the descriptor moves to an object of our own, and the server is left holding
 a dead socket (one end of a pair whose other end is closed).  Its request then ends the way python-peers.md 5.1 found
-silent everywhere: a 101 that it writes into that dead socket.  The server's thread goes back to its pool, its counters
-stay right, and whatever it does to "its" connection cannot reach the client.
+silent everywhere: a 101 that it writes into that dead socket (gunicorn is told that it has).  The server's thread goes
+back to its pool, its counters stay right, and whatever it does to "its" connection cannot reach the client.
 
 Two ways to swap the descriptor, because of what the server may have registered:
 

@@ -192,7 +192,7 @@ class WebSocketTransport:
         self._send(self.encode(packets))
 
     def write_behind(self, accept: bytes, packets: list[Packet]) -> None:
-        """Write the first packets together with the 101: each write costs more than all that leads to it."""
+        """Write the first packets together with the 101: a write of its own is a tenth of what connecting costs."""
         self._send(accept + self.encode(packets))
 
     def send_accept(self, response: bytes) -> None:
