@@ -71,10 +71,15 @@ class Call(NamedTuple):
 
         :param unlogged: whether the access log does not matter.
         """
-        settings, log = self.worker.cfg.settings, self.worker.log
-        if type(log).__module__ != "gunicorn.glogging" or (log.access_log_enabled and not unlogged):
-            return True
-        return any(settings[name].get() is not settings[name].default for name in _HOOKS)
+        return misses(self.worker, unlogged)
+
+
+def misses(worker: Any, unlogged: bool) -> bool:
+    """Likewise of any request of a worker's."""
+    settings, log = worker.cfg.settings, worker.log
+    if type(log).__module__ != "gunicorn.glogging" or (log.access_log_enabled and not unlogged):
+        return True
+    return any(settings[name].get() is not settings[name].default for name in _HOOKS)
 
 
 def find_call(environ: Environ) -> Call | None:

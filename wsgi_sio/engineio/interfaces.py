@@ -10,6 +10,7 @@ from ..runtime import Event
 from ..sockets import NonBlockingSocket
 from .config import Environ
 from .errors import EngineError
+from .hijacked_connection import Connections
 from .request import EngineRequest
 from .request_body import BodyWatch
 from .response import Headers, Hijacked, Response
@@ -86,3 +87,5 @@ class Engine(SessionServer, Protocol):
     def refuse(self, error: EngineError, sid: str | None, upgrade: bool) -> Response: ...
 
     def abort(self, sid: str, reason: str) -> None: ...
+
+    def find_connections(self) -> Connections | None: ...

@@ -18,8 +18,10 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from ..runtime import Rank, Reactor, make_lock, threads_are_greenlets
+from ..siblings import gunicorn_worker
 from .config import Environ
-from .gunicorn_calls import Call, find_call
+from .gunicorn_calls import Call, find_call, misses
+from .gunicorn_connections import WorkerConnections, find_connections
 from .interfaces import Engine
 from .kept_by_greenlets import GreenletKeeping
 from .kept_by_threads import ThreadKeeping
@@ -52,6 +54,7 @@ class Keeper:
         self._lock = make_lock(Rank.LEAF)
         self._connections: set[KeptConnection] = set()
         self._pasts: WeakKeyDictionary[Any, Past] = WeakKeyDictionary()  # by gunicorn's readers
+        self._handed_over: WorkerConnections | None = None
         self._looking = False
         self._useless = False
         self._date = (0, "")
@@ -83,12 +86,30 @@ class Keeper:
         past = self._learn(request.environ, call)
         return self._way.wait(request, cors, lost, call, past)
 
+    def persists(self, environ: Environ) -> bool:
+        """Whether the connection of a request that is handed over to a sibling may go on there when it is answered:
+        it could be kept here, and nothing of what comes behind the request has been read.
+        """
+        call = self._find_call(environ)
+        return call is not None and not call.more
+
+    def find_connections(self) -> WorkerConnections | None:
+        """Where that goes on which siblings have handed over; None where it ends."""
+        if self._handed_over is None and not self._useless:
+            worker = gunicorn_worker()
+            if worker is not None and not misses(worker, self._unlogged):
+                self._handed_over = find_connections(worker)
+        return self._handed_over
+
     def _find(self, environ: Environ) -> Call | None:
-        if self._useless or "gunicorn.socket" not in environ or not is_plain(environ):
-            return None
-        sid = parse_query(environ["QUERY_STRING"]).get("sid")
+        sid = parse_query(environ.get("QUERY_STRING", "")).get("sid")
         if sid is not None and sid not in self.engine.sessions:
             return None  # a sibling's, which has answered
+        return self._find_call(environ)
+
+    def _find_call(self, environ: Environ) -> Call | None:
+        if self._useless or "gunicorn.socket" not in environ or not is_plain(environ):
+            return None
         call = find_call(environ)
         if call is not None and (call.misses(self._unlogged) or not self._way.fits(call)):
             self._useless = True  # for as long as this process serves

@@ -24,7 +24,7 @@ from ..runtime import Reactor, disown
 from ..sockets import NonBlockingSocket
 from .hangup_detection import HangupWatch
 from .hijack import can_move, find_socket, hung_up, plain_socket, take
-from .hijacked_connection import HijackedConnection
+from .hijacked_connection import Connections, HijackedConnection
 from .log_messages import no_descriptors
 from .request import EngineRequest, Waiting
 from .response import Headers, Hijacked, Response
@@ -159,8 +159,9 @@ class HijackedRequest(HijackedConnection):
         cors: Headers,
         patience: float,
         lost: Callable[[], object],
+        connections: Connections | None = None,
     ) -> None:
-        super().__init__(sock, reactor, cors, patience, lost)
+        super().__init__(sock, reactor, cors, patience, lost, connections)
         self.request = request
 
     def result(self) -> Hijacked:

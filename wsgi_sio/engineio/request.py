@@ -50,6 +50,9 @@ class Carrier(Protocol):
 class ConnectionKeeper(Protocol):
     """What may keep the connection of a request of the WSGI server's; see kept_polls.py."""
 
+    def persists(self, environ: Environ) -> bool:
+        """Whether the connection of a request that is handed over to a sibling may go on there when it is answered."""
+
     def wait(self, request: EngineRequest, cors: Headers, lost: Callable[[], object]) -> Waiting | None:
         """Let it wait without its thread, and its connection go on afterwards; None where that cannot be."""
 

@@ -16,6 +16,7 @@ from .errors import BAD_REQUEST, FORBIDDEN, UNKNOWN_SID, EngineError, unknown_se
 from .handshake import Handshakes
 from .heartbeat import Heartbeat
 from .held_sessions import HeldSessions
+from .hijacked_connection import Connections
 from .kept_polls import Keeper
 from .log_messages import adapter_of_one_process, origin_advice, several_processes
 from .optional_transport import ServesWebTransport
@@ -276,6 +277,10 @@ class EngineServer(ServesWebTransport):
         if error.code != UNKNOWN_SID or sid not in self._ended:
             self.report(error.kind, error.context)
         return error.response(upgrade)
+
+    def find_connections(self) -> Connections | None:
+        """Among which connections that siblings have handed over go on; None where they end with their answers."""
+        return None if self.keeper is None else self.keeper.find_connections()
 
     # -- WebSocket ----------------------------------------------------------------------------------------------
 

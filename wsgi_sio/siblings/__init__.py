@@ -24,7 +24,7 @@ from __future__ import annotations
 from .descriptor_passing import Returned, close_all
 from .frames import MAX_FRAME, FrameTooLarge, encode, is_tag
 from .link import Link
-from .server_identity import Alone, ServerIdentity, before_serving, identify_server
+from .server_identity import Alone, ServerIdentity, before_serving, gunicorn_worker, identify_server
 from .siblings import Handler, Siblings
 from .socket_directory import NoDirectory, make_directory
 
@@ -41,6 +41,7 @@ __all__ = [
     "before_serving",
     "close_all",
     "encode",
+    "gunicorn_worker",
     "identify_server",
     "is_tag",
     "make_directory",

@@ -96,7 +96,7 @@ def find_server(environ: Environ | None = None, client: Any = None) -> ServerIde
     :param client: the socket of the request's client, where the server shows it.
     """
     several = bool(environ and environ.get("wsgi.multiprocess"))
-    worker = _gunicorn_worker()
+    worker = gunicorn_worker()
     if worker is not None:
         names = [name_of(sock) for sock in worker.sockets]
         if None in names:
@@ -112,7 +112,8 @@ def _identity(names: Iterable[str], several: bool | None) -> ServerIdentity | No
     return ServerIdentity(name, several) if name else None
 
 
-def _gunicorn_worker() -> Any | None:
+def gunicorn_worker() -> Any | None:
+    """The worker of gunicorn's that this process is; None where that is none, or does not show."""
     for name in _SIGNALS:
         number = getattr(signal, name, None)
         worker = None if number is None else getattr(signal.getsignal(number), "__self__", None)
@@ -126,7 +127,7 @@ def before_serving(call: Callable[[], None]) -> None:
 
     That is through its hook ``post_worker_init``, behind whatever is there already; outside of gunicorn, never.
     """
-    owner = _gunicorn_worker() or _gunicorn_arbiter()
+    owner = gunicorn_worker() or _gunicorn_arbiter()
     if owner is None:
         return
     config = owner.cfg

@@ -9,11 +9,15 @@ waits for the answer in the request's thread.
 request          plain connection, threads       plain connection, gevent     TLS here, or no socket
 ===============  ==============================  ===========================  ============================
 GET              goes to the owner               goes to the owner            the owner is asked
-POST             goes, with its body             asked: keep-alive is worth   asked
-                                                 more
+POST             goes, with its body             goes, where its connection   asked
+                                                 may go on; else asked:
+                                                 keep-alive is worth more
 WebSocket        goes, with the 101              goes, with the 101           goes, through a pump (TLS)
 new session      goes to the least loaded        goes to the least loaded     stays
 ===============  ==============================  ===========================  ============================
+
+A connection that has gone ends with its answer, unless it may go on in the owner's gunicorn worker
+(gunicorn_connections.py).
 
 ``wire_format`` is what travels, ``forwarder`` and ``receiver`` are the two sides, ``load_balancing`` says where a new
 session goes, ``tls_proxy`` moves what cannot be moved, and ``joining`` finds the siblings.

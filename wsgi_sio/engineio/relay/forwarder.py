@@ -83,16 +83,17 @@ class Forwarder:
             if error.reason is not None:
                 self._abort(owner, request, error.reason)
             return refusal(error, request, self._engine)
-        payload = pack_request(request, cors, body)
-        stays = threads_are_greenlets() and request.method == "POST"
+        persistent = persists(request)
+        stays = threads_are_greenlets() and request.method == "POST" and not persistent
         if not stays and plain_socket(request.environ) is not None:
+            payload = pack_request(request, cors, body, persistent)
             try:
                 descriptor, _ = give(request.environ, self._reactor)
             except OSError as error:
                 self._engine.report(*no_descriptors(error))
             else:
                 return self.hand_over(owner, REQUEST, payload, descriptor, partial(self.refuse, owner, cors, False))
-        return self._ask(owner, request, payload)
+        return self._ask(owner, request, pack_request(request, cors, body))
 
     # -- by its connection --------------------------------------------------------------------------------------
 
@@ -198,6 +199,11 @@ class Forwarder:
         """In a forked child: the requests that wait are the parent's."""
         for waiting in self._asked.values():
             waiting.after_fork()
+
+
+def persists(request: EngineRequest) -> bool:
+    """Whether the connection of a request that is handed over may go on when it has been answered."""
+    return request.keeper is not None and request.keeper.persists(request.environ)
 
 
 def _nothing() -> None:

@@ -19,7 +19,7 @@ from ..hijack import give, plain_socket
 from ..interfaces import Engine
 from ..request import EngineRequest
 from ..response import Headers, Hijacked
-from .forwarder import Forwarder
+from .forwarder import Forwarder, persists
 from .receiver import Came, Receiver
 from .wire_format import NEW, TAKEN, Handshake, pack_handshake
 
@@ -60,12 +60,13 @@ class LoadBalancer:
             return None
         websocket = request.query["transport"] == "websocket"
         accept = self._engine.acceptance.compose(request, cors) if websocket else b""
+        persistent = not websocket and persists(request)
         try:
             descriptor, early = give(request.environ, self._engine.reactor)
         except OSError:
             return None
         sibling.state.load += 1  # at once, since what it tells of that comes later
-        handshake = Handshake(kept, cors, accept, early)
+        handshake = Handshake(kept, cors, accept, early, persistent)
         self._under_way.add(sibling)
         returned = partial(self._open_here, sibling, handshake)
         self._forwarder.hand_over(sibling, NEW, pack_handshake(handshake), descriptor, returned)

@@ -14,7 +14,7 @@ from ...runtime import Reactor
 from ...siblings import Link, Siblings, close_all
 from ...sockets import own
 from ..errors import EngineError
-from ..hijacked_connection import HijackedConnection
+from ..hijacked_connection import Connections, HijackedConnection
 from ..interfaces import Engine
 from ..log_messages import junk_from_sibling
 from ..pending_requests import HijackedRequest
@@ -86,8 +86,12 @@ class Receiver:
     # -- GET and POST -------------------------------------------------------------------------------------------
 
     def _on_request(self, link: Link, number: int, payload: bytes, came: Came) -> None:
-        request, cors, body = unpack_request(payload)
-        carrier = Asked(link, number, self._asked) if number else Connection(came.pass_on(), self._reactor)
+        request, cors, body, persistent = unpack_request(payload)
+        carrier: Asked | Connection
+        if number:
+            carrier = Asked(link, number, self._asked)
+        else:
+            carrier = Connection(came.pass_on(), self._reactor, self._connections(persistent))
         request.carrier = carrier
         request.environ["wsgi.input"] = io.BytesIO(body)
         request.environ["CONTENT_LENGTH"] = str(len(body))
@@ -123,7 +127,8 @@ class Receiver:
         try:
             session = self._engine.find_member(request)
         except EngineError as error:
-            self._respond(came, self._engine.refuse(error, request.sid, upgrade=True), [])
+            answer = self._engine.refuse(error, request.sid, upgrade=True)
+            Connection(came, self._reactor, None).respond(answer, [], _nothing)
         else:
             kind = RelayedWebTransport if head.get("wsgi_sio.by") == "webtransport" else WebSocketTransport
             candidate = self._engine.make_websocket(session, own(came.take()), kind)
@@ -142,19 +147,19 @@ class Receiver:
         environ = handshake.environ
         websocket = bool(handshake.accept)
         query = parse_query(environ.get("QUERY_STRING", ""))
-        request = EngineRequest(
-            environ, "GET", query, websocket, None if websocket else Connection(came, self._reactor)
-        )
+        connection = Connection(came, self._reactor, self._connections(handshake.persistent))
+        request = EngineRequest(environ, "GET", query, websocket, None if websocket else connection)
         try:
             answer = self._engine.handshakes.open_placed(request, came.take, handshake.accept, handshake.early)
         except Exception:  # likewise
             logger.exception("a handshake that a sibling has received failed")
             answer = Response(500)
         if isinstance(answer, Response):
-            self._respond(came, answer, handshake.cors)
+            connection.respond(answer, handshake.cors, _nothing)
 
-    def _respond(self, came: Came, response: Response, cors: Headers) -> None:
-        Connection(came, self._reactor).respond(response, cors, _nothing)
+    def _connections(self, persistent: bool) -> Connections | None:
+        """Where a connection goes on when its request has been answered."""
+        return self._engine.find_connections() if persistent else None
 
 
 class Came:
@@ -202,13 +207,17 @@ class Came:
 
 
 class Connection:
-    """How a request has come with its connection, on which it is answered."""
+    """How a request has come with its connection, on which it is answered.
 
-    __slots__ = ("_came", "_reactor")
+    :param connections: among which that goes on then; None where it ends.
+    """
 
-    def __init__(self, came: Came, reactor: Reactor) -> None:
+    __slots__ = ("_came", "_connections", "_reactor")
+
+    def __init__(self, came: Came, reactor: Reactor, connections: Connections | None) -> None:
         self._came = came
         self._reactor = reactor
+        self._connections = connections
 
     def wait(
         self,
@@ -218,12 +227,14 @@ class Connection:
         release: Callable[[], None],
         lost: Callable[[], object],
     ) -> Waiting:
-        return HijackedRequest(request, own(self._came.take()), self._reactor, cors, patience, lost)
+        sock = own(self._came.take())
+        return HijackedRequest(request, sock, self._reactor, cors, patience, lost, self._connections)
 
     def respond(self, response: Response, cors: Headers, lost: Callable[[], object]) -> None:
         """Answer at once, if the connection is still to be had: who has taken it and failed has closed it."""
         if self._came.here:
-            HijackedConnection(own(self._came.take()), self._reactor, cors, _PATIENCE, lost).answer(response)
+            sock = own(self._came.take())
+            HijackedConnection(sock, self._reactor, cors, _PATIENCE, lost, self._connections).answer(response)
 
 
 class Asked:

@@ -70,6 +70,16 @@ def _headers(value: Any) -> Headers:
     return [(_text(name), _text(content)) for name, content in value]
 
 
+def _flag(rest: list[Any]) -> bool:
+    """The last thing of a head, which it has only where that is true."""
+    if not rest:
+        return False
+    (flag,) = rest
+    if flag is not True:
+        raise ValueError("no flag")
+    return True
+
+
 def _halves(rest: bytes, size: object) -> tuple[bytes, bytes]:
     if type(size) is not int or not 0 <= size <= len(rest):
         raise ValueError("no size of a part")
@@ -91,26 +101,29 @@ def unpack(payload: bytes) -> tuple[Any, bytes]:
     return json.loads(payload[_SIZE.size : end]), payload[end:]
 
 
-def pack_request(request: EngineRequest, cors: Headers, body: bytes) -> bytes:
-    """A GET or POST."""
+def pack_request(request: EngineRequest, cors: Headers, body: bytes, persistent: bool = False) -> bytes:
+    """A GET or POST.
+
+    :param persistent: whether its connection comes along, and may go on when it has been answered.
+    """
     environ = request.environ
     facts = [environ.get(name, "") for name in _TRAVELLING]
-    return pack([request.method, request.upgrade, facts, cors], body)
+    return pack([request.method, request.upgrade, facts, cors, *([True] if persistent else [])], body)
 
 
 @_reads
-def unpack_request(payload: bytes) -> tuple[EngineRequest, Headers, bytes]:
+def unpack_request(payload: bytes) -> tuple[EngineRequest, Headers, bytes, bool]:
     """The mirror image; the headers are those of CORS.
 
     :raises Junk: it is none.
     """
-    (method, upgrade, facts, cors), body = unpack(payload)
+    (method, upgrade, facts, cors, *rest), body = unpack(payload)
     environ: Environ = dict(zip(_TRAVELLING, map(_text, facts), strict=True))
     environ["REQUEST_METHOD"] = _text(method)
     query = parse_query(environ["QUERY_STRING"])
     if query["transport"] != "polling" or method not in ("GET", "POST"):
         raise ValueError("neither a GET nor a POST of a session that polls")
-    return EngineRequest(environ, method, query, bool(upgrade)), _headers(cors), body
+    return EngineRequest(environ, method, query, bool(upgrade)), _headers(cors), body, _flag(rest)
 
 
 class Handover(NamedTuple):
@@ -152,18 +165,20 @@ class Handshake(NamedTuple):
     :ivar cors: headers for its answer.
     :ivar accept: the 101, if it is for a WebSocket, else nothing.
     :ivar early: what the client sent behind it.
+    :ivar persistent: whether its connection may go on when it has been answered.
     """
 
     environ: Environ
     cors: Headers
     accept: bytes
     early: bytes
+    persistent: bool = False
 
 
 def pack_handshake(handshake: Handshake) -> bytes:
     """For NEW."""
-    environ, cors, accept, early = handshake
-    return pack([environ, cors, len(accept)], accept, early)
+    environ, cors, accept, early, persistent = handshake
+    return pack([environ, cors, len(accept), *([True] if persistent else [])], accept, early)
 
 
 @_reads
@@ -172,9 +187,9 @@ def unpack_handshake(payload: bytes) -> Handshake:
 
     :raises Junk: it is none.
     """
-    (environ, cors, size), rest = unpack(payload)
+    (environ, cors, size, *more), rest = unpack(payload)
     parse_query(_text(environ.get("QUERY_STRING", "")))
-    return Handshake(environ, _headers(cors), *_halves(rest, size))
+    return Handshake(environ, _headers(cors), *_halves(rest, size), _flag(more))
 
 
 def pack_response(response: Response) -> bytes:
