@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.conformance.raw import Endpoint
-from tests.live.balancers import program
 from tests.live.kept import KIND, PAGE, Client, Line, expect_seen, is_kept, kept_server, seen
 from tests.live.kinds import start_command
+from tests.live.nginx import nginx
 from tests.live.peers import ask, eventually, fetch
 from tests.support.scenario import assert_clean
-from tests.support.servers import free_port
 from tests.support.world import WORLD
 
 # -- sessions that are not, or not only, this way's -------------------------------------------------------------------
@@ -148,7 +146,7 @@ def test_clients_leave_room_for_the_site() -> None:
 def test_several_workers() -> None:
     """A client's connections come to any worker: those that come to its session's are kept, the others work.
 
-    A connection that is handed over, as that of a handshake may be, ends with its answer.
+    A connection that is handed over, as that of a handshake may be, stays with its new worker or ends with its answer.
     """
     with kept_server({"workers": 3}) as server, ExitStack() as stack:
         lines = [stack.enter_context(Line(server.port, anew=True)) for _ in range(12)]
@@ -171,59 +169,23 @@ def test_several_workers() -> None:
         assert_clean(server)
 
 
-NGINX = """
-pid {folder}/pid; error_log {folder}/error.log; daemon off; worker_processes 1;
-events {{ worker_connections 512; }}
-http {{
-    access_log off; client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
-    uwsgi_temp_path {folder}; scgi_temp_path {folder};
-    upstream app {{ server 127.0.0.1:{port}; keepalive 64; keepalive_timeout 20s; }}
-    server {{
-        listen 127.0.0.1:{listen};
-        location / {{
-            proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection "";
-            proxy_set_header Host $http_host;
-            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme;
-        }}
-    }}
-}}
-"""
-
-
 @pytest.mark.slow
 def test_behind_nginx(tmp_path: Path) -> None:
     """Some connections of a real proxy, shared by many clients, with pages in between."""
     with kept_server({"keep_alive": 30}) as server:
-        listen = free_port()
-        path = tmp_path / "nginx.conf"
-        path.write_text(NGINX.format(folder=tmp_path, port=server.port, listen=listen))
-        nginx = subprocess.Popen([program("nginx"), "-e", str(tmp_path / "error.log"), "-c", str(path)])
-        try:
-            eventually(lambda: _listens(listen), bool)
-            with ExitStack() as stack:
-                lines = [stack.enter_context(Line(listen)) for _ in range(40)]
-                clients = [
-                    Client(line, b"Cookie: user=%d\r\n" % number).join().warm_up() for number, line in enumerate(lines)
-                ]
-                before = seen(server)
-                for number in range(5):
-                    for client in clients:
-                        client.line.send(client.post(b'420["echo",%d]' % number))
-                    assert [client.line.answer().text for client in clients] == ["ok"] * len(clients)
-                    for client in clients:
-                        client.line.send(client.get())
-                    assert [client.line.answer().text for client in clients] == [f"430[{number}]"] * len(clients)
-                    assert clients[number].line.ask(PAGE).text == "hello over HTTP/1.1"
-                assert seen(server) - before < 5 * 2 * len(clients) * 0.3
-        finally:
-            nginx.terminate()
-            nginx.wait(10)
+        with nginx(tmp_path, server.port) as port, ExitStack() as stack:
+            lines = [stack.enter_context(Line(port)) for _ in range(40)]
+            clients = [
+                Client(line, b"Cookie: user=%d\r\n" % number).join().warm_up() for number, line in enumerate(lines)
+            ]
+            before = seen(server)
+            for number in range(5):
+                for client in clients:
+                    client.line.send(client.post(b'420["echo",%d]' % number))
+                assert [client.line.answer().text for client in clients] == ["ok"] * len(clients)
+                for client in clients:
+                    client.line.send(client.get())
+                assert [client.line.answer().text for client in clients] == [f"430[{number}]"] * len(clients)
+                assert clients[number].line.ask(PAGE).text == "hello over HTTP/1.1"
+            assert seen(server) - before < 5 * 2 * len(clients) * 0.3
         assert_clean(server)
-
-
-def _listens(port: int) -> bool:
-    try:
-        Line(port).close()
-    except ConnectionRefusedError:
-        return False
-    return True

@@ -23,6 +23,7 @@ from tests.engineio.relay.conftest import (
     link_between,
     post,
     post_by_value,
+    read_response,
     thaw,
 )
 from tests.support.forking import forked
@@ -31,7 +32,8 @@ from tests.support.world import WORLD
 from wsgi_sio.engineio import MESSAGE, Packet, Session
 from wsgi_sio.engineio.packet_v3 import decode_payload_v3, encode_payload_v3
 from wsgi_sio.engineio.relay import forwarder as holders_side
-from wsgi_sio.engineio.relay.wire_format import pack_request
+from wsgi_sio.engineio.relay.wire_format import REQUEST, pack_request
+from wsgi_sio.engineio.request import parse_request
 
 Two = tuple[Engine, Engine]
 
@@ -510,3 +512,18 @@ def test_a_forked_child_leaves_what_is_asked_to_its_parent(two: Two) -> None:
     assert session.open
     client.close()
     server.close()
+
+
+def test_a_connection_that_could_go_on_ends_where_it_cannot(two: Two) -> None:
+    """The owner decides: this one is no worker of gunicorn's."""
+    holder, owner = two
+    polling, session = owner.over_polling()
+    session.send_message("1")
+    client, server = socket.socketpair()
+    request = parse_request(holder.environ("GET", transport="polling", sid=polling.sid))
+    payload = pack_request(request, [], b"", persistent=True)
+    assert link_between(holder, owner).send(REQUEST, 0, payload, server.detach())
+    answer = read_response(client)
+    assert body_of(answer) == "41" and dict(answer.headers)["Connection"] == "close"
+    assert client.recv(1) == b""
+    client.close()
