@@ -25,8 +25,8 @@ from .broadcast_operator import BroadcastOperator, Broadcasts, Sends
 from .broadcast_options import Room
 from .connection import Connection
 from .dynamic_namespaces import NamespaceTest, ParentNamespace
-from .handlers import Listens
 from .jsoncodec import JSONCodec
+from .listens import Listens
 from .memory_adapter import MemoryAdapter
 from .namespace import AnyErrorHandler, AnyMiddleware, Namespace
 from .packet import MAX_ATTACHMENTS, Packet
