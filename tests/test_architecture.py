@@ -98,6 +98,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "socketio.jsoncodec",
         "socketio.parser",
         "socketio.handlers",
+        "socketio.listens",
         "socketio.on_any",
         "socketio.acks",
         "runtime",

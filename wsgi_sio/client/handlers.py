@@ -7,7 +7,8 @@ from typing import Any
 
 from ..logtext import quote
 from ..runtime import FAILURES, SerialQueue
-from ..socketio.handlers import CATCH_ALL, NO_ACK, HandlerTable, Listens, call
+from ..socketio.handlers import CATCH_ALL, NO_ACK, HandlerTable, call
+from ..socketio.listens import Listens
 from ..socketio.on_any import ListensToAny
 from ..socketio.packet import ACK, Packet
 from .connection import Connection

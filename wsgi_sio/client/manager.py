@@ -22,7 +22,8 @@ from ..engineio.packet import Packet as EnginePacket
 from ..exceptions import ConnectionFailed, Disconnected
 from ..runtime import Forkable, Rank, SerialQueue, Timer, make_lock, tell_in_child
 from ..runtime.shared_reactor import SharedReactor
-from ..socketio.handlers import HandlerTable, Listens
+from ..socketio.handlers import HandlerTable
+from ..socketio.listens import Listens
 from ..socketio.packet import Packet
 from ..socketio.parser import JSON_PARSER, PacketDecoder
 from .connection import Connection

@@ -58,9 +58,8 @@ def find_socket(environ: Environ) -> Any | None:
 
 def _usable(sock: Any) -> Any | None:
     # gevent's socket class is no subclass of the unpatched one, hence the duck-typing.
-    if all(hasattr(sock, name) for name in ("recv", "send", "shutdown", "fileno")) and sock.fileno() >= 0:
-        return sock
-    return None
+    usable = hasattr(sock, "recv") and hasattr(sock, "send") and hasattr(sock, "shutdown") and hasattr(sock, "fileno")
+    return sock if usable and sock.fileno() >= 0 else None
 
 
 def own_socket(environ: Environ) -> Any | None:

@@ -74,12 +74,14 @@ class Session(SessionWriter):
         if self._state != OPEN:
             return
         if type(data) is bytes:
-            self._extend_patience()
+            if self.pong_awaited:
+                self._server.heartbeat.extend(self)
             self.on_message(data)
             return
         kind = data[:1]
         if kind == "4":
-            self._extend_patience()
+            if self.pong_awaited:
+                self._server.heartbeat.extend(self)
             self.on_message(data[1:])
         elif kind == "3":
             self._server.heartbeat.start(self)
@@ -103,10 +105,6 @@ class Session(SessionWriter):
         """The client has sent what is no packet, which ends the session."""
         self.report(*parse_error(what))
         self.close("parse error", abort=True)
-
-    def _extend_patience(self) -> None:
-        if self.pong_awaited:
-            self._server.heartbeat.extend(self)
 
     @property
     def paused(self) -> bool:

@@ -89,7 +89,9 @@ class WriteBuffer(PacketQueue):
         :param patient: the sender is one that is held back.
         :return: whether the client is too far behind.
         """
-        size = sum([packet.size + OVERHEAD for packet in packets])
+        size = OVERHEAD * len(packets)
+        for packet in packets:
+            size += packet.size
         self.packets += packets
         self.size += size
         if patient:

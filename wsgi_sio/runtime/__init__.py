@@ -14,6 +14,7 @@ from .locks import Rank, make_lock
 from .mailbox import MailboxOwner, SerialQueue
 from .reactor import FAILURES, Event, Reactor, Task, Watch, Watched
 from .serial_executor import SerialExecutor
+from .shared_timeouts import SharedTimeouts
 from .stall_tolerant_timeouts import PIECES, HeardTime, sleepless_clock, wait_patiently
 from .task_group import TaskGroup
 from .timer_queue import Timer
@@ -30,6 +31,7 @@ __all__ = [
     "Reactor",
     "SerialExecutor",
     "SerialQueue",
+    "SharedTimeouts",
     "Task",
     "TaskGroup",
     "Timer",

@@ -119,30 +119,43 @@ class SerialQueue:
 
     def _discharge(self, cost: int) -> None:
         with self._lock:
-            self._cost -= cost
-            relieved = self._full and self._cost * 2 <= self._limit
-            if relieved:
-                self._full = False
+            relieved = self._discharge_locked(cost)
         if relieved:
             self._owner.mailbox_has_room()
 
+    def _discharge_locked(self, cost: int) -> bool:
+        """Count a job out; whether the owner is to be told that there is room."""
+        self._cost -= cost
+        if not self._full or self._cost * 2 > self._limit:
+            return False
+        self._full = False
+        return True
+
     def _drain(self) -> None:
+        done = 0  # what the job before this one has cost: it is counted out with the lock that takes this one
         for left in range(_BATCH - 1, -1, -1):
             with self._lock:
                 self._left = left
-                if not self._jobs:
+                relieved = self._discharge_locked(done)
+                ended = not self._jobs
+                if ended:
                     self._running = False
-                    return
-                cost, job, args = self._jobs.pop(0)
+                else:
+                    done, job, args = self._jobs.pop(0)
+            if ended:
+                if relieved:
+                    self._owner.mailbox_has_room()
+                return
             try:
+                if relieved:
+                    self._owner.mailbox_has_room()
                 self._context().run(job, *args)
             except FAILURES:
                 logger.exception("a job in a mailbox failed")
             except BaseException:
+                self._discharge(done)
                 self._submit(self._drain)  # the worker goes down with this, the queue goes on
                 raise
-            finally:
-                if cost:
-                    self._discharge(cost)
             del job, args
+        self._discharge(done)
         self._submit(self._drain)

@@ -30,8 +30,8 @@ def sleepless_clock() -> float:
     return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)
 
 
-def _pieces(seconds: float) -> tuple[int, float]:
-    """How many there are, and how long each is."""
+def pieces(seconds: float) -> tuple[int, float]:
+    """In how many a time-out is counted, and how long each is."""
     count = min(PIECES, int(seconds / _SHORTEST)) or 1
     return count, seconds / count
 
@@ -55,7 +55,7 @@ class PatientTimer:
         self._call_later = call_later
         self._callback: Callable[[], None] | None = callback
         self._clock = clock
-        self._left, self._length = _pieces(seconds)
+        self._left, self._length = pieces(seconds)
         self._wait()
 
     def cancel(self) -> None:
@@ -92,7 +92,7 @@ def wait_patiently(
     """
     if seconds is None:
         return wait(None)
-    count, length = _pieces(seconds)
+    count, length = pieces(seconds)
     due = 0.0
     for _ in range(count):
         due = clock() + length

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from ..compiled import mypyc_attr
 from ..engineio.session import Session
 from ..logtext import quote
-from ..runtime import Rank, Timer, make_lock
+from ..runtime import Rank, make_lock
 from .packet import CONNECT, CONNECT_ERROR, DecodeError, Packet
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Connection:
     __slots__ = (
         "__weakref__",
         "_decoder",
-        "_join_timer",
+        "_has_joined",
         "_lock",
         "_pending",
         "_server",
@@ -55,7 +55,8 @@ class Connection:
         self._lock = session.lock  # one for all that belongs to a client, which each would seldom need
         self._decoder = server.parser.Decoder(server.json, server.max_attachments)
         self._size = 0
-        self._join_timer: Timer | None = server.reactor.expire_after(server.connect_timeout, self._nobody_joined)
+        self._has_joined = False
+        server.outside.start(self)
         session.on_message = self._on_message
         session.on_close = self._on_close
 
@@ -189,11 +190,13 @@ class Connection:
 
     def joined(self) -> None:
         """A namespace has let the client in: it may stay."""
-        timer, self._join_timer = self._join_timer, None
-        if timer is not None:
-            timer.cancel()
+        self._has_joined = True
+        self._server.outside.cancel(self)
 
-    def _nobody_joined(self) -> None:
+    def stays_outside(self) -> None:
+        """It has been in no namespace for ``connect_timeout`` seconds."""
+        if (self._has_joined and self._sockets) or not self.session.open:  # it has come back meanwhile
+            return
         self._server.engine.report(
             "connect time-out", f"the client joined no namespace in connect_timeout={self._server.connect_timeout} s"
         )
@@ -208,12 +211,8 @@ class Connection:
     def thrown_out(self, socket: SocketInterface) -> None:
         """Likewise, by this side: a client that has nothing left, and stays, has ``connect_timeout`` again."""
         self.remove(socket)
-        if not self._sockets and not self._pending and self._join_timer is None and self.session.open:
-            self._join_timer = self._server.reactor.expire_after(self._server.connect_timeout, self._nobody_is_back)
-
-    def _nobody_is_back(self) -> None:
-        if not self._sockets and self.session.open:
-            self._nobody_joined()
+        if not self._sockets and not self._pending and self.session.open:
+            self._server.outside.start(self)
 
     def disconnect(self) -> None:
         """Make the client leave all namespaces, then close the connection."""
@@ -228,7 +227,7 @@ class Connection:
         self.session.close("forced close")
 
     def _on_close(self, reason: str) -> None:
-        self.joined()
+        self._server.outside.cancel(self)
         for socket in self._take_sockets():
             socket.lost(reason)
 

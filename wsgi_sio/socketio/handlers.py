@@ -1,7 +1,4 @@
-"""Event handlers: registration, signatures inspected once, and running them so that their errors are told apart.
-
-Also :class:`Listens`, the decorators shared by everything that handlers can be attached to.
-"""
+"""Event handlers: their tables, signatures inspected once, and running them so that their errors are told apart."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import inspect
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Final, TypeVar, overload
+from typing import Any, Final
 
 from ..exceptions import LocalProtocolError
 from ..logtext import kinds, quote
@@ -18,8 +15,6 @@ from ..runtime import Rank, make_lock
 from .packet import RESERVED_EVENTS
 
 logger = logging.getLogger("wsgi_sio.socketio")
-
-AnyHandler = TypeVar("AnyHandler", bound=Callable[..., Any])
 
 # Handlers of these take as many of the offered arguments as they have parameters for.
 LIFE_CYCLE = frozenset(("connect", "connection", "disconnecting", "disconnect", "new_namespace"))
@@ -151,8 +146,8 @@ class HandlerTable:
                 kept = () if func is None else tuple(h for h in self.find(name) if h.func != func)
                 self._set_locked(name, kept)
 
-    def find(self, event: str) -> tuple[Handler, ...]:
-        """The handlers of ``event`` in the order of registration."""
+    def find(self, event: Any) -> tuple[Handler, ...]:
+        """The handlers of ``event``, which a client may have called by a number, in the order of registration."""
         return self._handlers.get(event, ())
 
     def claim(self, handler: Handler) -> bool:
@@ -179,7 +174,7 @@ class HandlerTable:
 def call(
     table: HandlerTable,
     handlers: Sequence[Handler],
-    event: str,
+    event: Any,
     args: tuple[Any, ...],
     sender: object,
     own: int = 1,
@@ -216,7 +211,7 @@ def call(
     return result
 
 
-def _report_arity(handler: Handler, event: str, sent: tuple[Any, ...], own: int, sender: object) -> None:
+def _report_arity(handler: Handler, event: Any, sent: tuple[Any, ...], own: int, sender: object) -> None:
     fewest, most = handler.fewest - own, handler.most - own
     span = (
         f"at least {fewest}" if handler.most >= _UNLIMITED else f"{fewest}" if fewest == most else f"{fewest} to {most}"
@@ -231,56 +226,3 @@ def _report_arity(handler: Handler, event: str, sent: tuple[Any, ...], own: int,
         len(sent),
         kinds(sent),
     )
-
-
-class Listens:
-    """``on``, ``once``, ``off`` and ``event`` for whatever has a table of handlers."""
-
-    __slots__ = ()
-
-    _handlers: HandlerTable
-
-    @overload
-    def on(self, event: str, handler: AnyHandler, *, concurrent: bool = False) -> AnyHandler: ...
-
-    @overload
-    def on(self, event: str, *, concurrent: bool = False) -> Callable[[AnyHandler], AnyHandler]: ...
-
-    def on(self, event: str, handler: Any = None, *, concurrent: bool = False) -> Any:
-        """Call ``handler`` for ``event``; without a handler, a decorator.
-
-        What it returns acknowledges the event: None sends no arguments, a tuple several, anything else one.
-        :data:`~wsgi_sio.NO_ACK` leaves it unacknowledged, unless another handler of it returns something.
-
-        :param concurrent: let it run beside the client's other events; by default a client's events run one at a
-            time, in their order.
-        :raises TypeError: the handler cannot be called, or is ``async def``.
-        """
-        return self._register(event, handler, concurrent=concurrent)
-
-    @overload
-    def once(self, event: str, handler: AnyHandler) -> AnyHandler: ...
-
-    @overload
-    def once(self, event: str) -> Callable[[AnyHandler], AnyHandler]: ...
-
-    def once(self, event: str, handler: Any = None) -> Any:
-        """Like :meth:`on`, for the next time only."""
-        return self._register(event, handler, once=True)
-
-    def event(self, handler: AnyHandler) -> AnyHandler:
-        """Decorator: register the function for the event of its name."""
-        self._register(handler.__name__, handler)
-        return handler
-
-    def off(self, event: str | None = None, handler: Callable[..., Any] | None = None) -> None:
-        """Forget ``handler``, or all handlers of ``event``, or all."""
-        self._handlers.remove(event, handler)
-
-    def _register(self, event: str, handler: Any, **options: bool) -> Any:
-        if handler is None:
-            return lambda func: self._register(event, func, **options)
-        if not callable(handler):
-            raise TypeError(f"a handler of {event!r} must be callable, not {type(handler).__name__}")
-        self._handlers.add(Handler(event, handler, run=self._handlers.frame(handler), **options))
-        return handler

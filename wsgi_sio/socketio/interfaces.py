@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from ..engineio import EngineServer, Session
 from ..engineio.packet import Packet as EnginePacket
-from ..runtime import Reactor
+from ..runtime import Reactor, SharedTimeouts
 from .acks import Waiter
 from .broadcast_options import Room
 from .jsoncodec import JSONCodec
@@ -50,6 +50,9 @@ class ConnectableServer(ServerInterface, Protocol):
 
     @property
     def connect_timeout(self) -> float: ...
+
+    @property
+    def outside(self) -> SharedTimeouts[Any]: ...
 
     @property
     def has_parents(self) -> bool: ...

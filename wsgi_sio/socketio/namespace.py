@@ -15,7 +15,8 @@ from ..runtime import FAILURES
 from .adapter import Adapter
 from .broadcast_operator import BroadcastOperator, Broadcasts, Sends
 from .broadcast_options import Room
-from .handlers import CATCH_ALL, INTERNAL_ERROR, LIFE_CYCLE, NO_ACK, HandlerTable, Listens, call
+from .handlers import CATCH_ALL, INTERNAL_ERROR, LIFE_CYCLE, NO_ACK, HandlerTable, call
+from .listens import Listens
 from .presence import Presence, Watchable
 from .quick_events import QuickEvents
 from .recovery import Recovery

@@ -6,6 +6,8 @@ that was ready before it.
 
 from __future__ import annotations
 
+from typing import Any
+
 # How long the handling of such an event takes at most (seconds), and how often in a row it has to have been so quick.
 _QUICK, _IN_A_ROW = 0.0005, 10
 # So many names are remembered, and none that is longer than so many characters: clients may send any names they like.
@@ -18,18 +20,18 @@ class QuickEvents:
     __slots__ = ("_in_a_row", "names")
 
     def __init__(self) -> None:
-        self.names: set[str] = set()
-        self._in_a_row: dict[str, int] = {}
+        self.names: set[Any] = set()
+        self._in_a_row: dict[Any, int] = {}
 
-    def note(self, event: str, seconds: float) -> None:
-        """An event has been handled, in that time."""
+    def note(self, event: Any, seconds: float) -> None:
+        """An event, which may be a number, has been handled in that time."""
         if seconds >= _QUICK:
             self.names.discard(event)
             self._in_a_row.pop(event, None)
         elif event not in self.names:
             self._count(event)
 
-    def _count(self, event: str) -> None:
+    def _count(self, event: Any) -> None:
         times = self._in_a_row.pop(event, 0) + 1
         if len(str(event)) > _LONGEST:
             return

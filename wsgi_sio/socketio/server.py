@@ -18,15 +18,15 @@ from ..engineio.packet import MESSAGE
 from ..engineio.packet import Packet as EnginePacket
 from ..logtext import quote
 from ..refuse_async import refuse_async
-from ..runtime import FAILURES, Rank, Reactor, Task, make_lock
+from ..runtime import FAILURES, Rank, Reactor, SharedTimeouts, Task, make_lock
 from ..validation import BYTES, COUNT, DELAY_SECONDS, check_options, type_hints
 from .adapter import Adapter
 from .broadcast_operator import BroadcastOperator, Broadcasts, Sends
 from .broadcast_options import Room
 from .connection import Connection
 from .dynamic_namespaces import NamespaceTest, ParentNamespace
-from .handlers import Listens
 from .jsoncodec import JSONCodec
+from .listens import Listens
 from .memory_adapter import MemoryAdapter
 from .namespace import AnyErrorHandler, AnyMiddleware, Namespace
 from .packet import MAX_ATTACHMENTS, Packet
@@ -121,6 +121,7 @@ class Server(Broadcasts, Sends, Listens, ServerSide, Watchable, Shutdown):
         self._lock = make_lock(Rank.REGISTRY)
         self.cleanup_empty_child_namespaces = cleanup_empty_child_namespaces
         self._deserted = None
+        self.outside = self._nobody_outside()
         self._parents: tuple[ParentNamespace, ...] = ()
         self._namespaces: dict[str, Namespace] = {}
         self._main = self.namespace_class(self, "/")
@@ -146,8 +147,14 @@ class Server(Broadcasts, Sends, Listens, ServerSide, Watchable, Shutdown):
         kind = ConnectionV2 if session.protocol == 3 else Connection
         kind(self, session)
 
+    def _nobody_outside(self) -> SharedTimeouts[Connection]:
+        # The reactor is made when it is first needed, and another in a forked child.
+        call_later = lambda delay, look: self.reactor.call_later(delay, look)  # noqa: E731, PLW0108
+        return SharedTimeouts(call_later, self.connect_timeout, Connection.stays_outside)
+
     def _on_fork(self, served: bool) -> None:
         self._lock = make_lock(Rank.REGISTRY)
+        self.outside = self._nobody_outside()
         self._deserted = None
         self._orphaned = served or self._orphaned
         self._has_tasks, self._left_tasks = False, self._has_tasks and not served

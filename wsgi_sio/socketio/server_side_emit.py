@@ -11,7 +11,8 @@ from ..logtext import quote
 from ..runtime import FAILURES
 from .acks import as_job, gather
 from .adapter import AdaptedNamespace
-from .handlers import NO_ACK, HandlerTable, Listens, call
+from .handlers import NO_ACK, HandlerTable, call
+from .listens import Listens
 
 if TYPE_CHECKING:
     from .interfaces import ServerInterface

@@ -17,7 +17,8 @@ from ..runtime import Rank, make_lock
 from .acks import ACK_TIMEOUT, BlockingAck, CallbackAck, Waiter
 from .broadcast_operator import BroadcastOperator, Sends, SocketOperator, Targets
 from .broadcast_options import BroadcastOptions, Room, as_rooms
-from .handlers import INTERNAL_ERROR, Listens, check_event
+from .handlers import INTERNAL_ERROR, check_event
+from .listens import Listens
 from .on_any import ListensToAny
 from .packet import CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Packet
 from .socket_handshake import Handshake
