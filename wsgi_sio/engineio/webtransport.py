@@ -4,8 +4,9 @@ Whatever touches the connection is a job of its driver (wsgi_sio/webtransport/dr
 must not block.  As with a WebSocket, whoever holds the session's flush baton writes; the baton is kept while QUIC has
 more unsent than HIGH_WATER, so that what waits beyond that is bounded by the session's outbox.
 
-The end: everything that was sent is acknowledged first, within two seconds; then the session is closed, and with it the
-connection.  What the peer ends is over at once.
+The end: a last ping follows all that was sent, and when it has been answered the session is closed, and with it the
+connection; after five seconds it is anyhow.  QUIC's acknowledgement would not do: a browser acknowledges what it keeps
+for its page, and throws it away when the session is closed.  What the peer ends is over at once.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ _CHUNK = 65536
 # From how many bytes that the peer has not acknowledged QUIC gets no more, and at how many it does again.
 HIGH_WATER = 128 * 1024
 LOW_WATER = HIGH_WATER // 2
-# How long what was sent may take to arrive before the end, and the peer to close after we have (seconds).
+# How long the peer may take to close after we have (seconds).
 _LINGER = 2.0
+
+_LAST_PING, _PONG = b"\x012", "3"
 
 # Empty bytes as text: JavaScript's decoder takes an empty frame for an error.
 _EMPTY = b"\x01b"
@@ -73,6 +76,7 @@ class WebTransportTransport:
     name = "webtransport"
     linger = 5.0
     gathers = True
+    pings = True  # or its peer does
 
     def __init__(self, driver: Driver, reactor: Reactor, owner: Owner, max_message_size: int) -> None:
         self.session: Carried | None = None
@@ -102,7 +106,10 @@ class WebTransportTransport:
             self._stop_timer()
 
     def _on_data(self, data: bytes) -> None:
-        if self._finishing or self._deaf:
+        if self._left or self._deaf:
+            return
+        if self._finishing:
+            self._await_pong(data)
             return
         if not self._paused and not self._held:
             self._feed(data)
@@ -123,6 +130,14 @@ class WebTransportTransport:
                 self.owner.close("transport error", abort=True, code=CloseCode.MESSAGE_TOO_BIG)
             else:
                 self.owner.close("parse error", abort=True)
+            self._deaf = True
+
+    def _await_pong(self, data: bytes) -> None:
+        """All else is too late."""
+        try:
+            if _PONG in self._decoder.feed(data):
+                self._leave()
+        except FrameError:
             self._deaf = True
 
     def _release(self) -> None:
@@ -201,7 +216,7 @@ class WebTransportTransport:
         if self._blocked and self._driver.connection.unsent <= LOW_WATER:
             self._blocked = False
             self._send(b"")
-        if self._finishing and not self._left and self._driver.connection.is_delivered:
+        if self._finishing and not self._left and self._has_arrived:
             self._leave()
 
     # -- the end ------------------------------------------------------------------------------------------------
@@ -236,11 +251,27 @@ class WebTransportTransport:
             return
         self._finishing = True
         connection = self._driver.connection
+        if self._asks:
+            connection.send(_LAST_PING)
         connection.end_stream()
-        if connection.is_over or connection.is_delivered:
+        if connection.is_over or self._has_arrived:
             self._leave()
-        else:
-            self._timer = self._reactor.expire_after(_LINGER, lambda: self._driver.post(self._leave))
+            return
+        self._timer = self._reactor.expire_after(self.linger, lambda: self._driver.post(self._leave))
+        held, self._held = b"".join(self._held), []
+        if held:
+            connection.hold_back(-len(held))
+            self._on_data(held)
+
+    @property
+    def _asks(self) -> bool:
+        """Whether there is somebody who answers a ping."""
+        return self.pings and self.session is not None
+
+    @property
+    def _has_arrived(self) -> bool:
+        """Whether the peer has all, as far as QUIC can tell."""
+        return not self._asks and self._driver.connection.is_delivered
 
     def _on_end(self) -> None:
         """The peer has ended it; nobody reads what we would send."""
