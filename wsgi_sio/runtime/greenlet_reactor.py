@@ -52,6 +52,7 @@ class GreenletReactor(Reactor):
         self._closed = False
         self._batch: list[Job] | None = None  # in the middle of reading or writing: the jobs that come of it
         self._watches: set[GreenletWatch] = set()
+        self._timers: set[HubTimer] = set()  # that have been started
         tell_in_child(self)
 
     # -- the interface ------------------------------------------------------------------------------------------
@@ -128,6 +129,7 @@ class GreenletReactor(Reactor):
         if self._hub_watchdog is not None:
             self._hub_watchdog.stop()
         self.on_loop(self._dismiss_idle)
+        self.on_loop(self._forget_timers)
 
     def inside(self) -> bool:
         current = getcurrent()
@@ -143,6 +145,7 @@ class GreenletReactor(Reactor):
         if self._hub_watchdog is not None:
             self._hub_watchdog.stop()
         self._backlog.clear()
+        self._forget_timers()
         # Or the child's hub would read what is for the parent.
         disown([watch.after_fork() for watch in self._watches])
 
@@ -150,6 +153,11 @@ class GreenletReactor(Reactor):
         idle, self._idle = self._idle, []
         for worker in idle:
             self._loop.run_callback(worker.switch, _nothing)
+
+    def _forget_timers(self) -> None:
+        """What they would call need not live until they are due."""
+        for timer in tuple(self._timers):
+            timer.cancel()
 
     def on_loop(self, callback: Callable[[], None]) -> None:
         """Touch a watcher: at once from the hub's own thread (any greenlet), else through the loop's mailbox."""
@@ -353,15 +361,22 @@ class HubTimer:
         self._callback: Callable[[], None] | None = callback
 
     def start(self) -> None:
-        if self._callback is not None:
+        if self._reactor._closed:
+            self.cancel()
+        elif self._callback is not None:
+            self._reactor._timers.add(self)
             self._timer.start(self._fire, update=True)
 
     def cancel(self) -> None:
         self._callback = None
-        self._reactor.on_loop(self._timer.close)
+        self._reactor.on_loop(self._stop)
+
+    def _stop(self) -> None:
+        self._reactor._timers.discard(self)
+        self._timer.close()
 
     def _fire(self) -> None:
-        self._timer.close()
+        self._stop()
         callback, self._callback = self._callback, None
         if callback is not None and not self._reactor._closed:
             try:
