@@ -18,7 +18,7 @@ from ..websocket.frames import BINARY, CloseCode
 from ..webtransport.connection import Closed, Ended, Event, Received
 from ..webtransport.driver import Driver
 from ..webtransport.frames import FrameDecoder, FrameError
-from .packet import Packet
+from .packet import PING, Packet
 from .websocket import Carried, Owner, build_frame
 
 _CHUNK = 65536
@@ -68,6 +68,7 @@ class WebTransportTransport:
         "_paused",
         "_reactor",
         "_timer",
+        "_unanswered",
         "idle",
         "owner",
         "session",
@@ -92,6 +93,7 @@ class WebTransportTransport:
         self._aborted = False
         self._finishing = False
         self._left = False  # nothing can be sent or received any more
+        self._unanswered = 0  # pings
         self._timer: Timer | None = None
 
     # -- reading ------------------------------------------------------------------------------------------------
@@ -122,6 +124,8 @@ class WebTransportTransport:
     def _feed(self, data: bytes) -> None:
         try:
             for message in self._decoder.feed(data):
+                if message == _PONG and self._unanswered:  # else it is for one that went by polling
+                    self._unanswered -= 1
                 self.owner.receive(message)
                 if self._finishing:
                     return
@@ -133,12 +137,15 @@ class WebTransportTransport:
             self._deaf = True
 
     def _await_pong(self, data: bytes) -> None:
-        """All else is too late."""
+        """All else is too late; that of a heartbeat may come before."""
         try:
-            if _PONG in self._decoder.feed(data):
-                self._leave()
+            for message in self._decoder.feed(data):
+                if message == _PONG:
+                    self._unanswered -= 1
         except FrameError:
             self._deaf = True
+        if self._asks and self._unanswered <= 0:
+            self._leave()
 
     def _release(self) -> None:
         connection = self._driver.connection
@@ -174,6 +181,8 @@ class WebTransportTransport:
     def encode(self, packets: list[Packet]) -> bytes:
         """The frames of ``packets``: a server's WebSocket frame without its opcode, which tells text from binary."""
         frames = []
+        if packets[0].type == PING:  # which nothing goes out before
+            self._unanswered += 1
         for packet in packets:
             frame = packet.frame or build_frame(packet)
             if frame[0] & _OPCODE != BINARY:
@@ -253,6 +262,7 @@ class WebTransportTransport:
         connection = self._driver.connection
         if self._asks:
             connection.send(_LAST_PING)
+            self._unanswered += 1
         connection.end_stream()
         if connection.is_over or self._has_arrived:
             self._leave()
