@@ -13,7 +13,7 @@ from tests.support.world import WORLD
 
 
 @pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.crowd
 @pytest.mark.timeout(240)
 def test_two_workers_beside_one(capsys: pytest.CaptureFixture[str]) -> None:
     kind = "gevent" if WORLD == "gevent" else "gthread"

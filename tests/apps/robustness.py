@@ -148,9 +148,9 @@ def emit_from_native_thread(sid: str) -> float:
 
 
 def fork() -> None:
-    """Have a child for some seconds, that does nothing."""
+    """Have a child that does nothing, for longer than anybody waits for the end of a connection."""
     if not os.fork():
-        signal.alarm(5)
+        signal.alarm(60)
         signal.pause()
         os._exit(0)
 

@@ -24,7 +24,18 @@ from tests.support.servers import ROOT, RunningServer, free_port, start_server
 from tests.support.waiting import eventually
 from tests.support.world import WORLD
 
-CHECKS = ("direct", "heartbeat", "upgrade", "three", "fallback", "shut", "foreign", "last words", "leaving")
+CHECKS = (
+    "direct",
+    "heartbeat",
+    "upgrade",
+    "three",
+    "fallback",
+    "shut",
+    "foreign",
+    "last words",
+    "busy page",
+    "leaving",
+)
 KIND = "pywsgi" if WORLD == "gevent" else "werkzeug"
 # From its flags: no sandbox as root, nothing to draw on.
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
@@ -145,6 +156,12 @@ def test_what_is_sent_right_before_the_end_arrives(told: dict[str, Any]) -> None
     assert found["words"] == [[number, 50000] for number in range(5)]
     assert found["reason"] == "io server disconnect"
     assert told["ended"]["last words"] == "server namespace disconnect"
+
+
+def test_what_a_busy_page_has_yet_to_read_when_the_end_comes_arrives(told: dict[str, Any]) -> None:
+    found = of(told, "busy page")
+    assert found["words"] == [[number, 500_000] for number in range(5)]
+    assert found["reason"] == "io server disconnect"
 
 
 def test_a_page_that_is_left(told: dict[str, Any]) -> None:

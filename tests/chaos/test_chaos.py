@@ -20,7 +20,7 @@ CLIENTS = 50
 
 
 @pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.crowd
 @pytest.mark.timeout(Setting(minutes=MINUTES).limit + 60)
 @pytest.mark.usefixtures("node_modules")
 @pytest.mark.parametrize("server", ["gevent" if WORLD == "gevent" else "gthread"])

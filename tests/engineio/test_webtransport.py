@@ -578,6 +578,47 @@ def test_what_is_sent_right_before_the_end_arrives(make: Any) -> None:
     assert [end.receive() for _ in range(10)] == [bytes([number]) * 30_000 for number in range(10)]
 
 
+def test_what_is_acknowledged_has_yet_to_be_read(make: Any) -> None:
+    """A browser keeps it for its page, and throws it away when the session is closed: that waits for the pong."""
+    quic = make()
+    end, session = quic.opened()
+    transport = session.transport
+    session.send_message("last words")
+    session.close()
+    end.pump(lambda: end.ended and transport._driver.connection.is_delivered)
+    end.pump(timeout=0.1)
+    assert session.transport is transport
+    assert end.receive() == "4last words"
+    with pytest.raises(Closed):
+        end.receive()  # and answer
+    end.pump(lambda: session.transport is not transport, 3.0)
+    assert session.transport is not transport
+
+
+def test_the_pong_of_a_heartbeat_is_not_that_of_the_end(make: Any) -> None:
+    quic = make()
+    end, session = quic.opened()
+    end.answer_pings = False
+    transport = session.transport
+    for _ in range(2):
+        session.ping()
+        assert end.receive() == "2"
+        end.send("3")
+        end.delivered()
+    session.ping()
+    session.send_message("last words")
+    session.close()
+    assert end.receive() == "2"
+    end.send("3")
+    end.delivered()
+    end.pump(timeout=0.1)
+    assert session.transport is transport
+    assert [end.receive(), end.receive()] == ["4last words", "2"]
+    end.send("3")
+    end.pump(lambda: session.transport is not transport, 3.0)
+    assert session.transport is not transport
+
+
 @pytest.mark.parametrize("how", ["close", "stream", "reset", "session", "connection"])
 def test_the_client_closes(make: Any, how: str) -> None:
     quic = make()

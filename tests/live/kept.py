@@ -21,6 +21,8 @@ TIMEOUT = 20.0
 # For how many seconds gunicorn lets connections be idle, where the tests do not say: this machine may be busy.
 PATIENT = 20
 HOST = b"Host: example.test\r\n"
+# A request in the access log: the client's port, by which its connection is known, and the first line.
+LOGGED = '%({remote_port}e)s "%(r)s" %(s)s'
 PAGE = b"GET /elsewhere HTTP/1.1\r\n%b\r\n" % HOST
 
 
@@ -162,31 +164,36 @@ class Client:
         return self
 
 
-def seen(server: RunningServer, path: str = "/socket.io/") -> int:
-    """How many requests gunicorn has logged."""
-    return len(re.findall(rf'"(?:GET|POST) {re.escape(path)}', server.log()))
+def seen(server: RunningServer, line: Line | None = None) -> int:
+    """How many requests gunicorn has logged: of all, or of those on one connection.
+
+    It does so behind their answers, but before it reads the next request on that connection; others need not wait.
+    """
+    port = "[0-9]+" if line is None else str(line.sock.getsockname()[1])
+    return len(re.findall(rf'^{port} "(?:GET|POST) /socket\.io/', server.log(), re.MULTILINE))
 
 
-def expect_seen(server: RunningServer, count: int) -> None:
-    """gunicorn has logged so many requests, or is about to: it does so behind their answers."""
-    eventually(lambda: seen(server), lambda found: found >= count)
-    assert seen(server) == count
+def expect_seen(server: RunningServer, count: int, line: Line | None = None) -> None:
+    """gunicorn has logged so many requests, or is about to."""
+    eventually(lambda: seen(server, line), lambda found: found >= count)
+    assert seen(server, line) == count
 
 
 @contextmanager
 def kept_server(options: dict[str, Any] | None = None, app: str = APP, **sio_options: Any) -> Iterator[RunningServer]:
     """gunicorn's gevent or gthread worker, which writes an access log, and keeps polling connections all the same."""
     env = {"SIO_OPTIONS": json.dumps({"keep_polling_connections": True, **sio_options})}
-    with start_server(KIND, app, env, {"keep_alive": PATIENT, **(options or {})}) as server:
+    options = {"keep_alive": PATIENT, "access_logformat": LOGGED, **(options or {})}
+    with start_server(KIND, app, env, options) as server:
         yield server
 
 
 def is_kept(server: RunningServer, client: Client) -> bool:
     """Whether gunicorn sees nothing of what a client does now."""
-    before = seen(server)
+    before = seen(server, client.line)
     client.echo("seen?")
-    time.sleep(0.05)  # what is logged is logged when the answer has been sent
-    return seen(server) == before
+    client.line.ask(client.post(b"3"))  # by whose answer all before it has been logged
+    return seen(server, client.line) == before
 
 
 def let_it_come() -> None:

@@ -43,43 +43,44 @@ def server() -> Iterator[RunningServer]:
 
 def test_gunicorn_sees_the_first_of_each_kind(server: RunningServer) -> None:
     with Line(server.port) as line:
-        before = seen(server)
+        before = seen(server, line)
         client = Client(line).join()
         for number in range(20):
             client.echo(number)
-        expect_seen(server, before + 3)  # the handshake, the first POST, the first GET
+        expect_seen(server, before + 3, line)  # the handshake, the first POST, the first GET
 
 
 def test_another_connection_with_the_same_headers_profits(server: RunningServer) -> None:
     with Line(server.port) as line, Line(server.port) as other:
         Client(line).join().warm_up()
-        before = seen(server)
+        before = seen(server, other)
         client = Client(other).join()
         client.echo(1)
-        expect_seen(server, before + 1)
+        expect_seen(server, before + 1, other)
 
 
 def test_a_connection_may_be_shared(server: RunningServer) -> None:
     """As by a proxy with keep-alive: requests go by their session's id, and each client has its own headers."""
     with Line(server.port) as line:
         clients = [Client(line, b"Cookie: user=%d\r\n" % number).join().warm_up() for number in range(5)]
-        before = seen(server)
+        before = seen(server, line)
         for number in range(3):
             for client in clients:
                 client.echo([number, client.sid])
-        assert seen(server) == before
+        assert seen(server, line) == before
 
 
 def test_a_poll_waits_for_its_event(server: RunningServer) -> None:
     with Line(server.port) as line, Line(server.port) as other:
         client = Client(line).join().warm_up()
+        before = seen(server, line)
         line.send(client.get())
-        before = seen(server)
         second = Line(server.port)
         with second:
             assert second.ask(client.post(b'420["echo","late"]')).text == "ok"
         assert line.answer().text == '430["late"]'
-        assert seen(server) - before <= 2
+        assert is_kept(server, client)
+        assert seen(server, line) == before
         assert other.ask(PAGE).status == 200
 
 
@@ -194,7 +195,7 @@ def test_the_body_behind_the_head(server: RunningServer) -> None:
     """As Python's and browsers' clients send it: that is nothing odd."""
     with Line(server.port) as line:
         client = Client(line).join().warm_up()
-        before = seen(server)
+        before = seen(server, line)
         for _ in range(3):
             head, _, body = client.post(b'420["echo","in parts"]').partition(b"\r\n\r\n")
             for part in (head + b"\r\n\r\n", body[:5], body[5:]):
@@ -202,7 +203,7 @@ def test_the_body_behind_the_head(server: RunningServer) -> None:
                 time.sleep(0.02)
             assert line.answer().text == "ok"
             assert line.ask(client.get()).text == '430["in parts"]'
-        assert seen(server) == before
+        assert seen(server, line) == before
 
 
 def test_pipelined_polls(server: RunningServer) -> None:
@@ -259,15 +260,15 @@ def test_a_large_answer_that_is_taken_slowly() -> None:
 
 def test_headers_that_change_each_time_are_gunicorns(server: RunningServer) -> None:
     """Such as a request's id: after some vain attempts the connection is left alone for a while."""
-    before = seen(server)
     with Line(server.port) as line:
+        before = seen(server, line)
         client = Client(line, b"X-Client: as no other test has it\r\n").join()
         for number in range(10):
             client.headers = b"X-Request-Id: %d\r\n" % number
             client.echo(number)
         for _ in range(10):
             client.echo("the same from now on")
-        expect_seen(server, before + 1 + 2 + 20 + 20)
+        expect_seen(server, before + 1 + 2 + 20 + 20, line)
         for _ in range(50):
             client.echo("until it is tried again")
         assert is_kept(server, client)

@@ -31,10 +31,10 @@ def test_a_session_that_goes_over_to_websocket() -> None:
         websocket.send("2probe")
         assert websocket.receive() == "3probe"
         assert line.answer().text == "6"
-        before = seen(server)
+        before = seen(server, line)
         assert line.ask(client.post(b'420["echo","meanwhile"]')).text == "ok"
         assert line.ask(client.get()).text == '430["meanwhile"]'
-        expect_seen(server, before + 2)
+        expect_seen(server, before + 2, line)
         websocket.send("5")
         websocket.send('421["echo","by websocket"]')
         assert websocket.receive() == '431["by websocket"]'

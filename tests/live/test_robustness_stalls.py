@@ -22,7 +22,7 @@ STALL = INTERVAL + TIMEOUT + 1.0
 SLACK = 1.0  # seconds; a busy machine
 
 few = pytest.param(24, id="few")
-many = pytest.param(200, id="many", marks=[pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(120)])
+many = pytest.param(200, id="many", marks=[pytest.mark.slow, pytest.mark.crowd, pytest.mark.timeout(120)])
 
 
 class PromptClients:

@@ -50,10 +50,13 @@ def runtime_directory() -> Iterator[str]:
 
 
 def assert_shared(server: SeveralWorkers, report: dict[str, Any], workers: int) -> None:
-    """All workers have clients, and many requests came to another than their owner; nobody complained."""
+    """All workers have clients, and requests came to another than their owner; nobody complained.
+
+    How many did is the kernel's business: it may give almost all connections to one worker.
+    """
     assert len(report["tags"]) == workers, report["tags"]
     own, foreign = server.held()
-    assert foreign > own / 4, (own, foreign)
+    assert foreign, own
     assert not server.warnings()
     assert_clean(server)
 

@@ -85,7 +85,7 @@ def test_three_workers() -> None:
 
 
 @slow
-@pytest.mark.alone
+@pytest.mark.crowd
 @pytest.mark.timeout(240)
 def test_four_workers_and_two_hundred_clients() -> None:
     with ledger("", WORKERS, CLIENTS, SECONDS, period=1.0, arrive=3.0) as (server, clients):
@@ -98,7 +98,7 @@ def test_four_workers_and_two_hundred_clients() -> None:
 
 
 @slow
-@pytest.mark.alone
+@pytest.mark.crowd
 @pytest.mark.timeout(240)
 def test_a_worker_is_killed_every_five_seconds() -> None:
     """Each time the clients of that one reconnect, and nobody else; gunicorn starts another, which joins."""
@@ -117,7 +117,7 @@ def test_a_worker_is_killed_every_five_seconds() -> None:
 
 
 @slow
-@pytest.mark.alone
+@pytest.mark.crowd
 @pytest.mark.timeout(240)
 def test_a_stopped_worker() -> None:
     """It stands still for six seconds and goes on: nobody loses anything, whosever clients they are."""
@@ -137,7 +137,7 @@ def test_a_stopped_worker() -> None:
 
 
 @slow
-@pytest.mark.alone
+@pytest.mark.crowd
 @pytest.mark.timeout(240)
 def test_a_reload() -> None:
     """HUP: all workers are replaced, so everybody reconnects, once; the old and the new ones are siblings meanwhile."""
@@ -153,7 +153,7 @@ def test_a_reload() -> None:
 
 
 @slow
-@pytest.mark.alone
+@pytest.mark.crowd
 @pytest.mark.timeout(240)
 def test_an_upgrade_of_gunicorn() -> None:
     """USR2: a second master starts its workers, which are siblings of the first one's; those are told to go then."""
@@ -181,7 +181,7 @@ def assert_replaced(report: dict[str, Any], old: list[int]) -> None:
 
 
 @slow
-@pytest.mark.alone
+@pytest.mark.crowd
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(("requests", "clients_each"), [MAX_REQUESTS])
 def test_workers_that_serve_so_many_requests(requests: int, clients_each: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+import weakref
 from typing import Any
 
 import pytest
@@ -156,6 +157,24 @@ def test_timers_fire_while_every_worker_is_blocked(make_reactor: Any) -> None:
     reactor.call_later(0.01, fired.set)
     assert fired.wait(1)
     go.set()
+
+
+def test_a_closed_reactor_keeps_nothing_for_its_timers(reactor: Any) -> None:
+    class Held:
+        """What a timer would call."""
+
+        def call(self) -> None: ...
+
+    def held_by(start: Any) -> Any:
+        held = Held()
+        start(60.0, held.call)
+        return weakref.ref(held)
+
+    held = [held_by(reactor.call_later), held_by(reactor.expire_after)]
+    assert all(each() is not None for each in held)
+    reactor.close()
+    held += [held_by(reactor.call_later), held_by(reactor.expire_after)]
+    assert [each() for each in held] == [None] * 4
 
 
 def test_a_sleeping_reactor_costs_no_processor_time(reactor: Any) -> None:

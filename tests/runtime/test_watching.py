@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import socket
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -312,6 +314,24 @@ def test_closed_reactors_leave_no_descriptor_and_no_thread() -> None:
         create_reactor().close()
     eventually(lambda: open_descriptors() <= descriptors, "the descriptors to be closed")
     eventually(lambda: threading.active_count() <= threads, "the threads to end")
+
+
+def test_nothing_keeps_what_a_closed_reactor_has_watched() -> None:
+    peers: list[socket.socket] = []
+
+    def watched_by(reactor: Any) -> Any:
+        conn = Conn(reactor, lambda conn: None)
+        peers.append(conn.peer)  # which is quiet
+        return weakref.ref(conn)
+
+    reactor = create_reactor()
+    conn = watched_by(reactor)
+    reactor.close()
+    late = watched_by(reactor) if reactor.one_thread else conn  # that of threads has no poller any more
+    del reactor
+    eventually(lambda: gc.collect() >= 0 and conn() is late() is None, "the end of what was watched")
+    for peer in peers:
+        peer.close()
 
 
 def test_closing_a_connection_after_its_reactor_still_releases_it(make_reactor: MakeReactor) -> None:

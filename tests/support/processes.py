@@ -2,9 +2,9 @@
 
 The process that was asked for it collects, and starts N more by its own command line. Each of them takes the tests of a
 file, imports and runs them, and takes the next file that nobody has taken; of what is slow, it takes the cases of one
-test. What came of them is read by the first process, and reported as if it had run them. At last one process more runs
-what is marked ``alone``. Whatever has not been run because a process died is run by new ones; the test that it died in
-has failed. ``--second-look`` is second_look.py's.
+test. What came of them is read by the first process, and reported as if it had run them. Then two processes run what is
+marked ``crowd``, and at last one what is marked ``alone``. Whatever has not been run because a process died is run by
+new ones; the test that it died in has failed. ``--second-look`` is second_look.py's.
 
 The N are whole pytest runs, with tests in the main thread. (pytest-xdist's workers are not: they talk to their master
 from a thread that blocks in a read, for which gevent has no patch.)
@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import chain, pairwise
@@ -37,13 +37,14 @@ _FOLDER = "WSGI_SIO_TESTS_FOLDER"  # in the environment of the N: where they fin
 _CRASHES = 5  # so many are no accident
 _THOROUGHLY = 10  # files, after which a process looks through all it has
 _PATIENCE = 20.0  # seconds for what has to be torn down after Ctrl-C
+_AT_ONCE = {"crowd": 2, "alone": 1}  # how many tests with such a mark run at once, after those that have none
 
 Line = list[Any]
 Unit = list[str]  # the ids of tests of one file that one process runs
 
 
 def add_option(parser: pytest.Parser) -> None:
-    help = "run the tests of several files at once, in N processes (not with -s or --pdb); auto: cores and two"
+    help = "run the tests of several files at once, in N processes (not with -s or --pdb); auto: cores and four"
     parser.addoption("--processes", metavar="N", default="1", type=_count, help=help)
     help = "with --processes: if no more than N tests fail, run them once more by themselves, and tell of both"
     parser.addoption("--second-look", metavar="N", default=0, type=int, help=help)
@@ -62,8 +63,8 @@ def configure(config: pytest.Config) -> None:
 
 
 def _count(text: str) -> int:
-    """Tests wait about as much as they compute; with many more than cores, they would wait for each other."""
-    return len(os.sched_getaffinity(0)) + 2 if text == "auto" else int(text)
+    """Tests wait for twice as long as they compute; with many more than cores, they would wait for each other."""
+    return len(os.sched_getaffinity(0)) + 4 if text == "auto" else int(text)
 
 
 def tidy(thoroughly: bool = False) -> None:
@@ -85,7 +86,8 @@ def _units(items: list[pytest.Item]) -> list[Unit]:
     """What is run by one process, longest first: whoever takes the last unit should not be at work for long.
 
     Slow tests take about what they may; of the others, those with programs of Node's, and with started servers, take
-    longest, and so do folders by the end of the alphabet.
+    longest, and so do folders by the end of the alphabet. Those compute; what waits stands at the other end, and every
+    other unit is from there, so that both go on beside each other.
     """
     units: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
@@ -95,7 +97,9 @@ def _units(items: list[pytest.Item]) -> list[Unit]:
         for number, (name, tests) in enumerate(units.items())
     ]
     ids = [[item.nodeid for item in tests] for tests in units.values()]
-    return [ids[number] for *_, number in sorted(numbered, reverse=True)]
+    slow = [ids[number] for patience, *_, number in sorted(numbered, reverse=True) if patience]
+    others = deque(ids[number] for patience, *_, number in sorted(numbered, reverse=True) if not patience)
+    return slow + [others.pop() if turn % 2 else others.popleft() for turn in range(len(others))]
 
 
 def _is_of_a_slow_test(item: pytest.Item) -> bool:
@@ -286,12 +290,13 @@ class First:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
-        together = [item for item in session.items if item.get_closest_marker("alone") is None]
-        if session.testsfailed or session.config.option.collectonly or len(_units(together)) < 2:
+        together = [item for item in session.items if not any(map(item.get_closest_marker, _AT_ONCE))]
+        if session.testsfailed or session.config.option.collectonly or len(_units(session.items)) < 2:
             return None  # pytest's own loop comes next
-        alone = [item for item in session.items if item.get_closest_marker("alone") is not None]
         self._have_all_run(session, together, self._count)
-        self._have_all_run(session, alone, 1)
+        for mark, most in _AT_ONCE.items():
+            marked = [item for item in session.items if item.get_closest_marker(mark) is not None]
+            self._have_all_run(session, marked, min(most, self._count))
         again = self._second_look.close()
         for report in self._second_look.failures:
             self._hook.pytest_runtest_logreport(report=report)

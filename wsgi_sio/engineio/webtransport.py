@@ -4,8 +4,9 @@ Whatever touches the connection is a job of its driver (wsgi_sio/webtransport/dr
 must not block.  As with a WebSocket, whoever holds the session's flush baton writes; the baton is kept while QUIC has
 more unsent than HIGH_WATER, so that what waits beyond that is bounded by the session's outbox.
 
-The end: everything that was sent is acknowledged first, within two seconds; then the session is closed, and with it the
-connection.  What the peer ends is over at once.
+The end: a last ping follows all that was sent, and when it has been answered the session is closed, and with it the
+connection; after five seconds it is anyhow.  QUIC's acknowledgement would not do: a browser acknowledges what it keeps
+for its page, and throws it away when the session is closed.  What the peer ends is over at once.
 """
 
 from __future__ import annotations
@@ -17,15 +18,17 @@ from ..websocket.frames import BINARY, CloseCode
 from ..webtransport.connection import Closed, Ended, Event, Received
 from ..webtransport.driver import Driver
 from ..webtransport.frames import FrameDecoder, FrameError
-from .packet import Packet
+from .packet import PING, Packet
 from .websocket import Carried, Owner, build_frame
 
 _CHUNK = 65536
 # From how many bytes that the peer has not acknowledged QUIC gets no more, and at how many it does again.
 HIGH_WATER = 128 * 1024
 LOW_WATER = HIGH_WATER // 2
-# How long what was sent may take to arrive before the end, and the peer to close after we have (seconds).
+# How long the peer may take to close after we have (seconds).
 _LINGER = 2.0
+
+_LAST_PING, _PONG = b"\x012", "3"
 
 # Empty bytes as text: JavaScript's decoder takes an empty frame for an error.
 _EMPTY = b"\x01b"
@@ -65,6 +68,7 @@ class WebTransportTransport:
         "_paused",
         "_reactor",
         "_timer",
+        "_unanswered",
         "idle",
         "owner",
         "session",
@@ -73,6 +77,7 @@ class WebTransportTransport:
     name = "webtransport"
     linger = 5.0
     gathers = True
+    pings = True  # or its peer does
 
     def __init__(self, driver: Driver, reactor: Reactor, owner: Owner, max_message_size: int) -> None:
         self.session: Carried | None = None
@@ -88,6 +93,7 @@ class WebTransportTransport:
         self._aborted = False
         self._finishing = False
         self._left = False  # nothing can be sent or received any more
+        self._unanswered = 0  # pings
         self._timer: Timer | None = None
 
     # -- reading ------------------------------------------------------------------------------------------------
@@ -102,7 +108,10 @@ class WebTransportTransport:
             self._stop_timer()
 
     def _on_data(self, data: bytes) -> None:
-        if self._finishing or self._deaf:
+        if self._left or self._deaf:
+            return
+        if self._finishing:
+            self._await_pong(data)
             return
         if not self._paused and not self._held:
             self._feed(data)
@@ -115,6 +124,8 @@ class WebTransportTransport:
     def _feed(self, data: bytes) -> None:
         try:
             for message in self._decoder.feed(data):
+                if message == _PONG and self._unanswered:  # else it is for one that went by polling
+                    self._unanswered -= 1
                 self.owner.receive(message)
                 if self._finishing:
                     return
@@ -124,6 +135,17 @@ class WebTransportTransport:
             else:
                 self.owner.close("parse error", abort=True)
             self._deaf = True
+
+    def _await_pong(self, data: bytes) -> None:
+        """All else is too late; that of a heartbeat may come before."""
+        try:
+            for message in self._decoder.feed(data):
+                if message == _PONG:
+                    self._unanswered -= 1
+        except FrameError:
+            self._deaf = True
+        if self._asks and self._unanswered <= 0:
+            self._leave()
 
     def _release(self) -> None:
         connection = self._driver.connection
@@ -159,6 +181,8 @@ class WebTransportTransport:
     def encode(self, packets: list[Packet]) -> bytes:
         """The frames of ``packets``: a server's WebSocket frame without its opcode, which tells text from binary."""
         frames = []
+        if packets[0].type == PING:  # which nothing goes out before
+            self._unanswered += 1
         for packet in packets:
             frame = packet.frame or build_frame(packet)
             if frame[0] & _OPCODE != BINARY:
@@ -201,7 +225,7 @@ class WebTransportTransport:
         if self._blocked and self._driver.connection.unsent <= LOW_WATER:
             self._blocked = False
             self._send(b"")
-        if self._finishing and not self._left and self._driver.connection.is_delivered:
+        if self._finishing and not self._left and self._has_arrived:
             self._leave()
 
     # -- the end ------------------------------------------------------------------------------------------------
@@ -236,11 +260,28 @@ class WebTransportTransport:
             return
         self._finishing = True
         connection = self._driver.connection
+        if self._asks:
+            connection.send(_LAST_PING)
+            self._unanswered += 1
         connection.end_stream()
-        if connection.is_over or connection.is_delivered:
+        if connection.is_over or self._has_arrived:
             self._leave()
-        else:
-            self._timer = self._reactor.expire_after(_LINGER, lambda: self._driver.post(self._leave))
+            return
+        self._timer = self._reactor.expire_after(self.linger, lambda: self._driver.post(self._leave))
+        held, self._held = b"".join(self._held), []
+        if held:
+            connection.hold_back(-len(held))
+            self._on_data(held)
+
+    @property
+    def _asks(self) -> bool:
+        """Whether there is somebody who answers a ping."""
+        return self.pings and self.session is not None
+
+    @property
+    def _has_arrived(self) -> bool:
+        """Whether the peer has all, as far as QUIC can tell."""
+        return not self._asks and self._driver.connection.is_delivered
 
     def _on_end(self) -> None:
         """The peer has ended it; nobody reads what we would send."""

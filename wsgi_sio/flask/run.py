@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import flask
@@ -19,6 +18,7 @@ from ..development_server import TLS, DevelopmentServer, make_server
 from ..engineio.config import refuse_unknown_options
 from ..runtime import Event, Rank, make_lock, threads_are_greenlets
 from ..server import Server
+from .ending_signals import ended_by_signals
 
 logger = logging.getLogger("wsgi_sio.flask")
 
@@ -109,7 +109,14 @@ class Runner:
         under_way = _Requests(app, io.reactor.event())
         self.server = server = make_server(under_way, host, port, **options)
         io.engine.begin_serving()
-        with _ended_by_signals(server, io):
+
+        def stop() -> None:
+            if threads_are_greenlets():
+                server.stop()
+            else:
+                io.start_background_task(server.stop)  # it waits for the loop, which the signal has interrupted
+
+        with ended_by_signals(stop):
             try:
                 server.serve_forever()
             finally:
@@ -176,37 +183,3 @@ def _reload(serve: Any, options: dict[str, Any]) -> None:
     if "reloader_interval" in options:
         options["interval"] = options.pop("reloader_interval")
     run_with_reloader(serve, **options)
-
-
-@contextmanager
-def _ended_by_signals(server: DevelopmentServer, io: Server) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM stop ``server``, unless the application, or the reloader, has a way of its own.
-
-    Raising KeyboardInterrupt, as Python does, would hit whatever runs at that moment; under gevent, any greenlet.
-    """
-    ways = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
-    ours = {number: way for number, way in ways.items() if signal.getsignal(number) is way}
-
-    def restore() -> None:
-        for number, way in ours.items():
-            signal.signal(number, way)
-
-    asked = iter((True, False))
-
-    def stop(number: int, frame: object) -> None:
-        if not next(asked):
-            restore()  # a wrapper may send the signal once more; but who asks a third time is in a hurry
-        elif threads_are_greenlets():
-            server.stop()
-        else:
-            io.start_background_task(server.stop)  # it waits for the loop, in which we are
-
-    try:
-        for number in ours:
-            signal.signal(number, stop)
-    except ValueError:
-        ours.clear()  # not the main thread, whose business they are
-    try:
-        yield
-    finally:
-        restore()

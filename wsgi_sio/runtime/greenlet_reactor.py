@@ -52,6 +52,7 @@ class GreenletReactor(Reactor):
         self._closed = False
         self._batch: list[Job] | None = None  # in the middle of reading or writing: the jobs that come of it
         self._watches: set[GreenletWatch] = set()
+        self._timers: set[HubTimer] = set()  # that have been started
         tell_in_child(self)
 
     # -- the interface ------------------------------------------------------------------------------------------
@@ -127,7 +128,7 @@ class GreenletReactor(Reactor):
         self._closed = True
         if self._hub_watchdog is not None:
             self._hub_watchdog.stop()
-        self.on_loop(self._dismiss_idle)
+        self.on_loop(self._let_go)
 
     def inside(self) -> bool:
         current = getcurrent()
@@ -143,13 +144,23 @@ class GreenletReactor(Reactor):
         if self._hub_watchdog is not None:
             self._hub_watchdog.stop()
         self._backlog.clear()
+        self._forget_timers()
         # Or the child's hub would read what is for the parent.
         disown([watch.after_fork() for watch in self._watches])
 
-    def _dismiss_idle(self) -> None:
+    def _let_go(self) -> None:
+        """It is closed: what the loop would call it for need not live until then."""
+        self._forget_timers()
+        for watch in tuple(self._watches):
+            watch.stop()
         idle, self._idle = self._idle, []
         for worker in idle:
             self._loop.run_callback(worker.switch, _nothing)
+
+    def _forget_timers(self) -> None:
+        """What they would call need not live until they are due."""
+        for timer in tuple(self._timers):
+            timer.cancel()
 
     def on_loop(self, callback: Callable[[], None]) -> None:
         """Touch a watcher: at once from the hub's own thread (any greenlet), else through the loop's mailbox."""
@@ -262,11 +273,11 @@ class GreenletWatch:
             self._reactor.on_loop(lambda: self._stop(release))
 
     def _start_reading(self) -> None:
-        if self._open:
+        if self._open and not self._reactor._closed:
             self._read.start(self._guarded)
 
     def _start_writing(self) -> None:
-        if self._open:
+        if self._open and not self._reactor._closed:
             if self._write is None:
                 self._write = self._reactor._loop.io(self._fd, _WRITE)
             self._write.start(self._on_writable)
@@ -278,10 +289,7 @@ class GreenletWatch:
     def _guarded(self, writing: bool = False) -> None:
         # Found here, for one that the watcher kept would be memory.
         callback = self._conn.on_writable if writing else self._conn.on_readable
-        if not self._open:
-            return
-        if self._reactor._closed:
-            self._read.stop()  # lest it be told for ever; the watcher for writing has been stopped already
+        if not self._open or self._reactor._closed:
             return
         self.reading = True  # or writing, which nobody need tell apart
         reactor = self._reactor
@@ -296,12 +304,16 @@ class GreenletWatch:
             reactor.start_all(batch)
         self.reading = False
 
-    def after_fork(self) -> int:
-        """In a forked child: let go of the descriptor, which is returned (-1: it is closed)."""
-        self._open = False
+    def stop(self) -> None:
+        """The loop has nothing to tell any more."""
         for watcher in (self._read, self._write):
             if watcher is not None:
                 watcher.stop()
+
+    def after_fork(self) -> int:
+        """In a forked child: let go of the descriptor, which is returned (-1: it is closed)."""
+        self._open = False
+        self.stop()
         return self._conn.fileno()
 
     def _stop(self, release: Callable[[], None]) -> None:
@@ -353,15 +365,22 @@ class HubTimer:
         self._callback: Callable[[], None] | None = callback
 
     def start(self) -> None:
-        if self._callback is not None:
+        if self._reactor._closed:
+            self.cancel()
+        elif self._callback is not None:
+            self._reactor._timers.add(self)
             self._timer.start(self._fire, update=True)
 
     def cancel(self) -> None:
         self._callback = None
-        self._reactor.on_loop(self._timer.close)
+        self._reactor.on_loop(self._stop)
+
+    def _stop(self) -> None:
+        self._reactor._timers.discard(self)
+        self._timer.close()
 
     def _fire(self) -> None:
-        self._timer.close()
+        self._stop()
         callback, self._callback = self._callback, None
         if callback is not None and not self._reactor._closed:
             try:

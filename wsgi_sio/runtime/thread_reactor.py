@@ -93,7 +93,9 @@ class ThreadReactor(Reactor):
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> QueuedTimer:
         timer, first = self._timers.add(monotonic() + delay, callback)
-        if not self._clock_running:
+        if self.closed:
+            timer.cancel()
+        elif not self._clock_running:
             self._start_clock()
         elif first:
             self._clock_wake.set()
@@ -142,6 +144,7 @@ class ThreadReactor(Reactor):
             alone = self._threads == 0
         if again:
             return
+        self._timers.clear()
         self._clock_wake.set()
         if alone:
             self._close_files()

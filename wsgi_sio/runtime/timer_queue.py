@@ -65,6 +65,13 @@ class TimerQueue:
                 heapq.heappop(self._heap)
             return self._heap[0][0] if self._heap else None
 
+    def clear(self) -> None:
+        """Forget all: what they would call need not live until they are due."""
+        with self._lock:
+            heap, self._heap = self._heap, []
+        for _, _, timer in heap:
+            timer.cancel()
+
     def take_due(self, now: float) -> list[Callable[[], None]]:
         """Remove and return the callbacks that are due at ``now``, earliest first."""
         due = []

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.cluster.bus.conftest import Listener, MakeBus
-from tests.support.inprocess import Background, eventually
+from tests.support.inprocess import AT_ONCE, Background, eventually
 from tests.support.redis import RedisServer, told_of
 from tests.support.world import one_world
 from wsgi_sio.cluster.bus.redis_bus import RedisBus
@@ -19,39 +19,46 @@ from wsgi_sio.cluster.bus.redis_streams_bus import RedisStreams
 from wsgi_sio.cluster.bus.redis_urls import RedisUrl
 from wsgi_sio.runtime import create_reactor
 
-RATE = 2000  # events a second, of each of those who publish
+RATE = 2000  # events a second, of each of those who publish, where the machine has the time
+BURST = 20  # of them at once at most: who wants to make up for lost time takes it from those who are to recover
 
 
 class Stream:
-    """Sends numbers at an even pace, and notes how long each call took."""
+    """Sends numbers at an even pace, and notes how long each call took, and each pause."""
 
     def __init__(self, send: Callable[[int], object]) -> None:
         self.sent = 0
         self.durations: list[float] = []
+        self._pauses: list[float] = []
         self._send = send
         self._stopping = False
         self._call = Background(self._run)
 
     def _run(self) -> None:
-        start = time.monotonic()
+        due = 0.0
         while not self._stopping:
-            due = int((time.monotonic() - start) * RATE) - self.sent
-            for _ in range(due):
+            paused = time.monotonic()
+            time.sleep(0.002)
+            began = time.monotonic()
+            self._pauses.append(began - paused)
+            due = min(BURST, due + (began - paused) * RATE)
+            while due >= 1:
                 before = time.monotonic()
                 self._send(self.sent)
                 self.durations.append(time.monotonic() - before)
                 self.sent += 1
-            time.sleep(0.002)
+                due -= 1
 
     def stop(self) -> None:
         self._stopping = True
         self._call.result()
 
     def check_nobody_waited(self) -> None:
-        """Most within a millisecond.  Those that took longer were interrupted by somebody else's thread or
-        process; who waits for Redis waits for as long as it is away, and each time."""
+        """Most within a millisecond.  Those that took longer were interrupted by somebody else's thread or process, as
+        pauses are; who waits for Redis waits for as long as it is away, and each time."""
         assert statistics.median(self.durations) < 0.005
-        assert max(self.durations) < 4.0  # who waits for an answer of a frozen one waits for five seconds
+        # Who waits for an answer of a frozen one waits for five seconds.
+        assert max(self.durations) < 4.0 + max(self._pauses)
 
 
 @contextmanager
@@ -106,10 +113,10 @@ def appending(redis: RedisServer) -> Iterator[None]:
     stream.check_nobody_waited()
 
 
-def wait_for_more(listener: Listener, seconds: float) -> None:
-    """Events come again within so many seconds."""
+def wait_for_more(listener: Listener) -> None:
+    """Events come again, and nobody has waited for long before he tried once more."""
     before = len(listener.heard)
-    eventually(lambda: len(listener.heard) > before + 50, "events again", seconds)
+    eventually(lambda: len(listener.heard) > before + 50, "events again", AT_ONCE)
 
 
 def told(caplog: pytest.LogCaptureFixture, bus: RedisBus) -> list[str]:
@@ -135,7 +142,7 @@ def test_stopped_and_started_empty(
         time.sleep(seconds)
         assert bus.outage.lasts and bus.count("c") is None
         redis.start()
-        wait_for_more(listener, 5)
+        wait_for_more(listener)
         lost_at_most = bus.outage.total_lost
     eventually(lambda: len(told(caplog, bus)) == 4, "the ends")
     check_lines(told(caplog, bus))
@@ -150,7 +157,7 @@ def test_frozen(make_bus: MakeBus, redis: RedisServer, caplog: pytest.LogCapture
         redis.freeze()
         time.sleep(8)
         redis.thaw()
-        wait_for_more(listener, 5)
+        wait_for_more(listener)
     eventually(lambda: len(told(caplog, bus)) in (2, 4, 6, 8), "the ends")  # who only publishes may not have noticed
     check_lines(told(caplog, bus))
 
@@ -159,16 +166,18 @@ def test_frozen(make_bus: MakeBus, redis: RedisServer, caplog: pytest.LogCapture
 def test_connections_are_killed_in_a_loop(
     make_bus: MakeBus, redis: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
+    began = time.monotonic()
     with appending(redis), streaming(make_bus) as (bus, listener):
         end = time.monotonic() + 5
         while time.monotonic() < end:
             redis.kill_clients("normal")
             redis.kill_clients("pubsub")
             time.sleep(0.02)
-        wait_for_more(listener, 5)
-    # Whoever has not been hit for a second has got over it, and is told of anew.
-    eventually(lambda: len(told(caplog, bus)) in range(8, 17, 2), "the ends")
+        wait_for_more(listener)
+    eventually(lambda: len(told(caplog, bus)) in range(8, 1000, 2), "the ends")
     check_lines(told(caplog, bus))
+    # Whoever has not been hit for a second has got over it, and is told of anew.
+    assert len(told(caplog, bus)) <= 8 * (time.monotonic() - began + 1)
 
 
 def test_it_listens_again_to_a_server_that_has_been_started_anew(make_bus: MakeBus, redis: RedisServer) -> None:

@@ -40,6 +40,8 @@ def load(busy: Engine, idle: Engine, count: int = 3) -> None:
     for _ in range(count):
         busy.request("GET", transport="polling")
     eventually(lambda: link_between(idle, busy).load == count, "the load to be known")
+    # Who has not yet taken all that it is told may stand still, and is given nothing.
+    eventually(lambda: not link_between(busy, idle).outbox_size, "all to be told")
     busy.sessions.clear()
 
 

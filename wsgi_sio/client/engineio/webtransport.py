@@ -45,6 +45,9 @@ class ClientWebTransport(WebTransportTransport):
 
     __slots__ = ()
 
+    linger = 2.0
+    pings = False
+
     def __init__(self, engine: Engine, owner: Owner, driver: Driver) -> None:
         super().__init__(driver, engine.reactor, owner, engine.options.max_message_size)
         self.session = engine
