@@ -16,13 +16,14 @@ from typing import Any
 import amqp
 import pytest
 
-from tests.cluster import test_adapter
+from tests.cluster import test_adapter, test_long_broadcasts
 from tests.cluster.bus.conftest import Listener
 from tests.cluster.bus.test_redis_outages import check_lines, streaming, told, wait_for_more
 from tests.cluster.conftest import Cluster, MakeCluster
 from tests.cluster.drivers import test_flask_socketio_bridge
 from tests.cluster.drivers.test_flask_socketio_bridge import MakeOurs, Ours, find_peer, make_ours, old, ours, server
 from tests.flask.conftest import Site
+from tests.support.crowd import in_small_turns, only_gevent
 from tests.support.inprocess import eventually
 from tests.support.middleman import Middleman, middleman
 from tests.support.old_peer import OldPeer
@@ -368,6 +369,22 @@ def test_managers_that_cannot_be_had() -> None:
         MessageQueue.of({"client_manager": socketio.KombuManager("amqp://", exchange_options={"durable": True})})
     with pytest.raises(ValueError, match="a KombuManager with a URL of Redis"):
         MessageQueue.of({"client_manager": socketio.KombuManager("redis://")})
+
+
+@only_gevent
+@pytest.mark.parametrize(
+    "check",
+    [
+        test_long_broadcasts.test_others_have_their_turn_meanwhile,
+        test_long_broadcasts.test_the_reader_goes_on_and_nothing_is_overtaken,
+        test_long_broadcasts.test_acknowledgements_count_right,
+    ],
+)
+def test_what_comes_for_many_clients(
+    check: Callable[[Any], None], make_cluster: MakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_small_turns(monkeypatch)
+    check(test_long_broadcasts.Many(make_cluster, "kombu"))
 
 
 # -- last: what the others' connections would not survive -------------------------------------------------------------

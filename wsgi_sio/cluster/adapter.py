@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..socketio.acks import gather
 from ..socketio.adapter import AckCollector
 from ..socketio.broadcast_options import BroadcastOptions, Room
+from ..socketio.long_broadcasts import FEW, Send
 from ..socketio.packet import Packet
 from ..socketio.remote_socket import RemoteSocket, describe
 from . import messages, socket_counts
@@ -204,8 +205,7 @@ class ClusterAdapter(NodeAdapter):
             together.add(recipients, packet.data, batch)
             return
         self._send_what_waits()  # or it would be overtaken
-        for socket in recipients:
-            socket.deliver(packet.data, batch, options.volatile)
+        self._deliver(recipients, packet.data, batch, options)
 
     @contextmanager
     def _taking_together(self) -> Iterator[None]:
@@ -215,11 +215,19 @@ class ClusterAdapter(NodeAdapter):
             yield
         finally:
             self._together = None  # first, and whatever comes of it: what comes alone would wait for ever
-            together.send()
+            self._send_together(together)
 
     def _send_what_waits(self) -> None:
         if self._together is not None:
-            self._together.send()
+            self._send_together(self._together)
+
+    def _send_together(self, together: EventsTogether) -> None:
+        recipients, send = together.take()
+        if self._long.under_way or len(recipients) > FEW:
+            self._run_long(recipients, send, posted=True)
+            return
+        for socket in recipients:
+            send(socket)
 
     def _describe_sockets(self, node: ClusterNode, sender: str, options: BroadcastOptions, request_id: str) -> None:
         sockets = [describe(socket) for socket in self.local_sockets(options)]
@@ -288,15 +296,18 @@ class EventsTogether:
             else:
                 mine.append(event)
 
-    def send(self) -> None:
-        """Send all there are."""
+    def take(self) -> tuple[Sequence[SocketInterface], Send]:
+        """Those who are to be sent something, and what sends one of them all there is for it."""
         events, self._events = self._events, {}
-        for socket, mine in events.items():
+
+        def send(socket: SocketInterface) -> None:
             if socket.gone:
-                continue
-            for data, _ in mine:
+                return
+            for data, _ in events[socket]:
                 socket.tell_outgoing(data)
-            socket.conn.session.send([packet for _, batch in mine for packet in batch])
+            socket.conn.session.send([packet for _, batch in events[socket] for packet in batch])
+
+        return list(events), send
 
 
 class AcksForAnother:

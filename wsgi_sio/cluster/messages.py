@@ -116,10 +116,11 @@ def encode_options(options: BroadcastOptions) -> dict[str, Any]:
 
 
 def decode_options(value: Mapping[str, Any]) -> BroadcastOptions:
-    """The mirror image; what came from another server is for the clients of this one."""
+    """The mirror image; what came from another server is for the clients of this one, and its reader does not wait."""
     flags = value.get("flags")
     if not flags:
-        return BroadcastOptions(frozenset(value["rooms"]), frozenset(value.get("except") or ()), True)
+        rooms, except_ = frozenset(value["rooms"]), frozenset(value.get("except") or ())
+        return BroadcastOptions(rooms, except_, local=True, posted=True)
     timeout = flags.get("timeout")
     return BroadcastOptions(
         rooms=frozenset(value["rooms"]),
@@ -128,4 +129,5 @@ def decode_options(value: Mapping[str, Any]) -> BroadcastOptions:
         volatile=bool(flags.get("volatile", False)),
         compress=bool(flags.get("compress", True)),
         timeout=None if timeout is None else float(timeout) / 1000,
+        posted=True,
     )

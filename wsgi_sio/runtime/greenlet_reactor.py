@@ -115,6 +115,9 @@ class GreenletReactor(Reactor):
     def may_wait(self) -> bool:
         return getcurrent() is not self._hub
 
+    def in_loop(self) -> bool:
+        return getcurrent() is self._hub and not in_signal_handler()
+
     def give_turn(self) -> None:
         if self.may_wait() and _native_thread_id() == self._thread and not in_signal_handler():
             # No sleep(0): fifty of these come before a look at descriptors.

@@ -172,6 +172,11 @@ class Reactor(ABC):
         may have interrupted anything."""
         return self.may_wait()
 
+    def in_loop(self) -> bool:
+        """Whether the caller is where all else is done as well, so that nothing is until it returns; a signal handler
+        is not, for it may have interrupted anything."""
+        return False
+
     def give_turn(self) -> None:
         """Let others run that wait for the caller's thread, if it can be left now; for whoever computes for long."""
 

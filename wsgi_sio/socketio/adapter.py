@@ -216,6 +216,9 @@ class Adapter(ABC):
         if done is not None:
             done(None, [])
 
+    def bring_up_to_date(self, socket: SocketInterface) -> None:
+        """A socket is about to be sent something that is for it alone: send it first what is under way to it."""
+
     # -- connection state recovery: an adapter that offers none remembers nothing ---------------------------------
 
     def begin_session(self, socket: SocketInterface) -> None:

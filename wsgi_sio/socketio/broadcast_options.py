@@ -16,6 +16,7 @@ class BroadcastOptions(NamedTuple):
     """Whom a broadcast is for: the union of ``rooms`` (none: everybody) without ``except_``; and how.
 
     :ivar timeout: seconds to wait for acknowledgements.
+    :ivar posted: whether who gives it to the adapter must not wait: a reader has the next message to read.
     """
 
     rooms: frozenset[Room] = frozenset()
@@ -24,6 +25,7 @@ class BroadcastOptions(NamedTuple):
     volatile: bool = False
     compress: bool = True
     timeout: float | None = None
+    posted: bool = False
 
     @property
     def stays_here(self) -> bool:

@@ -223,7 +223,7 @@ class Connection:
     def close(self, reason: str = "forced close") -> None:
         """End the connection: the sockets get ``reason``; the client, which is not told to leave, will reconnect."""
         for socket in self._take_sockets():
-            socket.lost(reason)
+            socket.let_go(reason)
         self.session.close("forced close")
 
     def _on_close(self, reason: str) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from functools import cache, partial
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Final
 
 from ..runtime import Rank, make_lock
 from .adapter import AckCollector, Adapter, RoomChange
 from .broadcast_options import BroadcastOptions, Room
-from .long_broadcasts import FEW, LongBroadcasts, Send
+from .long_broadcasts import FEW, LongBroadcasts, PlacedBroadcast, Send
 from .packet import Packet
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence, Set
+    from collections.abc import Callable, Sequence, Set
 
     from .interfaces import NamespaceInterface, SocketInterface
 
@@ -106,26 +108,73 @@ class MemoryAdapter(Adapter):
     def broadcast(self, packet: Packet, options: BroadcastOptions) -> None:
         recipients = self.local_sockets(options)
         if recipients:
-            self._deliver(recipients, packet, self._namespace.server.encode(packet, options.compress), options)
+            batch = self._namespace.server.encode(packet, options.compress)
+            self._deliver(recipients, packet.data, batch, options)
 
     def _deliver(
-        self, recipients: Sequence[SocketInterface], packet: Packet, batch: list[Any], options: BroadcastOptions
+        self, recipients: Sequence[SocketInterface], data: list[Any], batch: list[Any], options: BroadcastOptions
     ) -> None:
-        """Send to ``recipients`` what ``packet`` has been encoded to."""
-        data, volatile = packet.data, options.volatile
-        alone = self._only_one(options) is not None
+        """Send to ``recipients`` what ``data`` has been encoded to; empty: nobody listened to what goes out."""
+        volatile, alone = options.volatile, self._only_one(options) is not None
         if self._long.under_way or len(recipients) > FEW:
-            self._run_long(recipients, lambda socket: socket.deliver(data, batch, volatile, alone))
+            for socket in recipients if alone and not volatile else ():  # first: what comes behind it must not overtake
+                socket.wait_for_room()
+            self._run_long(recipients, lambda socket: socket.deliver(data, batch, volatile, alone), options.posted)
             return
         for socket in recipients:
             socket.deliver(data, batch, volatile, alone)
 
-    def _run_long(self, recipients: Sequence[SocketInterface], send: Send) -> None:
-        self._long.run(recipients, send, self._namespace.server.reactor)
+    def _run_long(self, recipients: Sequence[SocketInterface], send: Send, posted: bool) -> None:
+        self._long.run(recipients, send, self._namespace.server.reactor, posted)
+
+    def _reserve_locked(
+        self,
+        recipients: Sequence[SocketInterface],
+        batch: list[Any],
+        data: Callable[[], list[Any]],
+        patient: bool,
+        posted: bool,
+        at_once: bool = False,
+    ) -> Callable[[], None]:
+        """Give an encoded event, which is kept, its place in the order of what each of ``recipients`` gets.
+
+        :param data: gives what has been encoded, for the listeners.
+        :param patient: see :meth:`Socket.reserve`.
+        :param posted: see :class:`BroadcastOptions`.
+        :param at_once: nobody is to have a turn meanwhile.
+        :return: sends it, and has to be called soon, without the lock.
+        """
+        few = len(recipients) <= FEW and not self._long.under_way
+        if few or not self._namespace.server.reactor.one_thread:
+            if len(recipients) == 1 and not recipients[0].listeners_any_outgoing:  # often, and so in fewer steps
+                return recipients[0].reserve(batch, patient)
+            sends = [socket.reserve(batch, patient) for socket in recipients]
+            return partial(_send_all, sends, recipients, data)
+
+        def place(socket: SocketInterface) -> Callable[[], None] | None:
+            # Who has left may have come again over the same connection.
+            return None if socket.gone else socket.reserve(batch, patient)
+
+        def tell(socket: SocketInterface) -> None:
+            socket.tell_outgoing(told())
+
+        long, told = self._long, cache(data)
+        broadcast = long.begin(PlacedBroadcast(recipients, place, self._lock, tell))
+        finish = long.finish_at_once if at_once else long.post if posted else long.finish
+        return partial(finish, broadcast, self._namespace.server.reactor)
+
+    def bring_up_to_date(self, socket: SocketInterface) -> None:
+        if self._long.under_way:
+            self._long.reach(socket)
+
+    def say_farewell(self, socket: SocketInterface) -> None:
+        self.bring_up_to_date(socket)
 
     def _only_one(self, options: BroadcastOptions) -> SocketInterface | None:
-        """The client that is meant alone, by its id, if one is: then the sender may be held back."""
-        room = next(iter(options.rooms)) if len(options.rooms) == 1 else None
+        """The client that is meant alone, by its id, if one is and the sender may be held back for it."""
+        if options.posted or len(options.rooms) != 1:
+            return None
+        (room,) = options.rooms
         return self._namespace.sockets.get(room) if isinstance(room, str) else None
 
     def broadcast_with_ack(self, packet: Packet, options: BroadcastOptions, acks: AckCollector) -> None:
@@ -139,7 +188,11 @@ class MemoryAdapter(Adapter):
             socket.expect_ack(ack_id, acks, options.timeout)
             socket.deliver(packet.data, batch, options.volatile)
 
-        self._run_long(recipients, ask)
+        self._run_long(recipients, ask, options.posted)
+
+    def disconnect_sockets(self, options: BroadcastOptions, close: bool) -> None:
+        # What has been begun after this does not come in front of it: see Broadcast.reach().
+        self._run_long(self.local_sockets(options), methodcaller("disconnect", close), options.posted)
 
     def local_sockets(self, options: BroadcastOptions) -> Sequence[SocketInterface]:
         with self._lock:
@@ -191,6 +244,18 @@ class MemoryAdapter(Adapter):
         for room in rooms:
             members.update(self._members.get(room, ()))
         return members
+
+
+def _send_all(
+    sends: list[Callable[[], None]], recipients: Sequence[SocketInterface], data: Callable[[], list[Any]]
+) -> None:
+    for send in sends:  # all, before any listener may wait, or raise, while the others' clients get nothing
+        send()
+    told: list[Any] = []
+    for socket in recipients:
+        if socket.listeners_any_outgoing:
+            told = told or data()
+            socket.tell_outgoing(told)
 
 
 def _thaw(sets: dict[Any, set[Any] | frozenset[Any]], key: Any) -> set[Any]:

@@ -45,7 +45,7 @@ class ListensToAny:
     def on_any_outgoing(self, listener: AnyListener) -> AnyListener:
         """Call ``listener(event, *args)`` for each event sent to this client, broadcasts included, volatile ones even
         when they are then dropped; it runs in the thread that emits, and for what other servers emit
-        in one that reads for all: it must not wait."""
+        in one that reads, or sends, for all: it must not wait."""
         self._outgoing = (*self._outgoing, _checked(listener))
         return listener
 

@@ -45,13 +45,10 @@ class SessionAwareAdapter(MemoryAdapter):
             kept.log.append(batch, options)
             unwatched = kept.begin_watch_locked()
             recipients = [socket for socket in self._find_locked(options) if not socket.gone]
-            sends = [socket.reserve(batch, alone is not None) for socket in recipients]
+            send = self._reserve_locked(recipients, batch, lambda: packet.data, alone is not None, options.posted)
         if unwatched:
             kept.watch()
-        for send in sends:  # all, before any listener may wait, or raise, while the others' clients get nothing
-            send()
-        for socket in recipients:
-            socket.tell_outgoing(packet.data)
+        send()
 
     def persist_session(self, session: SavedSession) -> None:
         self._kept.persist(session)

@@ -141,6 +141,7 @@ class Socket(Targets, Sends, Listens, ListensToAny, Receives):
         self.expect_ack(ack_id, waiter)
         self.conn.session.expect_answer(1)
         try:
+            self.nsp.adapter.bring_up_to_date(self)
             self.deliver([event, *args], batch, False, patient=True)
             return waiter.wait(ACK_TIMEOUT if timeout is None else timeout)
         finally:
@@ -151,15 +152,17 @@ class Socket(Targets, Sends, Listens, ListensToAny, Receives):
         self, event: str, args: tuple[Any, ...], options: BroadcastOptions, callback: Callable[..., Any] | None
     ) -> bool:
         check_event(event)
-        ack_id = None if callback is None else self.nsp.next_ack_id()
-        packet = Packet(EVENT, self.nsp.name, [event, *args], ack_id)
+        nsp = self.nsp
+        ack_id = None if callback is None else nsp.next_ack_id()
+        packet = Packet(EVENT, nsp.name, [event, *args], ack_id)
         if self.pid and ack_id is None and not options.volatile and self._state != CONNECTING:  # so that it is kept
-            self.nsp.adapter.broadcast(packet, options._replace(rooms=frozenset([self.id])))
+            nsp.adapter.broadcast(packet, options._replace(rooms=frozenset([self.id])))
             return self._state == CONNECTED
-        batch = self.nsp.server.encode(packet, options.compress)
+        batch = nsp.server.encode(packet, options.compress)
         if callback is not None and ack_id is not None:
             ack = CallbackAck(callback, self._mailbox.put, with_error=options.timeout is not None)
             self.expect_ack(ack_id, ack, options.timeout)
+        nsp.adapter.bring_up_to_date(self)
         return self.deliver(packet.data, batch, options.volatile, patient=True)
 
     def expect_ack(self, ack_id: int, waiter: Waiter, timeout: float | None = None) -> None:
@@ -183,13 +186,13 @@ class Socket(Targets, Sends, Listens, ListensToAny, Receives):
     def deliver(self, data: list[Any], batch: list[Any], volatile: bool, patient: bool = False) -> bool:
         """Send an encoded event; False when the client has gone, or could not take a volatile one.
 
-        :param data: what was encoded: the event's name and arguments, for the listeners.
+        :param data: what was encoded: the event's name and arguments, for the listeners; empty without any.
         :param patient: it is for this client alone, so the sender may be held back.
         """
         if self._state == DISCONNECTED:
             self.nsp.server.tell_if_unheard()
             return False
-        if self._outgoing:
+        if self._outgoing and data:  # else it listens only since the event is under way
             self._tell(self._outgoing, data)
         session = self.conn.session
         if patient and not volatile:
@@ -315,6 +318,11 @@ class Socket(Targets, Sends, Listens, ListensToAny, Receives):
         if self.lost("server namespace disconnect"):
             self.conn.thrown_out(self)  # first, since the client may connect again as soon as it knows
             self.conn.send_packet(Packet(DISCONNECT, self.nsp.name))
+
+    def let_go(self, reason: str) -> None:
+        """This side is about to close its connection, behind what is under way to the client."""
+        self.nsp.adapter.bring_up_to_date(self)
+        self.lost(reason)
 
     def _on_disconnect(self) -> None:
         self.conn.remove(self)

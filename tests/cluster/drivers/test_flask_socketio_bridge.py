@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import pickle
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.crowd import COUNT, Crowd, in_small_turns, only_gevent
 from tests.support.inprocess import Background, Client, InProcess, eventually
 from tests.support.old_peer import OldPeer
 from tests.support.redis import RedisServer, running_redis, told_of
@@ -339,6 +341,25 @@ def test_rooms_that_old_servers_cannot_know(make_ours: MakeOurs, caplog: pytest.
     assert "r" in ours.socket.rooms
     told = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
     assert len(told) == 2 and all("can have bytes" in text for text in told)
+
+
+@only_gevent
+def test_many_of_our_clients_get_what_comes_in_turns(
+    make_ours: MakeOurs, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_small_turns(monkeypatch)
+    ours = make_ours("many")
+    crowd = Crowd(ours.io)
+
+    def emit(event: str) -> None:
+        redis.do("PUBLISH", "many", json.dumps({"method": "emit", "event": event, "data": [1], "host_id": "h"}))
+
+    assert crowd.turns(lambda: emit("news")) >= COUNT // 2
+    with crowd.in_the_middle("more", lambda: emit("more")):
+        emit("last")
+        eventually(lambda: len(ours.io.sockets.adapter.inner._long.under_way) == 2, "the last one")
+    crowd.wait_for("last")
+    assert crowd.orders() == {("news", "more", "last")}
 
 
 def test_a_forked_child_hears_and_speaks_by_itself(redis: RedisServer) -> None:

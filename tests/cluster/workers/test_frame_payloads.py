@@ -34,6 +34,7 @@ OPTIONS = st.builds(
     volatile=st.booleans(),
     compress=st.booleans(),
     timeout=st.none(),  # who asks counts the time
+    posted=st.just(True),
 )
 
 

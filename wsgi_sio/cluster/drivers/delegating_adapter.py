@@ -73,6 +73,9 @@ class DelegatingAdapter(Adapter):
     def count_rooms(self, options: BroadcastOptions, rooms: frozenset[Room] | None) -> dict[Room, int]:
         return self.inner.count_rooms(options, rooms)
 
+    def bring_up_to_date(self, socket: SocketInterface) -> None:
+        self.inner.bring_up_to_date(socket)
+
     def server_count(self) -> int:
         return self.inner.server_count()
 

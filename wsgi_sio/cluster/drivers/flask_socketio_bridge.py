@@ -251,7 +251,8 @@ class BridgedAdapter(DelegatingAdapter):
         """
         check_event(message.data[0])
         rooms = message.rooms
-        options = BroadcastOptions(frozenset() if rooms is None else rooms or NOBODY, message.skip, local=True)
+        whom = frozenset() if rooms is None else rooms or NOBODY
+        options = BroadcastOptions(whom, message.skip, local=True, posted=True)
         packet = Packet(EVENT, self._name, message.data)
         if message.callback is None:
             self.inner.broadcast(packet, options)

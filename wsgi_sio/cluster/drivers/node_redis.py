@@ -294,7 +294,7 @@ class RedisAdapter(ClusterAdapter):
         self._announce(audience, messages.BROADCAST, {"packet": messages.encode_packet(packet), "opts": opts})
         recipients = self.local_sockets(options)
         if recipients:
-            self._deliver(recipients, packet, batch, options)
+            self._deliver(recipients, packet.data, batch, options)
 
     def _ask_for_acks(self, audience: Audience, packet: Packet, options: BroadcastOptions, acks: AckCollector) -> None:
         self._namespace.server.encode(packet, options.compress)

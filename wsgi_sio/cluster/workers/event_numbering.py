@@ -6,8 +6,7 @@ It is the half of RecoveringWorkersAdapter that knows nothing of sessions.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...siblings import FrameTooLarge, Link, Siblings, encode
 from ...socketio.broadcast_options import BroadcastOptions
@@ -25,7 +24,6 @@ from .workers_adapter import WorkersAdapter
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ...socketio.interfaces import SocketInterface
     from ...socketio.namespace import Namespace
 
 logger = logging.getLogger("wsgi_sio.adapters")
@@ -81,10 +79,12 @@ class NumberingAdapter(WorkersAdapter):
             self._kept.log.append(batch, options, origin, seq)
             unwatched = self._kept.begin_watch_locked()
             recipients = [socket for socket in self._find_locked(options) if not socket.gone]
-            sends = [socket.reserve(batch, alone is not None) for socket in recipients]
+            send = self._reserve_locked(recipients, batch, lambda: packet.data, alone is not None, options.posted)
         for link in links:
             link.flush()
-        self._send_all(unwatched, recipients, sends, lambda: packet.data)
+        if unwatched:
+            self._kept.watch()
+        send()
         if error is not None:
             logger.error("%r: an event reaches only the clients of this process: %s", self._namespace, error)
 
@@ -104,23 +104,6 @@ class NumberingAdapter(WorkersAdapter):
         for link in links:
             link.place_encoded(frame)
         return links, None
-
-    def _send_all(
-        self,
-        unwatched: bool,
-        recipients: list[SocketInterface],
-        sends: list[Callable[[], None]],
-        data: Callable[[], list[Any]],
-    ) -> None:
-        if unwatched:
-            self._kept.watch()
-        for send in sends:  # all, before any listener may wait, or raise, while the others' clients get nothing
-            send()
-        listeners = [socket for socket in recipients if socket.listeners_any_outgoing]
-        if listeners:
-            told = data()
-            for socket in listeners:
-                socket.tell_outgoing(told)
 
     def _siblings(self, options: BroadcastOptions | None = None) -> Siblings | None:
         """Those for whom events are numbered; None when there are none, or the event stays here."""
@@ -158,10 +141,12 @@ class NumberingAdapter(WorkersAdapter):
                 for socket in self._find_locked(options)
                 if not socket.gone and not (socket.trail is not None and socket.trail.has_had(origin, seq))
             ]
-            sends = [socket.reserve(marked) for socket in recipients]
+            send = self._reserve_locked(recipients, marked, lambda: decode(server, parts).data, False, True)
         self._tell_missing(link, missing)
         self.heard()
-        self._send_all(unwatched, recipients, sends, lambda: decode(server, parts).data)
+        if unwatched:
+            self._kept.watch()
+        send()
 
     # -- where the siblings stand -------------------------------------------------------------------------------
 

@@ -104,6 +104,7 @@ def unpack_batch(payload: bytes, begin: int = 0) -> Batch:
             volatile=bool(flags & _VOLATILE),
             compress=not flags & _UNCOMPRESSED,
             timeout=timeout,
+            posted=True,
         )
     except TypeError as error:
         raise ValueError("not a batch") from error

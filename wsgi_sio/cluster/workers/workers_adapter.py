@@ -150,7 +150,7 @@ class WorkersAdapter(ClusterAdapter, Correspondent):
         self._spread(links, batch, options)
         recipients = self.local_sockets(options)
         if recipients:
-            self._deliver(recipients, packet, batch, options)
+            self._deliver(recipients, packet.data, batch, options)
 
     def _spread(
         self, links: Sequence[Link], batch: list[Any], options: BroadcastOptions, request_id: str | None = None
@@ -221,9 +221,7 @@ class WorkersAdapter(ClusterAdapter, Correspondent):
             parts = batch.parts()
             listened = any(socket.listeners_any_outgoing for socket in recipients)
             data = decode(server, parts).data if listened else []
-            packets = wrap(parts, options.compress)
-            for socket in recipients:
-                socket.deliver(data, packets, options.volatile)
+            self._deliver(recipients, data, wrap(parts, options.compress), options)
 
     def _take_question(self, batch: Batch, acks: AcksForAnother, anybody: bool) -> None:
         if not anybody:

@@ -121,8 +121,8 @@ class OffsetsAdapter(RedisStreamsAdapter):
         with self._lock:
             marked = self._offsets.add(batch, id_at(self.here_locked()))
             recipients = [socket for socket in self._find_locked(options) if not socket.gone]
-            sends = [socket.reserve(marked, alone) for socket in recipients]
-        self._send_all(recipients, sends, data)
+            send = self._reserve_locked(recipients, marked, lambda: data, alone, options.posted)
+        send()
 
     def _send_late(self) -> None:
         """Send what should have come through Redis by now to the clients of this server."""
@@ -133,8 +133,10 @@ class OffsetsAdapter(RedisStreamsAdapter):
                     return
                 marked = self._offsets.add(late.batch, id_at(self.here_locked()))
                 recipients = self._recipients_locked(late.options, _EVER, None, late)
-                sends = [socket.reserve(marked, late.alone) for socket in recipients]
-            self._send_all(recipients, sends, late.data)
+                # Nobody has a turn: who left before it has been sent to him would count as one who has had it.
+                data = partial(getattr, late, "data")
+                send = self._reserve_locked(recipients, marked, data, late.alone, False, at_once=True)
+            send()
 
     def _answered(self, own: EventInFlight, answer: Any) -> None:
         """The stream has an event of this server's, or not."""
@@ -165,6 +167,7 @@ class OffsetsAdapter(RedisStreamsAdapter):
             reactor.call_later(_LOOK, self._look)
 
     def say_farewell(self, socket: SocketInterface) -> None:
+        super().say_farewell(socket)
         trail = socket.trail
         if trail is None:
             return
@@ -173,7 +176,10 @@ class OffsetsAdapter(RedisStreamsAdapter):
             trail.floor = _EVER  # nothing more from the stream
             offset = id_at(self.here_locked())
             sends = [socket.reserve(self._offsets.add(own.batch, offset)) for own in owed]
-        self._send_all([socket] * len(owed), sends, [])
+        for send in sends:
+            send()
+        for own in owed:
+            socket.tell_outgoing(own.data)
 
     def _leave_locked(self, sid: str, room: Room, changes: list[RoomChange]) -> None:
         self._own.left(sid, room)
@@ -237,10 +243,10 @@ class OffsetsAdapter(RedisStreamsAdapter):
             self._place = position
             if own is not None:
                 self._read_locked(own, position)
-            sends = [socket.reserve(marked, own is not None and own.alone) for socket in recipients]
+            send = self._reserve_locked(recipients, marked, data, own is not None and own.alone, True)
         if unwatched:
             self._kept.watch()
-        self._send_all(recipients, sends, data())
+        send()
 
     def _read_locked(self, own: EventInFlight, position: int) -> None:
         """An own event has come through Redis."""
@@ -264,10 +270,3 @@ class OffsetsAdapter(RedisStreamsAdapter):
             sockets = self._namespace.sockets
             found += [sockets[sid] for sid in self._own.leavers(left) if sid in sockets and sid not in known]
         return [socket for socket in found if not socket.gone and wants(socket.trail, position, own)]
-
-    def _send_all(self, recipients: list[SocketInterface], sends: list[Callable[[], None]], data: list[Any]) -> None:
-        for send in sends:  # all, before any listener may wait, or raise, while the others' clients get nothing
-            send()
-        for socket in recipients:
-            if socket.listeners_any_outgoing:
-                socket.tell_outgoing(data)
