@@ -23,6 +23,10 @@ from tests.support.world import WORLD
 @pytest.fixture(scope="module")
 def server() -> Iterator[RunningServer]:
     with kept_server() as running:
+        with Line(running.port) as line:
+            Client(line).join().warm_up()
+            sockets = running.socket_count()  # those that come with the first client, too
+        assert_settles(running.socket_count, sockets - 1, "sockets open")
         yield running
         assert_clean(running)
 
