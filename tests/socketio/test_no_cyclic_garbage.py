@@ -152,6 +152,7 @@ def test_who_has_left_is_freed_at_once(
 
 
 def test_the_collector_finds_nothing_of_ours(process: InProcess) -> None:
+    gc.collect()  # the servers of former tests, which have gone as a whole
     for open_client in (open_websocket, open_polling, open_upgraded):
         client = open_client(process)
         talk(client)
