@@ -152,7 +152,7 @@ def test_who_has_left_is_freed_at_once(
 
 
 def test_the_collector_finds_nothing_of_ours(process: InProcess) -> None:
-    gc.collect()  # the servers of former tests, which have gone as a whole
+    gc.freeze()  # the servers of former tests, which go as a whole, are none of a client's
     for open_client in (open_websocket, open_polling, open_upgraded):
         client = open_client(process)
         talk(client)
