@@ -113,10 +113,10 @@ def appending(redis: RedisServer) -> Iterator[None]:
     stream.check_nobody_waited()
 
 
-def wait_for_more(listener: Listener) -> None:
+def wait_for_more(listener: Listener, seconds: float = AT_ONCE) -> None:
     """Events come again, and nobody has waited for long before he tried once more."""
     before = len(listener.heard)
-    eventually(lambda: len(listener.heard) > before + 50, "events again", AT_ONCE)
+    eventually(lambda: len(listener.heard) > before + 50, "events again", seconds)
 
 
 def told(caplog: pytest.LogCaptureFixture, bus: RedisBus) -> list[str]:
