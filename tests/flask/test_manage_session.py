@@ -108,7 +108,7 @@ def login(site: Site) -> Site:
     """With Flask-Login, and the pages /login/<name> and /logout."""
     flask_login = pytest.importorskip("flask_login")
 
-    class User(flask_login.UserMixin):  # type: ignore[misc]
+    class User(flask_login.UserMixin):  # type: ignore[misc, name-defined]
         def __init__(self, name: str) -> None:
             self.id = name
 
