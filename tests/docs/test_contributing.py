@@ -73,4 +73,4 @@ def test_what_is_measured_exists() -> None:
 def test_the_checks_are_those_of_tox() -> None:
     tox = (ROOT / "tox.ini").read_text(encoding="utf-8")
     checks = [command for command in COMMANDS if command.startswith(("ruff", "mypy", "sphinx"))]
-    assert len(checks) == 4 and [check for check in checks if check not in tox] == []
+    assert len(checks) == 5 and [check for check in checks if check not in tox] == []
