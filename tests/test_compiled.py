@@ -237,3 +237,25 @@ def test_what_options_may_be_instead_of_an_integer_or_a_bool_is_no_type_error_la
         client.emit("ask", b"x", 1.5, ack=7)
         assert client.expect("to all") == [1] and client.expect("to one") == [2]
         assert client.receive().data == [b"x", 1.5]
+
+
+def test_an_event_may_be_called_by_a_number() -> None:
+    """As in JavaScript; what is typed as a text here is none everywhere."""
+    io = Server()
+    seen: list[Any] = []
+
+    @io.on(7)  # type: ignore[call-overload]
+    def seven(socket: Socket, data: object) -> object:
+        seen.append(data)
+        socket.emit(8, data)  # type: ignore[arg-type]
+        return data
+
+    with in_process(io) as process:
+        client = process.client()
+        client.connect()
+        for number in range(20):  # by then it is known to be quick
+            client.wire.send(f'42{number}[7,"a"]')
+        received = [client.wire.receive() for _ in range(40)]
+    assert sorted(received) == sorted([*['42[8,"a"]'] * 20, *[f'43{number}["a"]' for number in range(20)]])
+    io.off(7, seven)  # type: ignore[arg-type]
+    assert not io._handlers.find(7) and seen == ["a"] * 20

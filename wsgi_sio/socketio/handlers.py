@@ -41,11 +41,11 @@ INTERNAL_ERROR = "Internal error"
 
 _UNLIMITED = 1 << 30
 
-_NO_EVENTS: Final[frozenset[str]] = frozenset()
+_NO_EVENTS: Final[frozenset[Any]] = frozenset()
 
 
-def check_event(event: str) -> None:
-    """Refuse the names that the protocol keeps for itself.
+def check_event(event: Any) -> None:
+    """Refuse the names that the protocol keeps for itself; an event may be called by a number, too.
 
     :raises LocalProtocolError: ``event`` is reserved.
     """
@@ -65,7 +65,7 @@ class Handler:
 
     def __init__(
         self,
-        event: str,
+        event: Any,
         func: Callable[..., Any],
         *,
         run: Callable[..., Any] | None = None,
@@ -117,7 +117,7 @@ class HandlerTable:
     ) -> None:
         self.frame = frame
         self.concurrent = _NO_EVENTS
-        self._handlers: dict[str, tuple[Handler, ...]] = {}
+        self._handlers: dict[Any, tuple[Handler, ...]] = {}
         self._lock = make_lock(Rank.LEAF) if lock is None else lock
 
     def like(self) -> HandlerTable:
@@ -139,7 +139,7 @@ class HandlerTable:
             for handler in handlers:
                 self.add(handler)
 
-    def remove(self, event: str | None, func: Callable[..., Any] | None) -> None:
+    def remove(self, event: Any, func: Callable[..., Any] | None) -> None:
         """Forget one handler of an event, all of it, or everything."""
         with self._lock:
             for name in list(self._handlers) if event is None else [event]:
@@ -159,7 +159,7 @@ class HandlerTable:
             self._set_locked(handler.event, tuple(h for h in handlers if h is not handler))
             return True
 
-    def _set_locked(self, event: str, handlers: tuple[Handler, ...]) -> None:
+    def _set_locked(self, event: Any, handlers: tuple[Handler, ...]) -> None:
         if handlers:
             self._handlers[event] = handlers
         else:
