@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import _socket
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
+from tests.engineio.test_gunicorn_loans import MethodQueue
 from tests.support.inprocess import eventually
 from tests.support.world import one_world
 from wsgi_sio.engineio.gunicorn_connections import GreenletConnections, ThreadConnections, find_connections
@@ -28,14 +29,6 @@ class Conn:
 
     def init(self) -> None:
         self.made = True
-
-
-class MethodQueue:
-    def __init__(self) -> None:
-        self.calls: list[Callable[[], Any]] = []
-
-    def defer(self, callback: Callable[..., Any], *args: Any) -> None:
-        self.calls.append(lambda: callback(*args))
 
 
 class Poller:

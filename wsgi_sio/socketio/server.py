@@ -18,7 +18,7 @@ from ..engineio.packet import MESSAGE
 from ..engineio.packet import Packet as EnginePacket
 from ..logtext import quote
 from ..refuse_async import refuse_async
-from ..runtime import FAILURES, Rank, Reactor, SharedTimeouts, Task, make_lock
+from ..runtime import FAILURES, Rank, Reactor, SharedTimeouts, Task, Timer, make_lock
 from ..validation import BYTES, COUNT, DELAY_SECONDS, check_options, type_hints
 from .adapter import Adapter
 from .broadcast_operator import BroadcastOperator, Broadcasts, Sends
@@ -148,8 +148,10 @@ class Server(Broadcasts, Sends, Listens, ServerSide, Watchable, Shutdown):
         kind(self, session)
 
     def _nobody_outside(self) -> SharedTimeouts[Connection]:
-        # The reactor is made when it is first needed, and another in a forked child.
-        call_later = lambda delay, look: self.reactor.call_later(delay, look)  # noqa: E731, PLW0108
+        def call_later(delay: float, look: Callable[[], None]) -> Timer:
+            # The reactor is made when it is first needed, and another in a forked child.
+            return self.reactor.call_later(delay, look)
+
         return SharedTimeouts(call_later, self.connect_timeout, Connection.stays_outside)
 
     def _on_fork(self, served: bool) -> None:
