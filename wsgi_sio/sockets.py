@@ -26,8 +26,19 @@ class NonBlockingSocket(Protocol):
     def close(self) -> None: ...
 
 
-def own(descriptor: int) -> _socket.socket:
-    """The socket of a connection that is this process's from now on.
+def own(sock: _socket.socket) -> _socket.socket:
+    """Make a connection's socket, which is this process's from now on, fit for a transport; returns it."""
+    if sock.gettimeout() != 0.0:
+        sock.setblocking(False)
+    try:
+        sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+    except OSError:
+        pass  # a Unix socket has no Nagle to switch off
+    return sock
+
+
+def own_descriptor(descriptor: int) -> _socket.socket:
+    """Likewise, of a connection's descriptor.
 
     :raises OSError: it is none, and has been closed.
     """
@@ -36,12 +47,7 @@ def own(descriptor: int) -> _socket.socket:
     except OSError:
         _socket.close(descriptor)
         raise
-    sock.setblocking(False)
-    try:
-        sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
-    except OSError:
-        pass  # a Unix socket has no Nagle to switch off
-    return sock
+    return own(sock)
 
 
 class TLSSocket:

@@ -17,7 +17,7 @@ from wsgi_sio.engineio.gunicorn_connections import GreenletConnections, ThreadCo
 from wsgi_sio.engineio.hijacked_connection import HijackedConnection
 from wsgi_sio.engineio.response import Response
 from wsgi_sio.runtime import create_reactor
-from wsgi_sio.sockets import own
+from wsgi_sio.sockets import own_descriptor
 
 pytestmark = one_world
 
@@ -101,7 +101,7 @@ class Address:
     def connect(self) -> tuple[socket.socket, _socket.socket]:
         """The client's end and the server's, which has been handed over."""
         client = self._stack.enter_context(socket.create_connection(self.listener.getsockname(), 10))
-        return client, own(self.listener.accept()[0].detach())
+        return client, own_descriptor(self.listener.accept()[0].detach())
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ def test_who_has_no_place(address: Address) -> None:
     with ExitStack() as stack:
         assert connections.reserve(Address(stack).connect()[1]) is None
         pair = socket.socketpair()
-        assert connections.reserve(own(pair[0].detach())) is None
+        assert connections.reserve(own_descriptor(pair[0].detach())) is None
         pair[1].close()
     _, sock = address.connect()
     place = connections.reserve(sock)
@@ -191,7 +191,7 @@ def test_all_addresses_of_a_port() -> None:
     with socket.create_server(("0.0.0.0", 0)) as listener:
         worker = ThreadWorker(listener, 10, 5)
         with socket.create_connection(("127.0.0.1", listener.getsockname()[1])):
-            sock = own(listener.accept()[0].detach())
+            sock = own_descriptor(listener.accept()[0].detach())
             place = ThreadConnections(worker, Conn).reserve(sock)
             assert place is not None
             place.take(sock)

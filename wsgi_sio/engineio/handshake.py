@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..logtext import quote
-from ..sockets import own
+from ..sockets import own_descriptor
 from .base64_session import Base64Session
 from .config import Environ
 from .cookie import SessionCookie
@@ -75,7 +75,7 @@ class Handshakes:
             return self._begin(request, lambda session: self._open_polling(session, request))
 
         def begin(session: Session) -> Hijacked:
-            transport = self._engine.make_websocket(session, own(take()))
+            transport = self._engine.make_websocket(session, own_descriptor(take()))
             self._start_websocket(session, transport, accept, early)
             return Hijacked(None)
 

@@ -1,14 +1,15 @@
 """The client's socket, out of each WSGI server's hands.
 
-After the handshake the connection is ours: the descriptor moves to an object of our own, and the server is left holding
-a dead socket (one end of a pair whose other end is closed).  Its request then ends the way python-peers.md 5.1 found
-silent everywhere: a 101 that it writes into that dead socket (gunicorn is told that it has).  The server's thread goes
-back to its pool, its counters stay right, and whatever it does to "its" connection cannot reach the client.
+After the handshake the connection is ours, and the server is left holding a dead socket, whose peer has closed its end.
+Its request then ends the way python-peers.md 5.1 found silent everywhere: a 101 that it writes into that dead socket
+(gunicorn is told that it has).  The server's thread goes back to its pool, its counters stay right, and whatever it
+does to "its" connection cannot reach the client.
 
-Two ways to swap the descriptor, because of what the server may have registered:
+Two ways to swap them, because of what the server may have registered:
 
-* threads: ``dup`` for us, ``dup2`` of the dead socket over the old number;
-* gevent: libev may watch the old number, so that number stays with us and the server's object gets the dead one.
+* threads: ``dup`` for us, ``dup2`` of one end of a pair over the old number;
+* gevent: libev may watch the old number, so that stays with us, and with it the C socket below gevent's, which gets one
+  that only seems to be one (gone_socket.py).
 
 TLS inside the process cannot be moved: the connection is used where it is and the WSGI thread sleeps until it ends.
 """
@@ -24,8 +25,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..runtime import Event, Reactor, threads_are_greenlets
-from ..sockets import NonBlockingSocket, TLSSocket, own
+from ..sockets import NonBlockingSocket, TLSSocket, own, own_descriptor
 from .config import Environ
+from .gone_socket import GONE
 
 
 @dataclass(slots=True)
@@ -110,7 +112,7 @@ def take(environ: Environ, reactor: Reactor) -> Taken:
     if _is_tls(server_sock):
         held = reactor.event()
         return Taken(HeldTLSSocket(server_sock, held), early, held)
-    return Taken(own(_swap(server_sock)), early, None)
+    return Taken(_swap(server_sock), early, None)
 
 
 def give(environ: Environ, reactor: Reactor) -> tuple[int, bytes]:
@@ -121,7 +123,7 @@ def give(environ: Environ, reactor: Reactor) -> tuple[int, bytes]:
     server_sock = plain_socket(environ)
     assert server_sock is not None
     early = _read_ahead(environ, server_sock)
-    descriptor = _swap(server_sock)
+    descriptor = _swap(server_sock).detach()
     reactor.disregard(descriptor)
     return descriptor, early
 
@@ -130,28 +132,23 @@ def _is_tls(sock: Any) -> bool:
     return hasattr(sock, "do_handshake")
 
 
-def _swap(server_sock: Any) -> int:
-    with closing(_dead_socket()) as dead:  # first, since it may fail while nothing has been moved
-        return _swap_greenlet(server_sock, dead) if hasattr(server_sock, "_sock") else _swap_thread(server_sock, dead)
+def _swap(server_sock: Any) -> _socket.socket:
+    return _swap_greenlet(server_sock) if hasattr(server_sock, "_sock") else _swap_thread(server_sock)
 
 
-def _dead_socket() -> _socket.socket:
-    dead, other = _socket.socketpair()
+def _swap_greenlet(server_sock: Any) -> _socket.socket:
+    inner: _socket.socket = server_sock._sock  # gevent's socket wraps one of the C class
+    server_sock._sock = GONE
+    return own(inner)
+
+
+def _swap_thread(server_sock: Any) -> _socket.socket:
+    dead, other = _socket.socketpair()  # first, since it may fail while nothing has been moved
     other.close()
-    return dead
-
-
-def _swap_thread(server_sock: Any, dead: _socket.socket) -> int:
-    fd = os.dup(server_sock.fileno())
-    os.dup2(dead.fileno(), server_sock.fileno(), inheritable=False)
-    return fd
-
-
-def _swap_greenlet(server_sock: Any, dead: _socket.socket) -> int:
-    inner = server_sock._sock  # gevent's socket wraps one of the C class
-    fd: int = inner.detach()
-    inner.__init__(dead.family, dead.type, dead.proto, dead.detach())
-    return fd
+    with closing(dead):
+        descriptor = _socket.dup(server_sock.fileno())
+        os.dup2(dead.fileno(), server_sock.fileno(), inheritable=False)
+    return own_descriptor(descriptor)
 
 
 def _read_ahead(environ: Environ, server_sock: Any) -> bytes:

@@ -19,7 +19,7 @@ from wsproto.utilities import ProtocolError
 from ...engineio.packet import NOOP, Packet, to_utf8
 from ...engineio.websocket import Owner, WebSocketTransport
 from ...exceptions import ConnectionFailed
-from ...sockets import NonBlockingSocket, TLSSocket, own
+from ...sockets import NonBlockingSocket, TLSSocket, own_descriptor
 from ...websocket.frames import BINARY, PONG, TEXT, encode_frame
 from .http_session import HTTPSession
 from .interfaces import Engine
@@ -121,7 +121,7 @@ def _open(
 def _for_the_reactor(sock: Any) -> NonBlockingSocket:
     if isinstance(sock, ssl.SSLSocket):
         return TLSSocket(sock)
-    return own(sock.detach())  # without gevent's wrapper, which we have no use for
+    return own_descriptor(sock.detach())  # without gevent's wrapper, which we have no use for
 
 
 # -- its HTTP -------------------------------------------------------------------------------------------------------

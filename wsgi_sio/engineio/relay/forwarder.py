@@ -12,7 +12,7 @@ from itertools import count
 
 from ...runtime import Event, threads_are_greenlets
 from ...siblings import Link, Siblings, close_all
-from ...sockets import own
+from ...sockets import own_descriptor
 from ..config import Environ
 from ..errors import BAD_REQUEST, BodyError, EngineError, unknown_session
 from ..hijack import give, holds_thread, plain_socket
@@ -112,7 +112,7 @@ class Forwarder:
 
     def refuse(self, owner: Link, cors: Headers, upgrade: bool, descriptor: int) -> None:
         """The owner has gone before it got a connection, or cannot take so many at once."""
-        hijacked = HijackedConnection(own(descriptor), self._reactor, cors, _GRACE, _nothing)
+        hijacked = HijackedConnection(own_descriptor(descriptor), self._reactor, cors, _GRACE, _nothing)
         if owner.open:
             hijacked.answer(Response(503, [("Retry-After", "1")]))
         else:

@@ -12,7 +12,7 @@ from functools import partial
 
 from ...runtime import Reactor
 from ...siblings import Link, Siblings, close_all
-from ...sockets import own
+from ...sockets import own_descriptor
 from ..errors import EngineError
 from ..hijacked_connection import Connections, HijackedConnection
 from ..interfaces import Engine
@@ -131,7 +131,7 @@ class Receiver:
             Connection(came, self._reactor, None).respond(answer, [], _nothing)
         else:
             kind = RelayedWebTransport if head.get("wsgi_sio.by") == "webtransport" else WebSocketTransport
-            candidate = self._engine.make_websocket(session, own(came.take()), kind)
+            candidate = self._engine.make_websocket(session, own_descriptor(came.take()), kind)
             if accept:
                 candidate.send_accept(accept)
             self._engine.begin_upgrade(session, candidate, early)
@@ -227,13 +227,13 @@ class Connection:
         release: Callable[[], None],
         lost: Callable[[], object],
     ) -> Waiting:
-        sock = own(self._came.take())
+        sock = own_descriptor(self._came.take())
         return HijackedRequest(request, sock, self._reactor, cors, patience, lost, self._connections)
 
     def respond(self, response: Response, cors: Headers, lost: Callable[[], object]) -> None:
         """Answer at once, if the connection is still to be had: who has taken it and failed has closed it."""
         if self._came.here:
-            sock = own(self._came.take())
+            sock = own_descriptor(self._came.take())
             HijackedConnection(sock, self._reactor, cors, _PATIENCE, lost, self._connections).answer(response)
 
 

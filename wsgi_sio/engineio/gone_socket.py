@@ -1,0 +1,64 @@
+"""What stands below a gevent socket whose connection has been taken: it does what the end of a pair does whose other end
+is closed, without the system calls and the kernel's objects that one of its own would cost each connection.
+
+gevent itself puts something of the kind below a socket that has been closed.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import Any, ClassVar, NoReturn
+
+
+def _fail(*args: Any) -> NoReturn:
+    raise OSError(errno.ENOTCONN, "the connection has been taken")
+
+
+class GoneSocket:
+    """A C socket, as gevent's uses it, whose peer has hung up; it has no state."""
+
+    __slots__ = ()
+
+    family: ClassVar = socket.AF_UNIX
+    type: ClassVar = socket.SOCK_STREAM
+    proto: ClassVar = 0
+
+    def fileno(self) -> int:
+        """There is no descriptor."""
+        return -1
+
+    detach = fileno
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+    def shutdown(self, how: int, /) -> None:
+        """Likewise."""
+
+    def gettimeout(self) -> float:
+        """Nothing waits (seconds)."""
+        return 0.0
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        """The end of the stream."""
+        return b""
+
+    def recv_into(self, *args: Any) -> int:
+        """Likewise."""
+        return 0
+
+    def send(self, *args: Any) -> NoReturn:
+        """The pipe is broken.
+
+        :raises BrokenPipeError: always.
+        """
+        raise BrokenPipeError(errno.EPIPE, "the connection has been taken")
+
+    sendall = sendto = sendmsg = send
+
+    getpeername = getsockname = getsockopt = setsockopt = ioctl = _fail
+    recvfrom = recvfrom_into = recvmsg = recvmsg_into = accept = _accept = bind = connect = listen = _fail
+
+
+GONE = GoneSocket()
