@@ -18,7 +18,6 @@ from time import monotonic
 from benchmarks.load import TEXT_FRAME, LoadError, masked_frame
 
 _PER_ADDRESS = 5000
-_AHEAD = 64  # handshakes under way at once, of the first time
 # What the browser's client does by default: seconds before the first attempt, at most, and of that more or less.
 _DELAY, _DELAY_MAX, _RANDOM = 1.0, 5.0, 0.5
 _JOIN, _PONG = masked_frame(b"40"), masked_frame(b"3")
@@ -45,20 +44,24 @@ class _Member:
 class Crowd:
     """The clients; none is connected at first.
 
-    :param returning: whoever is lost, or not let in, comes again.
+    :param ahead: how many handshakes are under way at once, of the first time.
+    :param busy: see :class:`EventLoop`; of that time as well.
+    :ivar returning: whoever is lost, or not let in, comes again.
     :ivar count: how many they are.
     :ivar up: how many of them are connected.
     :ivar heard: deliveries of broadcasts, of all.
     :ivar events: what has happened beside that, by name.
     """
 
-    def __init__(self, port: int, count: int) -> None:
+    def __init__(self, port: int, count: int, *, ahead: int = 64, busy: bool = False) -> None:
         self.count = count
         self.up = 0
         self.heard = 0
         self.returning = False
         self.events: Counter[str] = Counter()
         self._port = port
+        self._ahead = ahead
+        self._patience = 0.0 if busy else 0.01
         self._under_way = 0
         self._members = [_Member(number) for number in range(count)]
         self._open: dict[int, _Member] = {}
@@ -76,10 +79,10 @@ class Crowd:
         left = len(self._members)
         deadline = monotonic() + seconds
         while self.up < len(self._members) and monotonic() < deadline:
-            while left and self._under_way < _AHEAD:
+            while left and self._under_way < self._ahead:
                 self._begin(next(coming))
                 left -= 1
-            self.poll(0.01)
+            self.poll(self._patience)
         return self.up == len(self._members)
 
     def run(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 from benchmarks.client import run_clients
+from benchmarks.connecting import measure_connecting
 from benchmarks.idle import measure_idle
 from benchmarks.install import Cache, Unavailable
 from benchmarks.rounds import run_alone
@@ -16,7 +17,11 @@ from benchmarks.scenarios import Sample, Scenario, Setting
 from benchmarks.servers import Ready, ServerKind
 from benchmarks.turns import run_turns
 
-_RUN = {"idle": partial(run_alone, measure_idle), "scale": partial(run_alone, measure_scale)}
+_RUN = {
+    "connect": partial(run_alone, measure_connecting),
+    "idle": partial(run_alone, measure_idle),
+    "scale": partial(run_alone, measure_scale),
+}
 
 Servers = Mapping[ServerKind, "Ready | Unavailable"]
 

@@ -47,7 +47,8 @@ LINES = (
     Line("Broadcast to 500, each delivery, µs", "broadcast", _cpu),
     Line("Echo of 10 KB of JSON, µs", "json", _cpu),
     Line("The same with ``wsgi-sio[fast]``", "json-fast", _cpu),
-    Line("Connecting by WebSocket, µs", "idle", _cpu),
+    Line("Connecting 1,000, 50 at once, µs", "connect", _cpu),
+    Line("Connecting 4,000, one by one, µs", "idle", _cpu),
     Line("Idle WebSocket of 4,000, KB", "idle", _kilobytes),
 )
 CLIENT_LINES = (

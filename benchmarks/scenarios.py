@@ -14,14 +14,14 @@ class Scenario:
     """What the clients do.
 
     :ivar unit: what is counted.
-    :ivar depth: messages that each client keeps in flight.
+    :ivar depth: messages that each client keeps in flight; of ``connect``, clients that connect at once.
     :ivar data: JSON that an echo has as its argument; empty: 32 characters.
     :ivar extra: ``fast``: our servers have the extra of that name; ``standard``: they have not; empty: as it comes.
     :ivar rounds: of those of the run, because each takes long.
     """
 
     name: str
-    kind: Literal["echo", "broadcast", "polling", "idle", "client", "scale"]
+    kind: Literal["echo", "broadcast", "polling", "connect", "idle", "client", "scale"]
     title: str
     unit: str
     clients: int
@@ -54,7 +54,8 @@ SCENARIOS = (
     Scenario("echo-8", "echo", "Echo: 100 WebSockets, eight messages in flight each", "message", 100, 8),
     Scenario("polling", "polling", "Echo: 50 clients over HTTP long-polling", "message", 50),
     Scenario("broadcast", "broadcast", "Broadcast to 500 WebSockets", "delivery", 500),
-    Scenario("idle", "idle", "4000 idle WebSockets", "connection", 4000, rounds=0.6),
+    Scenario("connect", "connect", "1000 WebSockets connect, 50 at once", "connection", 1000, 50),
+    Scenario("idle", "idle", "4000 WebSockets connect, one after the other, and are idle", "connection", 4000, rounds=0.6),
     Scenario("json", "echo", "Echo of 10 KB of JSON: 100 WebSockets", "message", 100, data=_JSON, extra="standard"),
     Scenario(
         "json-fast",

@@ -34,6 +34,7 @@ SMALL = (
     Scenario("echo", "echo", "Echo", "message", clients=3, depth=4),
     Scenario("broadcast", "broadcast", "Broadcast", "delivery", clients=4),
     Scenario("polling", "polling", "Polling", "message", clients=2),
+    Scenario("connect", "connect", "Connecting", "connection", clients=5, depth=2),
     Scenario("idle", "idle", "Idle", "connection", clients=5),
     Scenario("json", "echo", "JSON", "message", clients=2, data=b'[{"a":1}]', extra="standard"),
 )
