@@ -55,7 +55,9 @@ SCENARIOS = (
     Scenario("polling", "polling", "Echo: 50 clients over HTTP long-polling", "message", 50),
     Scenario("broadcast", "broadcast", "Broadcast to 500 WebSockets", "delivery", 500),
     Scenario("connect", "connect", "1000 WebSockets connect, 50 at once", "connection", 1000, 50),
-    Scenario("idle", "idle", "4000 WebSockets connect, one after the other, and are idle", "connection", 4000, rounds=0.6),
+    Scenario(
+        "idle", "idle", "4000 WebSockets connect, one after the other, and are idle", "connection", 4000, rounds=0.6
+    ),
     Scenario("json", "echo", "Echo of 10 KB of JSON: 100 WebSockets", "message", 100, data=_JSON, extra="standard"),
     Scenario(
         "json-fast",

@@ -137,10 +137,10 @@ class Handshakes:
         return upgrades
 
     def _open_websocket(self, session: Session, request: EngineRequest, cors: Headers) -> Hijacked:
-        transport, accept, early, held = self._engine.accept_websocket(session, request, cors)
-        with self._engine.acceptance.holding(held):
-            self._start_websocket(session, transport, accept, early)
-        return Hijacked(held)
+        accepted = self._engine.accept_websocket(session, request, cors)
+        with self._engine.acceptance.holding(accepted.held):
+            self._start_websocket(session, accepted.transport, accepted.response, accepted.early)
+        return Hijacked(accepted.held)
 
     def _start_websocket(self, session: Session, transport: WebSocketTransport, accept: bytes, early: bytes) -> None:
         session.transport = transport

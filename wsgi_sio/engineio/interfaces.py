@@ -6,7 +6,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from ..runtime import Event
 from ..sockets import NonBlockingSocket
 from .config import Environ
 from .errors import EngineError
@@ -18,7 +17,7 @@ from .session import Session
 from .session_writer import SessionServer
 from .upgrade import Candidate
 from .websocket import WebSocketTransport
-from .websocket_handshake import Acceptance
+from .websocket_handshake import Acceptance, Accepted
 from .wsgi_capacity import Capacity
 
 
@@ -66,9 +65,7 @@ class Engine(SessionServer, Protocol):
 
     def tell_load(self) -> None: ...
 
-    def accept_websocket(
-        self, session: Session, request: EngineRequest, cors: Headers
-    ) -> tuple[WebSocketTransport, bytes, bytes, Event | None]: ...
+    def accept_websocket(self, session: Session, request: EngineRequest, cors: Headers) -> Accepted: ...
 
     def make_websocket(
         self, session: Session, sock: NonBlockingSocket, kind: type[WebSocketTransport] = ...

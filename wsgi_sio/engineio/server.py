@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ..logtext import one_line
-from ..runtime import Event, Rank, Reactor, create_reactor, make_lock, tell_in_child
+from ..runtime import Rank, Reactor, create_reactor, make_lock, tell_in_child
 from ..sockets import NonBlockingSocket
 from .config import EngineConfig, Environ
 from .cors import OriginPolicy
@@ -29,7 +29,7 @@ from .session import Session
 from .upgrade import Candidate, Upgrade
 from .verify import verify_any, verify_handshake, verify_member
 from .websocket import WebSocketTransport
-from .websocket_handshake import Acceptance
+from .websocket_handshake import Acceptance, Accepted
 from .wsgi_capacity import Capacity
 
 logger = logging.getLogger("wsgi_sio.engineio")
@@ -258,11 +258,11 @@ class EngineServer(ServesWebTransport):
         """
         session = self.find_member(request)
         if request.query["transport"] == "websocket":
-            candidate, accept, early, held = self.accept_websocket(session, request, cors)
-            with self.acceptance.holding(held):
-                candidate.send_accept(accept)
-                self.begin_upgrade(session, candidate, early)
-            return Hijacked(held)
+            accepted = self.accept_websocket(session, request, cors)
+            with self.acceptance.holding(accepted.held):
+                accepted.transport.send_accept(accepted.response)
+                self.begin_upgrade(session, accepted.transport, accepted.early)
+            return Hijacked(accepted.held)
         transport = session.transport
         if not isinstance(transport, PollingTransport):
             raise EngineError(BAD_REQUEST, "the session has left polling")
@@ -284,19 +284,16 @@ class EngineServer(ServesWebTransport):
 
     # -- WebSocket ----------------------------------------------------------------------------------------------
 
-    def accept_websocket(
-        self, session: Session, request: EngineRequest, cors: Headers
-    ) -> tuple[WebSocketTransport, bytes, bytes, Event | None]:
-        """Accept a WebSocket: the transport, the 101, which is still to be sent, what the client sent behind its
-        handshake, what its thread waits for.
+    def accept_websocket(self, session: Session, request: EngineRequest, cors: Headers) -> Accepted:
+        """Accept a WebSocket.
 
         :raises EngineError: it is to be refused.
         """
-        accept = self.acceptance.compose(request, cors)
+        response = self.acceptance.compose(request, cors)
         taken = self.acceptance.take(request.environ)
         with self.acceptance.holding(taken.held):
             transport = self.make_websocket(session, taken.sock)
-        return transport, accept, taken.early, taken.held
+        return Accepted(transport, response, taken.early, taken.held)
 
     def make_websocket(
         self, session: Session, sock: NonBlockingSocket, kind: type[WebSocketTransport] = WebSocketTransport

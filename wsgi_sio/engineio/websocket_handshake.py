@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from types import TracebackType
+from typing import NamedTuple
 
 from wsproto.utilities import generate_accept_token
 
@@ -20,6 +21,7 @@ from .hijack import Taken, can_take, give, holds_thread, take
 from .log_messages import no_descriptors, no_websocket
 from .request import EngineRequest
 from .response import Headers, Hijacked
+from .websocket import WebSocketTransport
 from .wsgi_capacity import Capacity
 
 _NO_WEBSOCKET = "WebSocket is not available on this server"
@@ -27,6 +29,20 @@ _VERSION = "13"
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 # RFC 9110, section 5.6.2.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+class Accepted(NamedTuple):
+    """A WebSocket whose client is still to be told so.
+
+    :ivar response: the 101.
+    :ivar early: what the client sent behind its handshake.
+    :ivar held: what the WSGI thread waits for; None where it need not.
+    """
+
+    transport: WebSocketTransport
+    response: bytes
+    early: bytes
+    held: Event | None
 
 
 class Acceptance:
