@@ -1,4 +1,4 @@
-"""What gevent's socket does whose connection has been taken: what it does above the end of a pair whose other is closed."""
+"""gevent's socket whose connection has been taken does what it does above the end of a pair whose other is closed."""
 
 from __future__ import annotations
 

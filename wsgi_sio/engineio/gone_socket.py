@@ -1,5 +1,5 @@
-"""What stands below a gevent socket whose connection has been taken: it does what the end of a pair does whose other end
-is closed, without the system calls and the kernel's objects that one of its own would cost each connection.
+"""What stands below a gevent socket whose connection has been taken: it does what the end of a pair does whose other is
+closed, without the system calls and the kernel's objects that one of its own would cost each connection.
 
 gevent itself puts something of the kind below a socket that has been closed.
 """
