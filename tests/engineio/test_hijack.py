@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import resource
+import selectors
 import shutil
 import socket
 import ssl
@@ -49,8 +50,8 @@ class Holder:
         return self.rfile.read(size)  # type: ignore[attr-defined,no-any-return]
 
 
-def by_key(key: str) -> Callable[[socket.socket], dict[str, Any]]:
-    return lambda sock: {key: sock, "wsgi.input": io.BytesIO()}
+def by_key(key: str, software: str) -> Callable[[socket.socket], dict[str, Any]]:
+    return lambda sock: {key: sock, "wsgi.input": io.BytesIO(), "SERVER_SOFTWARE": software}
 
 
 def as_file(sock: socket.socket) -> dict[str, Any]:
@@ -60,7 +61,8 @@ def as_file(sock: socket.socket) -> dict[str, Any]:
 
 def as_rfile(sock: socket.socket) -> dict[str, Any]:
     """gevent.pywsgi and cheroot: an object around that file."""
-    return {"wsgi.input": Holder(rfile=sock.makefile("rb", -1))}
+    software = "gevent/26.9 Python/3.11" if WORLD == "gevent" else "Cheroot/11.1.2"
+    return {"wsgi.input": Holder(rfile=sock.makefile("rb", -1)), "SERVER_SOFTWARE": software}
 
 
 def as_limited(sock: socket.socket) -> dict[str, Any]:
@@ -82,8 +84,8 @@ def as_gunicorn_body(sock: socket.socket) -> dict[str, Any]:
 
 
 SHAPES = {
-    "werkzeug.socket": by_key("werkzeug.socket"),
-    "gunicorn.socket": by_key("gunicorn.socket"),
+    "werkzeug.socket": by_key("werkzeug.socket", "Werkzeug/3.1.9"),
+    "gunicorn.socket": by_key("gunicorn.socket", "gunicorn/27.0.1"),
     "wsgiref": as_file,
     "pywsgi": as_rfile,
     "django": as_limited,
@@ -114,6 +116,22 @@ def test_each_server_gives_its_socket_away(make_engine: MakeEngine, shape: str, 
     assert websocket.receive() == "4hello"
     websocket.send_close()
     assert websocket.wait_closed() == 1000
+
+
+def test_a_server_may_go_on_to_register_its_socket(make_engine: MakeEngine) -> None:
+    """As werkzeug's does, to read what the client may send after the answer."""
+    engine = make_engine(echo)
+    client, server = tcp_pair()
+    engine._sockets.append(client)
+    environ = {**engine.environ("GET", UPGRADE, transport="websocket"), **SHAPES["werkzeug.socket"](server)}
+    assert isinstance(engine.engine.handle(environ), Hijacked)
+    with selectors.DefaultSelector() as selector:
+        selector.register(server, selectors.EVENT_READ)
+        assert selector.select(5) and server.recv(1) == b""
+    server.close()
+    websocket = WebSocket(client)
+    websocket.read_accept()
+    assert str(websocket.receive()).startswith("0{")
 
 
 @pytest.mark.parametrize("shape", ["wsgiref", "pywsgi", "django", "gunicorn body"])

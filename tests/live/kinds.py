@@ -39,6 +39,8 @@ COMMANDS = {
     "flask-run-debugger": "flask --app tests.apps.flask_site --debug run --port {port} --no-reload",
     "django-runserver": "tests.apps.django_site runserver --noreload 127.0.0.1:{port}",
 }
+# The servers of threads where gevent has patched the standard library.
+PATCHED = tuple(f"patched-{kind}" for kind in ("cheroot", "flask-run", "django-runserver"))
 WEBSOCKET_KINDS = WEBSOCKET_SERVERS + (
     ("gunicorn-gevent-tls", "gunicorn-gevent-kept")
     if WORLD == "gevent"
@@ -63,7 +65,9 @@ def serve(kind: str, options: Mapping[str, Any] | None = None, **sio_options: An
     """Serve ``tests/apps/robustness.py`` with ``options`` of the WSGI server and ``sio_options`` of Socket.IO."""
     env = {"SIO_OPTIONS": json.dumps(sio_options)}
     with (
-        start_command(kind, env, options or {}) if kind in COMMANDS else start_server(kind, APP, env, options) as server
+        start_command(kind, env, options or {})
+        if kind in (*COMMANDS, *PATCHED)
+        else start_server(kind, APP, env, options) as server
     ):
         yield server
 
@@ -71,6 +75,7 @@ def serve(kind: str, options: Mapping[str, Any] | None = None, **sio_options: An
 def start_command(kind: str, env: Mapping[str, str], options: Mapping[str, Any], app: str = APP) -> RunningServer:
     """Start a server by its own command, ``options`` added to it, and return once it answers."""
     port = free_port()
+    patched, kind = kind in PATCHED, kind.removeprefix("patched-")
     command = COMMANDS[kind].format(port=port, tls="--certfile {}/cert.pem --keyfile {}/key.pem")
     if kind.endswith("-tls"):
         command = command.format(make_certificate(), make_certificate())
@@ -79,6 +84,8 @@ def start_command(kind: str, env: Mapping[str, str], options: Mapping[str, Any],
         arguments += [f"--{name.replace('_', '-')}", str(value)]
     if arguments[0] in ("gunicorn", "cheroot"):
         arguments.append(app)
+    if patched:
+        arguments = ["gevent.monkey", "--module", *arguments]
     server = RunningServer.launch([sys.executable, "-m", *arguments], port, env)
     if kind.endswith("-tls"):
         server.url = server.url.replace("http:", "https:")

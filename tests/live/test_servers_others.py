@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from tests.conformance.raw import Endpoint
-from tests.live.kinds import WEBSOCKET_KINDS, serve
+from tests.live.kinds import PATCHED, WEBSOCKET_KINDS, serve
 from tests.live.peers import Peer, fetch
 from tests.support.scenario import assert_clean
 from tests.support.servers import SERVERS, RunningServer
@@ -22,11 +22,11 @@ PAGES = {
 }
 
 
-@pytest.mark.parametrize("kind", WEBSOCKET_KINDS)
+@pytest.mark.parametrize("kind", (*WEBSOCKET_KINDS, *(PATCHED if WORLD == "gevent" else ())))
 def test_websocket_upgrade_and_pages(kind: str) -> None:
     """WebSocket from the start, the upgrade from polling and the application's pages, beside each other."""
     with serve(kind) as server:
-        page = PAGES.get(kind, b"hello over HTTP/1.1")
+        page = PAGES.get(kind.removeprefix("patched-"), b"hello over HTTP/1.1")
         with Peer(server).join() as peer:
             assert fetch(server, "/") == page
             assert peer.call("echo", "direct") == ["direct"]

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NoReturn
 
 
 def _fail(*args: Any) -> NoReturn:
-    raise OSError(errno.ENOTCONN, "the connection has been taken")
+    raise OSError(errno.EINVAL, "the connection has been taken")
 
 
 class GoneSocket:
@@ -57,7 +57,19 @@ class GoneSocket:
 
     sendall = sendto = sendmsg = send
 
-    getpeername = getsockname = getsockopt = setsockopt = ioctl = _fail
+    def getsockopt(self, level: int, option: int, length: int = 0, /) -> int | bytes:
+        """No error, no size: gevent's own ``sendall`` asks for one, before it sends."""
+        return bytes(length) if length else 0
+
+    def setsockopt(self, *args: Any) -> None:
+        """There is nothing to set."""
+
+    def getsockname(self) -> str:
+        """Both ends of a pair are nameless."""
+        return ""
+
+    getpeername = getsockname
+
     recvfrom = recvfrom_into = recvmsg = recvmsg_into = accept = _accept = bind = connect = listen = _fail
 
 

@@ -8,8 +8,8 @@ does to "its" connection cannot reach the client.
 Two ways to swap them, because of what the server may have registered:
 
 * threads: ``dup`` for us, ``dup2`` of one end of a pair over the old number;
-* gevent: libev may watch the old number, so that stays with us, and with it the C socket below gevent's, which gets one
-  that only seems to be one (gone_socket.py).
+* gevent: libev may watch the old number, so that stays with us, and with it the C socket below gevent's, which gets the
+  end of a pair, or what only seems to be one (gone_socket.py) where the server is known to be content with that.
 
 TLS inside the process cannot be moved: the connection is used where it is and the WSGI thread sleeps until it ends.
 """
@@ -27,7 +27,7 @@ from typing import Any
 from ..runtime import Event, Reactor, threads_are_greenlets
 from ..sockets import NonBlockingSocket, TLSSocket, own, own_descriptor
 from .config import Environ
-from .gone_socket import GONE
+from .gone_socket import GONE, GoneSocket
 
 
 @dataclass(slots=True)
@@ -112,7 +112,7 @@ def take(environ: Environ, reactor: Reactor) -> Taken:
     if _is_tls(server_sock):
         held = reactor.event()
         return Taken(HeldTLSSocket(server_sock, held), early, held)
-    return Taken(_swap(server_sock), early, None)
+    return Taken(_swap(environ, server_sock), early, None)
 
 
 def give(environ: Environ, reactor: Reactor) -> tuple[int, bytes]:
@@ -123,7 +123,7 @@ def give(environ: Environ, reactor: Reactor) -> tuple[int, bytes]:
     server_sock = plain_socket(environ)
     assert server_sock is not None
     early = _read_ahead(environ, server_sock)
-    descriptor = _swap(server_sock).detach()
+    descriptor = _swap(environ, server_sock).detach()
     reactor.disregard(descriptor)
     return descriptor, early
 
@@ -132,20 +132,28 @@ def _is_tls(sock: Any) -> bool:
     return hasattr(sock, "do_handshake")
 
 
-def _swap(server_sock: Any) -> _socket.socket:
-    return _swap_greenlet(server_sock) if hasattr(server_sock, "_sock") else _swap_thread(server_sock)
+def _swap(environ: Environ, server_sock: Any) -> _socket.socket:
+    if not hasattr(server_sock, "_sock"):
+        return _swap_thread(server_sock)
+    # These are known not to ask for its descriptor afterwards; werkzeug's registers it with a selector.
+    frugal = environ.get("SERVER_SOFTWARE", "").startswith(("gunicorn/", "gevent/"))
+    return _swap_greenlet(server_sock, GONE if frugal else _dead_socket())
 
 
-def _swap_greenlet(server_sock: Any) -> _socket.socket:
+def _dead_socket() -> _socket.socket:
+    dead, other = _socket.socketpair()
+    other.close()
+    return dead
+
+
+def _swap_greenlet(server_sock: Any, dead: _socket.socket | GoneSocket) -> _socket.socket:
     inner: _socket.socket = server_sock._sock  # gevent's socket wraps one of the C class
-    server_sock._sock = GONE
+    server_sock._sock = dead
     return own(inner)
 
 
 def _swap_thread(server_sock: Any) -> _socket.socket:
-    dead, other = _socket.socketpair()  # first, since it may fail while nothing has been moved
-    other.close()
-    with closing(dead):
+    with closing(_dead_socket()) as dead:  # first, since it may fail while nothing has been moved
         descriptor = _socket.dup(server_sock.fileno())
         os.dup2(dead.fileno(), server_sock.fileno(), inheritable=False)
     return own_descriptor(descriptor)
