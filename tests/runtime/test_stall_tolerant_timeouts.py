@@ -190,8 +190,11 @@ def test_a_reactors_time_out_can_be_cancelled(reactor: Any) -> None:
     fired: list[str] = []
     timers: list[Any] = []
 
+    def cancel() -> None:
+        timers[0].cancel()
+
     def begin() -> None:
-        reactor.call_later(0.15, lambda: timers[0].cancel())  # in its second piece, and before the end in any case
+        reactor.call_later(0.15, cancel)  # in its second piece, and before its end in any case
         timers.append(reactor.expire_after(0.2, lambda: fired.append("cancelled")))
         reactor.expire_after(0.3, lambda: fired.append("other"))
 
