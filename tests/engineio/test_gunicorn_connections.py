@@ -30,13 +30,8 @@ class Conn:
     def init(self) -> None:
         self.made = True
 
-
-class Poller:
-    def __init__(self) -> None:
-        self.map: dict[int, Any] | None = {}
-
-    def get_map(self) -> dict[int, Any] | None:
-        return self.map
+    def close(self) -> None:
+        self.sock.close()
 
 
 class ThreadWorker:
@@ -51,7 +46,6 @@ class ThreadWorker:
         self.nr_conns = 0
         self.keepalived_conns: list[Conn] = []
         self.method_queue = MethodQueue()
-        self.poller = Poller()
 
     def finish_request(self, conn: Conn, result: Any) -> None:
         assert result.result() is True and not result.cancelled() and result.exception() is None
@@ -169,7 +163,7 @@ def test_room_in_a_worker_of_greenlets(address: Address) -> None:
 
 
 def test_who_has_no_place(address: Address) -> None:
-    """A connection of another server's, one whose client has left, and any once the worker is to stop."""
+    """A connection of another server's, and one whose client has left."""
     worker = ThreadWorker(address.listener, 10, 5)
     connections = ThreadConnections(worker, Conn)
     with ExitStack() as stack:
@@ -177,14 +171,22 @@ def test_who_has_no_place(address: Address) -> None:
         pair = socket.socketpair()
         assert connections.reserve(own_descriptor(pair[0].detach())) is None
         pair[1].close()
-    _, sock = address.connect()
-    place = connections.reserve(sock)
+
+
+def test_those_that_are_on_their_way_when_the_worker_ends_are_closed(address: Address) -> None:
+    worker = ThreadWorker(address.listener, 10, 5)
+    connections = ThreadConnections(worker, Conn)
+    pairs = [address.connect() for _ in range(2)]
+    places = [connections.reserve(sock) for _, sock in pairs]
+    assert places[0] is not None and places[1] is not None
     worker.alive = False
-    assert connections.reserve(sock) is None
-    worker.poller.map = None  # it has ended, while one was on its way
-    assert place is not None
-    place.take(sock)
-    assert not worker.method_queue.calls and sock.fileno() == -1
+    assert connections.reserve(pairs[0][1]) is None
+    places[0].take(pairs[0][1])
+    worker.method_queue.close()
+    places[1].take(pairs[1][1])
+    assert not worker.method_queue.calls
+    assert [client.recv(1) for client, _ in pairs] == [b"", b""]
+    assert connections._expected == 0
 
 
 def test_all_addresses_of_a_port() -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from gunicorn.workers.gthread import PollableMethodQueue
 
+from tests.support.inprocess import at_once
 from tests.support.world import one_world
 from wsgi_sio.engineio.gunicorn_loans import Loans, borrow_from
 
@@ -27,13 +31,16 @@ class MethodQueue:
     def defer(self, callback: Callable[..., Any], *args: Any) -> None:
         self.calls.append(lambda: callback(*args))
 
+    def close(self) -> None:
+        self.calls.clear()
+
 
 class Worker:
     """Its main thread is whoever calls :meth:`run`."""
 
     def __init__(self, connections: int) -> None:
         self.nr_conns = connections
-        self.method_queue = MethodQueue()
+        self.method_queue: Any = MethodQueue()
         self.finished: list[tuple[Conn, Any]] = []
 
     def finish_request(self, conn: Conn, result: Any) -> None:
@@ -142,3 +149,71 @@ def test_two_servers_in_one_process_borrow_from_one_worker() -> None:
     worker.run()
     assert [conn for conn, _ in worker.finished] == conns
     assert worker.nr_conns == 2
+
+
+# -- a worker that has ended ------------------------------------------------------------------------------------------
+
+
+def with_gunicorns_queue(connections: int) -> Worker:
+    worker = Worker(connections)
+    worker.method_queue = PollableMethodQueue()
+    worker.method_queue.init()
+    return worker
+
+
+@pytest.mark.parametrize("how", ["give_back", "close", "let_go"])
+def test_nothing_is_written_into_a_queue_that_is_closed(how: str) -> None:
+    """Its descriptor's number may be another's by then."""
+    worker = with_gunicorns_queue(1)
+    loans = Loans(worker)
+    (conn,) = lend(worker, loans, 1)
+    reading, writing = os.pipe()
+    number = worker.method_queue._write_fd
+    worker.method_queue.close()
+    os.dup2(writing, number)
+    getattr(loans, how)(conn)
+    os.close(number)
+    os.close(writing)
+    assert os.read(reading, 10) == b""
+    os.close(reading)
+    assert conn.closed == (how != "let_go")  # of such a one it is the lender's
+
+
+def test_what_the_worker_has_not_got_to_is_closed() -> None:
+    worker = Worker(2)
+    loans = [Loans(worker), Loans(worker)]
+    conns = [lend(worker, each, 1)[0] for each in loans]
+    for each, conn in zip(loans, conns, strict=True):
+        each.give_back(conn)
+    worker.method_queue.close()
+    assert [conn.closed for conn in conns] == [True, True]
+    assert not worker.finished
+
+
+def end_while_all_are_given_back(worker: Worker, loans: Loans, conns: list[Conn]) -> None:
+    def act(number: int) -> None:
+        if number < 4:
+            for conn in conns[number::4]:
+                loans.give_back(conn)
+        else:
+            worker.method_queue.run_callbacks(None)
+            worker.method_queue.close()
+
+    at_once(5, act)
+
+
+def test_a_worker_that_ends_while_all_are_given_back() -> None:
+    """Each is the worker's or closed, whatever the interleaving."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(20):
+            worker = with_gunicorns_queue(40)
+            loans = Loans(worker)
+            conns = lend(worker, loans, 40)
+            end_while_all_are_given_back(worker, loans, conns)
+            finished = [conn for conn, _ in worker.finished]
+            assert all(conn.closed != (conn in finished) for conn in conns)
+            assert not loans._results
+    finally:
+        sys.setswitchinterval(before)

@@ -2,6 +2,7 @@
 "use strict";
 
 const { io } = require("socket.io-client");
+const { expireAfter, overhear } = require("./run_checks");
 
 const TRANSPORTS = {
   polling: ["polling"],
@@ -12,6 +13,8 @@ const TRANSPORTS = {
   "all three": ["polling", "websocket", "webtransport"],
   fallback: ["polling", "websocket"], // for servers that can do polling only
 };
+
+const PATIENCE = 20000; // ms; for one thing that comes in milliseconds where the machine is not slow
 
 class Harness {
   constructor(url, mode) {
@@ -28,6 +31,7 @@ class Harness {
         transports: TRANSPORTS[this.mode],
         forceNew: true,
         reconnection: false,
+        timeout: false, // the check has its own
         autoConnect: false,
         ...options,
       }),
@@ -65,6 +69,7 @@ class Harness {
   /** Have the client disconnected when the check is over. */
   own(socket) {
     this.clients.push(socket);
+    overhear(socket);
     return socket;
   }
 
@@ -77,19 +82,19 @@ class Harness {
 }
 
 /** The arguments of the next `event`. */
-function next(emitter, event, milliseconds = 8000) {
+function next(emitter, event, milliseconds = PATIENCE) {
   return collect(emitter, event, 1, milliseconds).then(([args]) => args);
 }
 
 /** The arguments of the next `count` `event`s, an array each. */
-function collect(emitter, event, count, milliseconds = 8000) {
+function collect(emitter, event, count, milliseconds = PATIENCE) {
   return new Promise((resolve, reject) => {
     const received = [];
     const listener = (...args) => received.push(args) === count && finish(resolve, received);
     const giveUp = () => finish(reject, new Error(`${received.length} of ${count} "${event}" came`));
-    const timer = setTimeout(giveUp, milliseconds);
+    const stop = expireAfter(milliseconds, giveUp);
     const finish = (settle, value) => {
-      clearTimeout(timer);
+      stop();
       emitter.off(event, listener);
       settle(value);
     };
@@ -107,7 +112,7 @@ function record(emitter, event) {
 /** Emit and return all arguments of the ack, as an array. */
 function call(socket, event, ...args) {
   return new Promise((resolve, reject) => {
-    socket.timeout(8000).emit(event, ...args, (error, ...answer) => (error ? reject(error) : resolve(answer)));
+    socket.timeout(PATIENCE).emit(event, ...args, (error, ...answer) => (error ? reject(error) : resolve(answer)));
   });
 }
 
@@ -117,7 +122,7 @@ function fence(...sockets) {
 }
 
 /** Wait until something holds that nobody tells of. */
-async function until(holds, milliseconds = 8000) {
+async function until(holds, milliseconds = PATIENCE) {
   const end = Date.now() + milliseconds;
   while (!holds()) {
     if (Date.now() > end) throw new Error(`not within ${milliseconds} ms: ${holds}`);

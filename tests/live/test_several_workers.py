@@ -147,7 +147,7 @@ def test_the_extensions(app: str) -> None:
 def test_javascript_clients(script: str, kind: str, mode: str) -> None:
     """Every feature, with the present client and the last one of Socket.IO v2, on two workers."""
     install(JS / "v2")
-    with gunicorn(f"{kind} -w 2", app="tests.apps.main:app", allow_eio3=True) as server:
+    with gunicorn(f"{kind} -w 2", app="tests.apps.main:app", allow_eio3=True, ping_timeout=20) as server:
         checks = run_node(script, f"http://127.0.0.1:{server.port}", mode, timeout=200)["checks"]
         failures = [check for check in checks if not check["ok"] and check["name"] != ONE_PROCESS]
         assert checks and not failures, json.dumps(failures, indent=1)

@@ -210,3 +210,71 @@ def test_a_hundred_queues_share_the_workers(make_reactor: Any) -> None:
             queue.put(ran[number].append, i)
     eventually(lambda: all(len(numbers) == 50 for numbers in ran.values()), "all jobs")
     assert all(numbers == list(range(50)) for numbers in ran.values())
+
+
+class Interrupted(Owner):
+    """Ctrl-C comes each time when it is told something."""
+
+    def mailbox_full(self) -> None:
+        super().mailbox_full()
+        raise KeyboardInterrupt
+
+    def mailbox_has_room(self) -> None:
+        super().mailbox_has_room()
+        raise KeyboardInterrupt
+
+
+def run_all(submit: ByHand) -> int:
+    """Do as workers that go down with an interrupt; how many did."""
+    interrupts = 0
+    while submit.jobs:
+        try:
+            submit.run()
+        except KeyboardInterrupt:
+            interrupts += 1
+    return interrupts
+
+
+@pytest.mark.parametrize("count", [10, 31, 32, 33, 62, 63, 64, 65, 100])
+def test_an_interrupt_while_the_owner_is_told_costs_no_job(count: int) -> None:
+    """Wherever in a worker's batch there is room."""
+    submit, owner, ran = ByHand(), Interrupted(), []  # type: ignore[var-annotated]
+    queue = SerialQueue(submit, limit=10, owner=owner)
+    for number in range(count):
+        queue.put(ran.append, number)
+    with pytest.raises(KeyboardInterrupt):
+        queue.put(ran.append, count, cost=10)
+    queue.put(ran.append, count + 1)
+    assert run_all(submit) == 1
+    assert ran == list(range(count + 2))
+    assert owner.told == ["full", "room"]
+    with pytest.raises(KeyboardInterrupt):  # nothing waits: who is interrupted is who starts the queue
+        queue.put(ran.append, -1, cost=10)
+    with pytest.raises(KeyboardInterrupt):
+        submit.run()
+    assert run_all(submit) == 0 and ran[-1] == -1
+    queue.put(ran.append, -2)
+    submit.run()
+    assert ran[-1] == -2
+
+
+def test_an_interrupt_costs_a_job_beside_the_queue_nothing() -> None:
+    submit, owner, ran = ByHand(), Interrupted(), []  # type: ignore[var-annotated]
+    queue = SerialQueue(submit, limit=10, owner=owner)
+    with pytest.raises(KeyboardInterrupt):
+        queue.run_beside(ran.append, 1, cost=10)
+    assert run_all(submit) == 1
+    assert ran == [1] and owner.told == ["full", "room"]
+
+
+def test_the_queue_goes_on_when_a_job_and_then_its_owner_are_interrupted() -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    submit, owner, ran = ByHand(), Interrupted(), []  # type: ignore[var-annotated]
+    queue = SerialQueue(submit, limit=10, owner=owner)
+    with pytest.raises(KeyboardInterrupt):
+        queue.put(interrupt, cost=10)
+    queue.put(ran.append, 1)
+    assert run_all(submit) == 1
+    assert ran == [1] and owner.told == ["full", "room"]

@@ -1,10 +1,15 @@
-"""Time-outs of equal length of many, on a clock that the test moves."""
+"""Time-outs of equal length of many, on a clock that the test moves, and on a reactor's that cannot be had at first."""
 
 from __future__ import annotations
+
+import threading
+from typing import Any
 
 import pytest
 
 from tests.support.clock import ManualClock
+from tests.support.inprocess import eventually
+from tests.support.world import WORLD
 from wsgi_sio.runtime import SharedTimeouts
 
 
@@ -143,3 +148,22 @@ def test_where_no_timer_can_be_had_the_next_one_tries_again() -> None:
     timeouts.start("b")
     waiting.clock.advance(11.5)
     assert [key for key, _ in waiting.expired] == ["a", "b"]
+
+
+@pytest.mark.skipif(WORLD == "gevent", reason="about threads")
+def test_who_comes_just_when_there_is_no_thread_for_the_clock_is_looked_after_with_the_next(
+    reactor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever that is for: nobody need come here again."""
+    expired: list[str] = []
+    timeouts: SharedTimeouts[str] = SharedTimeouts(reactor.call_later, 0.05, expired.append)
+
+    def refuse(thread: threading.Thread) -> None:
+        timeouts.start("b")
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError):
+        patch.setattr(threading.Thread, "start", refuse)
+        timeouts.start("a")
+    reactor.call_later(60, lambda: None)
+    eventually(lambda: expired == ["a", "b"], "both")

@@ -24,7 +24,7 @@ UNFIT = {
 def test_every_feature(mode: str) -> None:
     install(JS / "msgpack")
     with start_server(KIND, "tests.apps.msgpack_parser:app") as server:
-        checks = run_node("msgpack/scenario.js", server.url, mode, timeout=120)["checks"]
+        checks = run_node("msgpack/scenario.js", server.url, mode, timeout=150)["checks"]
         failures = [check for check in checks if not check["ok"] and check["name"] not in UNFIT]
         assert checks and not failures, "\n\n".join(f"{check['name']}\n{check['detail']}" for check in failures)
     assert_clean(server)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import io as io_module
 import threading
 import time
@@ -33,6 +34,19 @@ def test_a_misspelt_option_is_refused_with_the_closest_name() -> None:
     ):
         with pytest.raises(ValueError):
             Server(**options)  # type: ignore[arg-type]
+
+
+def test_an_option_can_be_read_and_not_set() -> None:
+    """Parts of the server are made of it, and others would be made of the new one."""
+    io = Server(connect_timeout=5, max_mailbox=6000)
+    assert (io.connect_timeout, io.max_mailbox) == (5, 6000)
+    names = {name for name in inspect.signature(Server).parameters if hasattr(io, name)} | {"recovery", "make_adapter"}
+    assert len(names) == 10
+    for name in names:
+        with pytest.raises(AttributeError):
+            setattr(io, name, getattr(io, name))
+    with pytest.raises(AttributeError):
+        io.engine.config.path = "/elsewhere"  # type: ignore[misc]
 
 
 class Falsy:

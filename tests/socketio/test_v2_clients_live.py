@@ -37,7 +37,7 @@ def run_checks(url: str, mode: str, may_fail: Collection[str] = ()) -> None:
 @pytest.mark.usefixtures("node_modules")
 @pytest.mark.parametrize(("kind", "mode"), MATRIX)
 def test_every_feature(kind: str, mode: str) -> None:
-    options = json.dumps({"allow_eio3": True})
+    options = json.dumps({"allow_eio3": True, "ping_timeout": 20})
     with start_server(kind, "tests.apps.main:app", env={"SIO_OPTIONS": options}) as server:
         run_checks(server.url, mode)
     assert_clean(server)
@@ -50,6 +50,6 @@ def test_every_feature(kind: str, mode: str) -> None:
 @pytest.mark.parametrize("mode", ["polling", "websocket", "upgrade"])
 def test_the_scenario_against_the_reference(mode: str) -> None:
     """The scenario itself is right."""
-    options = json.dumps({"allowEIO3": True})
+    options = json.dumps({"allowEIO3": True, "pingTimeout": 20000})
     with start_node("reference_server.js", env={"SIO_OPTIONS": options}) as reference:
         run_checks(reference.next_line()["url"], mode, STRICTER_THAN_THE_REFERENCE)

@@ -13,7 +13,7 @@ def run_scenario(
     url: str, mode: str, part: str = "", may_fail: Collection[str] = (), env: Mapping[str, str] | None = None
 ) -> None:
     """Run the checks whose name contains ``part`` and assert that all succeed, but those in ``may_fail``."""
-    checks = run_node("scenario.js", url, mode, part, timeout=120, env=env)["checks"]
+    checks = run_node("scenario.js", url, mode, part, timeout=150, env=env)["checks"]
     assert checks, f"no check is named like {part!r}"
     failures = [check for check in checks if not check["ok"] and check["name"] not in may_fail]
     assert not failures, "\n\n".join(f"{check['name']}\n{check['detail']}" for check in failures)

@@ -15,10 +15,12 @@ import _socket
 import socket
 import sys
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import Any
 
 from ..runtime import Rank, make_lock
 from ..siblings.server_addresses import forms, name_of
+from .gunicorn_main_thread import MainThread, has_main_thread
 from .hijacked_connection import Place
 
 
@@ -93,6 +95,7 @@ class ThreadConnections(WorkerConnections):
 
     def __init__(self, worker: Any, kind: Any) -> None:
         super().__init__(worker, {name_of(sock): sock.getsockname() for sock in worker.sockets})
+        self._main_thread = MainThread(worker)
         self._kind = kind
 
     def _room(self, listener: Any) -> int:
@@ -101,20 +104,20 @@ class ThreadConnections(WorkerConnections):
         return int(min(worker.worker_connections - worker.nr_conns, idle))
 
     def add(self, sock: _socket.socket, client: Any, listener: Any) -> None:
-        worker = self._worker
-        if worker.poller.get_map() is None:  # it has ended, and its queue is closed
-            self.release()
-            sock.close()
-            return
         accepted = socket.socket(sock.family, sock.type, sock.proto, sock.detach())
-        conn = self._kind(worker.cfg, accepted, client, listener)
+        conn = self._kind(self._worker.cfg, accepted, client, listener)
         conn.init()
-        worker.method_queue.defer(self._add, conn)
+        self._main_thread.call(partial(self._add, conn), partial(self._close, conn))
 
     def _add(self, conn: Any) -> None:
         self.release()
         self._worker.nr_conns += 1
         self._worker.finish_request(conn, _Answered())
+
+    def _close(self, conn: Any) -> None:
+        """The worker has ended meanwhile."""
+        self.release()
+        conn.close()
 
 
 class _Answered:
@@ -170,8 +173,12 @@ def _find(worker: Any) -> WorkerConnections | None:
     if _is_a(worker, "gunicorn.workers.gthread", "ThreadWorker"):
         kind = sys.modules["gunicorn.workers.gthread"].TConn
         wanted = ("self", "cfg", "sock", "client", "server")
-        known = kind.__init__.__code__.co_varnames[: len(wanted)] == wanted and hasattr(kind, "init")
-        known = known and all(hasattr(worker, name) for name in _OF_THREADS) and hasattr(worker.poller, "get_map")
+        known = (
+            kind.__init__.__code__.co_varnames[: len(wanted)] == wanted
+            and hasattr(kind, "init")
+            and hasattr(kind, "close")
+        )
+        known = known and all(hasattr(worker, name) for name in _OF_THREADS) and has_main_thread(worker)
         return ThreadConnections(worker, kind) if known else None
     if _is_a(worker, "gunicorn.workers.ggevent", "GeventWorker") and worker.server_class is None:
         servers = _find_servers(worker)
@@ -180,7 +187,7 @@ def _find(worker: Any) -> WorkerConnections | None:
     return None
 
 
-_OF_THREADS = ("finish_request", "method_queue", "nr_conns", "worker_connections", "keepalived_conns", "max_keepalived")
+_OF_THREADS = ("finish_request", "nr_conns", "worker_connections", "keepalived_conns", "max_keepalived")
 _OF_GREENLETS = ("socket", "pool", "do_handle", "started")
 
 

@@ -5,13 +5,17 @@ The worker's threads answer requests; what becomes of a connection then is decid
 on this one worker: a connection that is lent stays out of the poller, and goes there when it is given back.
 
 All that are lent count as one of ``worker_connections``: waiting polls have never counted there, but the worker is not
-to leave before it has them back.  When it stops, those that go on waiting are let go of, as parked polls are.
+to leave before it has them back.  When it stops, those that go on waiting are let go of, as parked polls are.  What is
+given back when it has left all the same is closed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
+
+from .gunicorn_main_thread import MainThread, has_main_thread
 
 # Called in the worker's main thread, when it is done with a request, with whether the connection goes on; returns
 # whether it is taken.
@@ -27,7 +31,7 @@ class Loans:
     def __init__(self, worker: Any) -> None:
         self._worker = worker
         self._count = 0  # of those that are lent
-        self._defer: Callable[..., None] = worker.method_queue.defer
+        self._main_thread = MainThread(worker)
         self._agreed: dict[Any, Taker] = {}
         self._results: dict[Any, Any] = {}
         self._then: Callable[[Any, Any], None] = worker.finish_request
@@ -39,15 +43,20 @@ class Loans:
 
     def give_back(self, conn: Any) -> None:
         """From anywhere: gunicorn has a connection again, and what its reader holds."""
-        self._defer(self._return, conn, True)
+        self._main_thread.call(partial(self._return, conn, True), partial(self._close, conn))
 
     def close(self, conn: Any) -> None:
         """From anywhere: nothing is to follow on a connection."""
-        self._defer(self._return, conn, False)
+        self._main_thread.call(partial(self._return, conn, False), partial(self._close, conn))
 
     def let_go(self, conn: Any) -> None:
         """From anywhere: the worker need not wait for a connection, which is not given back."""
-        self._defer(self._forget, conn)
+        self._main_thread.call(partial(self._forget, conn), _nothing)
+
+    def _close(self, conn: Any) -> None:
+        """The worker, which has ended, does not."""
+        self._results.pop(conn, None)
+        conn.close()
 
     # -- in the worker's main thread ----------------------------------------------------------------------------
 
@@ -80,5 +89,9 @@ class Loans:
 
 def borrow_from(worker: Any) -> Loans | None:
     """What lends a worker's connections; None for a version of gunicorn that has it otherwise."""
-    known = all(hasattr(worker, name) for name in ("finish_request", "method_queue", "nr_conns"))
+    known = all(hasattr(worker, name) for name in ("finish_request", "nr_conns")) and has_main_thread(worker)
     return Loans(worker) if known else None
+
+
+def _nothing() -> None:
+    """Nobody waits for the connection any more."""

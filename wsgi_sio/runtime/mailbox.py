@@ -70,8 +70,12 @@ class SerialQueue:
             start, self._running = not self._running, True
             tell = self._charge_locked(cost)
         if tell is not None:
-            tell()
-        if start:
+            try:
+                tell()
+            finally:  # what may interrupt that is not to stop the queue
+                if start:
+                    self._submit(self._drain)
+        elif start:
             self._submit(self._drain)
 
     @property
@@ -94,10 +98,6 @@ class SerialQueue:
 
     def run_beside(self, job: Callable[..., object], *args: Any, cost: int = 0) -> None:
         """Run ``job(*args)`` out of order, beside the others, at the same price."""
-        with self._lock:
-            tell = self._charge_locked(cost)
-        if tell is not None:
-            tell()
 
         def run() -> None:
             try:
@@ -105,7 +105,15 @@ class SerialQueue:
             finally:
                 self._discharge(cost)
 
-        self._submit(run)
+        with self._lock:
+            tell = self._charge_locked(cost)
+        if tell is None:
+            self._submit(run)
+            return
+        try:
+            tell()
+        finally:
+            self._submit(run)
 
     def _charge_locked(self, cost: int) -> Callable[[], None] | None:
         """Count a job in; what the owner is to be told, if anything."""
@@ -137,25 +145,36 @@ class SerialQueue:
             with self._lock:
                 self._left = left
                 relieved = self._discharge_locked(done)
-                ended = not self._jobs
-                if ended:
-                    self._running = False
-                else:
+                idle = relieved or not self._jobs
+                if not idle:
                     done, job, args = self._jobs.pop(0)
-            if ended:
-                if relieved:
-                    self._owner.mailbox_has_room()
-                return
+                elif not relieved:
+                    self._running = False
+            if idle:
+                if not relieved:
+                    return
+                done = 0
+                self._tell_of_room()  # with no job in hand, which would be lost with what may interrupt that
+                continue
             try:
-                if relieved:
-                    self._owner.mailbox_has_room()
                 self._context().run(job, *args)
             except FAILURES:
                 logger.exception("a job in a mailbox failed")
-            except BaseException:
-                self._discharge(done)
-                self._submit(self._drain)  # the worker goes down with this, the queue goes on
+            except BaseException:  # the worker goes down with this, the queue goes on
+                self._go_on_later(done)
                 raise
             del job, args
-        self._discharge(done)
-        self._submit(self._drain)
+        self._go_on_later(done)
+
+    def _tell_of_room(self) -> None:
+        try:
+            self._owner.mailbox_has_room()
+        except BaseException:
+            self._submit(self._drain)
+            raise
+
+    def _go_on_later(self, done: int) -> None:
+        try:
+            self._discharge(done)
+        finally:
+            self._submit(self._drain)

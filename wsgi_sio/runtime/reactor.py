@@ -131,6 +131,9 @@ class Reactor(ABC):
         """Call ``callback`` (which must not block) in ``delay`` seconds.
 
         This is for what we are to do; for the time-out of what others are to do see :meth:`expire_after`.
+
+        :raises RuntimeError: the system has no thread for the clock; when it has one, for whatever comes next, this
+            call is made as well.
         """
 
     def expire_after(self, seconds: float, callback: Callable[[], None]) -> Timer:

@@ -66,7 +66,7 @@ class SharedTimeouts(Generic[Key]):
         try:
             self._call_later(delay, self._look)
         except BaseException:  # no thread for the clock, or a signal handler's
-            self._looking = False
+            self._looking = False  # who came meanwhile is looked after with the next thread: see call_later()
             raise
 
     def _look(self) -> None:

@@ -34,6 +34,7 @@ from .parser import JSON_PARSER, Parser
 from .presence import Watchable
 from .recovery import RecoveryConfig
 from .remote_socket import RemoteSocket
+from .server_options import ServerOptions
 from .server_side_emit import ServerSide
 from .session_aware_adapter import session_aware
 from .shutdown import Shutdown
@@ -45,7 +46,7 @@ logger = logging.getLogger("wsgi_sio.socketio")
 _NUMBERS = {"connect_timeout": DELAY_SECONDS, "max_mailbox": BYTES, "max_attachments": COUNT}
 
 
-class Server(Broadcasts, Sends, Listens, ServerSide, Watchable, Shutdown):
+class Server(ServerOptions, Broadcasts, Sends, Listens, ServerSide, Watchable, Shutdown):
     """A Socket.IO server (protocol 5); wrap your app with :class:`wsgi_sio.WSGIApp` to serve it.
 
     Registration, broadcasting and middlewares are those of the namespace ``/``.
@@ -104,22 +105,22 @@ class Server(Broadcasts, Sends, Listens, ServerSide, Watchable, Shutdown):
             "cleanup_empty_child_namespaces": cleanup_empty_child_namespaces,
         }
         numbers = check_options(own, type_hints(Server.__init__), _NUMBERS)
-        self.connect_timeout = connect_timeout or 45.0
-        self.json = json
-        self.async_handlers = async_handlers
-        self.max_mailbox: int = numbers["max_mailbox"]
-        self.max_attachments: int = numbers["max_attachments"]
-        self.client_files = _client_files(client_files)
-        self.parser = parser
-        self.recovery = RecoveryConfig.of(connection_state_recovery)
+        self._connect_timeout = connect_timeout or 45.0
+        self._json = json
+        self._async_handlers = async_handlers
+        self._max_mailbox = numbers["max_mailbox"]
+        self._max_attachments = numbers["max_attachments"]
+        self._client_files = _client_files(client_files)
+        self._parser = parser
+        self._recovery = RecoveryConfig.of(connection_state_recovery)
         self._encoder = parser.Encoder(json, self.max_attachments)
         self.engine = EngineServer(EngineConfig(path=path, **engine_options), self._on_session)
         self.engine.on_fork = self._on_fork
-        self.make_adapter = self._default_adapter() if adapter is None else adapter
+        self._make_adapter = self._default_adapter() if adapter is None else adapter
         self._orphaned = False  # a child of a process that served, and serves nobody itself
         self._has_tasks = self._left_tasks = False  # background tasks have been started here; by the process before
         self._lock = make_lock(Rank.REGISTRY)
-        self.cleanup_empty_child_namespaces = cleanup_empty_child_namespaces
+        self._cleanup_empty_child_namespaces = cleanup_empty_child_namespaces
         self._deserted = None
         self.outside = self._nobody_outside()
         self._parents: tuple[ParentNamespace, ...] = ()
@@ -128,6 +129,11 @@ class Server(Broadcasts, Sends, Listens, ServerSide, Watchable, Shutdown):
         self._namespaces["/"] = self._main
         self._handlers = self._main._handlers
         self.engine.is_alone = lambda: self._main.adapter.is_alone()  # noqa: PLW0108 (a fork makes another)
+
+    @property
+    def make_adapter(self) -> Callable[[Namespace], Adapter]:
+        """The option ``adapter``, or what there is without it."""
+        return self._make_adapter
 
     def _default_adapter(self) -> Callable[[Namespace], Adapter]:
         """What makes the adapters when the option ``adapter`` is not given; the other options are known by now.

@@ -5,16 +5,18 @@
 const assert = require("node:assert/strict");
 const v2 = require("socket.io-client");
 const v4 = require("../node_modules/socket.io-client");
+const { overhear, runChecks } = require("../run_checks");
 
 const TRANSPORTS = { polling: ["polling"], websocket: ["websocket"], upgrade: ["polling", "websocket"] };
-const CHECK_TIMEOUT = 20000; // ms
 
 const [url, mode] = process.argv.slice(2);
 const clients = [];
 
 function connect(namespace = "/", options = {}, library = v2) {
-  const io = library(url + namespace, { transports: TRANSPORTS[mode], forceNew: true, reconnection: false, ...options });
+  const fixed = { transports: TRANSPORTS[mode], forceNew: true, reconnection: false, timeout: false };
+  const io = library(url + namespace, { ...fixed, ...options });
   clients.push(io);
+  overhear(io);
   return io;
 }
 
@@ -162,30 +164,11 @@ const checks = {
   },
 };
 
-async function run([name, check]) {
-  let timer;
-  const timeout = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error("the check did not finish")), CHECK_TIMEOUT);
-  });
-  try {
-    await Promise.race([check(), timeout]);
-    return { name, ok: true, detail: "" };
-  } catch (error) {
-    return { name, ok: false, detail: error.stack };
-  } finally {
-    clearTimeout(timer);
-    for (const socket of clients.splice(0)) {
-      socket.io.reconnection(false);
-      socket.disconnect();
-    }
+function release() {
+  for (const socket of clients.splice(0)) {
+    socket.io.reconnection(false);
+    socket.disconnect();
   }
 }
 
-async function main() {
-  const results = [];
-  for (const entry of Object.entries(checks)) results.push(await run(entry));
-  console.log(JSON.stringify({ mode, checks: results }));
-  process.exit(results.every((result) => result.ok) ? 0 : 1);
-}
-
-main();
+runChecks(mode, Object.entries(checks), release);
