@@ -65,3 +65,8 @@ def _is_socket(name: str) -> bool:
 
 
 app = WSGIApp(io, site)
+
+
+def wrapped(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """The same within a middleware."""
+    return app(environ, start_response)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import _socket
 import socket
 import threading
 import time
+from collections.abc import Callable
 from http.client import HTTPResponse
+from typing import Any
 
 import pytest
 
 from tests.engineio.conftest import Engine, MakeEngine
 from tests.support.inprocess import DEADLINE, Background, eventually, open_descriptors, tcp_pair
 from tests.support.world import WORLD
-from wsgi_sio.engineio.response import Hijacked
+from wsgi_sio.engineio.config import Environ
+from wsgi_sio.engineio.request import EngineRequest
+from wsgi_sio.engineio.response import Headers, Hijacked
 from wsgi_sio.engineio.session import Session
 
 pytestmark = pytest.mark.skipif(WORLD == "gevent", reason="a greenlet that waits is cheap, so GETs stay where they are")
@@ -48,6 +53,50 @@ def test_the_answer_comes_whole_and_ends_the_connection(make_engine: MakeEngine)
     assert client.recv(1) == b""
     client.close()
     assert session.open
+
+
+class Keeper:
+    """Keeps nothing, but a connection may go on elsewhere; which it has then."""
+
+    def __init__(self, persistent: bool) -> None:
+        self.persistent = persistent
+        self.taken: list[_socket.socket] = []
+
+    def wait(self, request: EngineRequest, cors: Headers, lost: Callable[[], object]) -> None:
+        """Not here."""
+
+    def persists(self, environ: Environ) -> bool:
+        return self.persistent
+
+    def find_connections(self) -> Keeper:
+        return self
+
+    def reserve(self, sock: _socket.socket) -> Keeper:
+        return self
+
+    def take(self, sock: _socket.socket) -> None:
+        self.taken.append(sock)
+
+    def release(self) -> None:
+        raise AssertionError("it does come")
+
+
+@pytest.mark.parametrize("persistent", [True, False])
+def test_a_connection_goes_on_where_it_may(make_engine: MakeEngine, persistent: bool) -> None:
+    engine = make_engine()
+    polling, session = engine.over_polling()
+    keeper: Any = Keeper(persistent)
+    engine.engine.keeper = keeper
+    client = park(engine, polling.sid)
+    session.send_message("once")
+    response = read(client)
+    assert response.read() == b"4once"
+    assert response.getheader("Connection") == ("keep-alive" if persistent else "close")
+    if persistent:
+        eventually(lambda: len(keeper.taken) == 1, "its going on")
+        keeper.taken[0].close()
+    assert client.recv(1) == b""
+    client.close()
 
 
 def test_a_large_answer_to_a_slow_reader(make_engine: MakeEngine) -> None:

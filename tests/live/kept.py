@@ -51,7 +51,7 @@ class Line:
     """A TCP connection to a server, on which requests are written as bytes.
 
     :param anew: whether there is another one when the server has said that it ends this one, as it does with threads
-        for each GET that has waited, where connections are not kept.
+        for each GET that has waited, where connections do not go on.
     """
 
     def __init__(self, port: int, anew: bool = False) -> None:

@@ -128,17 +128,43 @@ def test_several_binds_and_reuse_port() -> None:
 
 @pytest.mark.parametrize(
     ("options", "others"),
-    [
-        ("--proxy-protocol", {}),
-        ("", {"keep_polling_connections": None}),
-        ("", {"keep_polling_connections": False}),
-    ],
-    ids=["PROXY protocol", "an access log", "never"],
+    [("--proxy-protocol", {}), ("", {"keep_polling_connections": False})],
+    ids=["PROXY protocol", "never"],
 )
-def test_where_connections_are_not_kept_it_ends(options: str, others: dict[str, Any]) -> None:
+def test_where_it_ends(options: str, others: dict[str, Any]) -> None:
     with handing_over(options, **others) as server:
         assert not hand_over(server)[0]
         assert_clean(server)
+
+
+def test_without_keep_alive_it_ends() -> None:
+    """With each worker's sessions some requests come to another one."""
+    with handing_over(keep_alive=0) as server, ExitStack() as stack:
+        clients = [client_at(stack.enter_context(Line(server.port, anew=True))) for _ in range(6)]
+        assert len({owner for _, owner in clients}) == 3
+        for number in range(5):
+            for client, _ in clients:
+                assert all(answer.last for answer in client.echo(number))
+        assert_clean(server)
+
+
+@pytest.mark.parametrize(
+    ("options", "app"),
+    [
+        ("", "app"),
+        ("", "wrapped"),
+        ("--config tests/apps/hooked_conf.py", "app"),
+        ("--statsd-host 127.0.0.1:9", "app"),
+    ],
+    ids=["an access log", "a middleware", "a hook", "statsd"],
+)
+def test_where_polls_are_not_kept_it_goes_on(options: str, app: str) -> None:
+    """Nothing of what comes on it is kept from those that see each request."""
+    with handing_over(options, app=f"tests.apps.handed_over:{app}", keep_polling_connections=None) as server:
+        for _ in range(3):
+            assert hand_over(server)[0]
+        if "statsd" not in options:  # nobody is there, which gunicorn complains of
+            assert_clean(server)
 
 
 def test_a_worker_that_has_served_max_requests_says_so() -> None:

@@ -68,7 +68,8 @@ class EngineConfig:
     :param keep_polling_connections: whether gunicorn's workers (gevent, gthread) are spared most polls: they are
         answered where they are read, at a fifth of the cost. None: where nobody would miss them, so not with an access
         log of gunicorn's, a ``pre_request`` or ``post_request`` hook, or a middleware outside (ProxyFix and
-        DispatcherMiddleware of Werkzeug are none); True: even though the access log does not show them; False: never.
+        DispatcherMiddleware of Werkzeug are none); True: even though the access log does not show them; False: never,
+        and a connection that leaves gunicorn, for another worker or to wait, ends with its answer.
     :param max_sessions: how many clients may be connected; the others' handshakes are answered 503 (None: no limit).
     :param max_outbox: bytes of memory that may wait for a slow client before it is closed; from half of them on, who
         emits to it alone waits for it.

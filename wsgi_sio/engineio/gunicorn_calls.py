@@ -71,23 +71,20 @@ class Call(NamedTuple):
 
         :param unlogged: whether the access log does not matter.
         """
-        return misses(self.worker, unlogged)
+        settings, log = self.worker.cfg.settings, self.worker.log
+        if type(log).__module__ != "gunicorn.glogging" or (log.access_log_enabled and not unlogged):
+            return True
+        return any(settings[name].get() is not settings[name].default for name in _HOOKS)
 
 
-def misses(worker: Any, unlogged: bool) -> bool:
-    """Likewise of any request of a worker's."""
-    settings, log = worker.cfg.settings, worker.log
-    if type(log).__module__ != "gunicorn.glogging" or (log.access_log_enabled and not unlogged):
-        return True
-    return any(settings[name].get() is not settings[name].default for name in _HOOKS)
-
-
-def find_call(environ: Environ) -> Call | None:
+def find_call(environ: Environ, through: bool = False) -> Call | None:
     """The call in which the present request is; None where it is another server's, goes through others, or ends the
     connection.
+
+    :param through: whether it may go through others.
     """
     try:
-        return _find_call(environ)
+        return _find_call(environ, through)
     except (AttributeError, KeyError, ValueError):  # a version of gunicorn that has it otherwise
         return None
 
@@ -103,8 +100,8 @@ def spare_answer(start_response: Any) -> None:
         response.force_close()
 
 
-def _find_call(environ: Environ) -> Call | None:
-    local, sock = _find_worker(sys._getframe()), plain_socket(environ)
+def _find_call(environ: Environ, through: bool) -> Call | None:
+    local, sock = _find_worker(sys._getframe(), through), plain_socket(environ)
     if local is None or sock is None:
         return None
     worker, conn, response = local["self"], local.get("conn"), local["resp"]
@@ -128,13 +125,15 @@ def _name(part: object) -> str:
 _KINDS = ["gunicorn.http.wsgi.Response", "gunicorn.http.message.Request"]
 
 
-def _find_worker(frame: FrameType | None) -> dict[str, Any] | None:
-    """What the worker that has called us knows, with nobody in between who would miss what is not told to it."""
+def _find_worker(frame: FrameType | None, through: bool) -> dict[str, Any] | None:
+    """What the worker that has called us knows, with nobody in between who would miss what is not told to it, or
+    ``through`` whomever.
+    """
     while frame is not None:
         place = (str(frame.f_globals.get("__name__")), frame.f_code.co_name)
         if place in _WORKERS:
             return frame.f_locals
-        if place not in _TRANSPARENT and not place[0].startswith(_OURS):
+        if not (through or place in _TRANSPARENT or place[0].startswith(_OURS)):
             return None
         frame = frame.f_back
     return None

@@ -1,4 +1,6 @@
-"""Connections that siblings have handed over and that go on in this process, as those of its gunicorn worker.
+"""Connections that have left a gunicorn worker with a request and go on in this process, as those of its own worker.
+
+Siblings have handed them over, or a request has waited outside of the worker (pending_requests.py).
 
 When the request with which one has come is answered, it is put into the worker as if that had accepted it and had
 answered one request: gthread's has it among its idle keep-alive connections and counts it in ``nr_conns``, gevent's has

@@ -3,8 +3,8 @@
 For requests whose connection has left the WSGI server (pending_requests.py), here or in a sibling that handed it over
 (relay/).  That also tells at once when a client hangs up before its answer.
 
-One that was handed over need not end: where the WSGI server of this process has a place for it, it goes there with its
-next request.  So nothing is read before the answer is out: what comes is looked at where it is.
+It need not end: where the WSGI server of this process has a place for it, it goes there with its next request.  So
+nothing is read before the answer is out: what comes is looked at where it is.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Keeping a connection of gunicorn's gthread worker: it is lent (gunicorn_loans.py), and no thread waits for it.
 
 That goes for a GET that finds nothing too, although gunicorn has parsed it: its answer is not gunicorn's any more, so
-its thread goes back to the pool, and the connection goes on, where a parked one (pending_requests.py) would end.
+its thread goes back to the pool, and the connection, which a parked one (pending_requests.py) takes along, stays.
 """
 
 from __future__ import annotations

@@ -7,6 +7,9 @@ comes back, is kept_by_greenlets.py and kept_by_threads.py.
 
 Nobody is to miss a poll that gunicorn has not seen: connections are kept where gunicorn calls us directly, has no hooks
 around requests and, unless ``keep_polling_connections`` says that this does not matter, writes no access log.
+
+A connection that has left gunicorn with a request, for a sibling or because that waits, needs less in order to go on:
+once it is in a worker again, gunicorn sees all that comes on it.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from weakref import WeakKeyDictionary
 from ..runtime import Rank, Reactor, make_lock, threads_are_greenlets
 from ..siblings import gunicorn_worker
 from .config import Environ
-from .gunicorn_calls import Call, find_call, misses
+from .gunicorn_calls import Call, find_call
 from .gunicorn_connections import WorkerConnections, find_connections
 from .interfaces import Engine
 from .kept_by_greenlets import GreenletKeeping
@@ -54,7 +57,7 @@ class Keeper:
         self._lock = make_lock(Rank.LEAF)
         self._connections: set[KeptConnection] = set()
         self._pasts: WeakKeyDictionary[Any, Past] = WeakKeyDictionary()  # by gunicorn's readers
-        self._handed_over: WorkerConnections | None = None
+        self._worker_connections: WorkerConnections | None = None
         self._looking = False
         self._useless = False
         self._date = (0, "")
@@ -87,19 +90,21 @@ class Keeper:
         return self._way.wait(request, cors, lost, call, past)
 
     def persists(self, environ: Environ) -> bool:
-        """Whether the connection of a request that is handed over to a sibling may go on there when it is answered:
-        it could be kept here, and nothing of what comes behind the request has been read.
+        """Whether the connection of a request may go on when that is answered elsewhere: gunicorn would let it, and
+        nothing of what comes behind the request has been read.
         """
-        call = self._find_call(environ)
+        if not _concerns(environ):
+            return False
+        call = find_call(environ, through=True)
         return call is not None and not call.more
 
     def find_connections(self) -> WorkerConnections | None:
-        """Where that goes on which siblings have handed over; None where it ends."""
-        if self._handed_over is None and not self._useless:
+        """Where one goes on that has left its worker, in this process or a sibling; None where it ends."""
+        if self._worker_connections is None:
             worker = gunicorn_worker()
-            if worker is not None and not misses(worker, self._unlogged):
-                self._handed_over = find_connections(worker)
-        return self._handed_over
+            if worker is not None:
+                self._worker_connections = find_connections(worker)
+        return self._worker_connections
 
     def _find(self, environ: Environ) -> Call | None:
         sid = parse_query(environ.get("QUERY_STRING", "")).get("sid")
@@ -108,7 +113,7 @@ class Keeper:
         return self._find_call(environ)
 
     def _find_call(self, environ: Environ) -> Call | None:
-        if self._useless or "gunicorn.socket" not in environ or not is_plain(environ):
+        if self._useless or not _concerns(environ):
             return None
         call = find_call(environ)
         if call is not None and (call.misses(self._unlogged) or not self._way.fits(call)):
@@ -160,6 +165,11 @@ class Keeper:
         for connection in connections:
             connection.look()
         self._look_later()
+
+
+def _concerns(environ: Environ) -> bool:
+    """Whether it is gunicorn's, and wants nothing but an answer."""
+    return "gunicorn.socket" in environ and is_plain(environ)
 
 
 class _Followed:

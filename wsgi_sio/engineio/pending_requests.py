@@ -3,8 +3,8 @@
 A GET waits for packets, a POST for room in its client's mailbox.  In its thread each would hold that for up to
 ``ping_interval`` seconds, or as long as the client's handlers like: eight such clients and ``gunicorn --threads 8``
 stands still.  So where there are threads, the request's connection is taken over like a WebSocket's (hijack.py), the
-thread goes back to its pool, and the answer, once there is one, is written straight to the client, whose connection it
-ends (hijacked_connection.py).
+thread goes back to its pool, and the answer, once there is one, is written straight to the client.  Its connection ends
+with that (hijacked_connection.py), unless gunicorn's worker can have it again (gunicorn_connections.py).
 
 Greenlets are cheap, and cannot be spared their connection's keep-alive: there, and where a connection cannot be moved
 (TLS, no socket), the request waits where it is, for as long as the server bears it (wsgi_capacity.py).  Without TLS a
@@ -72,13 +72,20 @@ def make_waiting(
     if kept is not None:
         return kept
     if can_move(request.environ):
+        connections = _find_connections(request)
         try:
             taken = take(request.environ, reactor)
         except OSError as error:
             transport.session.report(*no_descriptors(error))
         else:
-            return HijackedRequest(request, taken.sock, reactor, cors, transport.hold, lost)
+            return HijackedRequest(request, taken.sock, reactor, cors, transport.hold, lost, connections)
     return ThreadWait(request, reactor, transport.capacity, transport.hold, release, lost, least)
+
+
+def _find_connections(request: EngineRequest) -> Connections | None:
+    """Among which the connection of a request goes on that leaves the WSGI server; None where it ends."""
+    keeper = request.keeper
+    return keeper.find_connections() if keeper is not None and keeper.persists(request.environ) else None
 
 
 class ThreadWait:

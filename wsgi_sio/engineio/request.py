@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 
 from .config import Environ
 from .errors import BAD_REQUEST, EngineError
+from .hijacked_connection import Connections
 from .response import Headers, Hijacked, Response
 
 # How many fields a query string may have.
@@ -51,7 +52,10 @@ class ConnectionKeeper(Protocol):
     """What may keep the connection of a request of the WSGI server's; see kept_polls.py."""
 
     def persists(self, environ: Environ) -> bool:
-        """Whether the connection of a request that is handed over to a sibling may go on there when it is answered."""
+        """Whether the connection of a request may go on when that is answered elsewhere: in a sibling, or here."""
+
+    def find_connections(self) -> Connections | None:
+        """Among which such a connection goes on in this process; None where it ends."""
 
     def wait(self, request: EngineRequest, cors: Headers, lost: Callable[[], object]) -> Waiting | None:
         """Let it wait without its thread, and its connection go on afterwards; None where that cannot be."""
