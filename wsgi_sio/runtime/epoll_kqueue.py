@@ -18,8 +18,8 @@ class Poller(Protocol):
 
     def remove(self, fd: int) -> None: ...
 
-    def wait(self, timeout: float) -> tuple[int, int] | None:
-        """Block up to ``timeout`` seconds for one descriptor: (fd, READ and/or WRITE), or None."""
+    def wait(self, timeout: float, most: int) -> list[tuple[int, int]]:
+        """Block up to ``timeout`` seconds for ``most`` descriptors, or fewer: of each (fd, READ and/or WRITE)."""
 
     def close(self) -> None: ...
 
@@ -50,13 +50,11 @@ if sys.platform == "linux":
         def remove(self, fd: int) -> None:
             self._epoll.unregister(fd)
 
-        def wait(self, timeout: float) -> tuple[int, int] | None:
-            # One at a time: a handler that blocks must not hold other clients' events hostage.
-            events = self._epoll.poll(timeout, 1)
-            if not events:
-                return None
-            fd, mask = events[0]
-            return fd, (READ if mask & _IN else 0) | (WRITE if mask & select.EPOLLOUT else 0)
+        def wait(self, timeout: float, most: int) -> list[tuple[int, int]]:
+            return [
+                (fd, (READ if mask & _IN else 0) | (WRITE if mask & select.EPOLLOUT else 0))
+                for fd, mask in self._epoll.poll(timeout, most)
+            ]
 
         def close(self) -> None:
             self._epoll.close()
@@ -87,11 +85,9 @@ else:
         def remove(self, fd: int) -> None:
             self.arm(fd, 0)
 
-        def wait(self, timeout: float) -> tuple[int, int] | None:
-            events = self._kqueue.control(None, 1, timeout)
-            if not events:
-                return None
-            return events[0].ident, READ if events[0].filter == select.KQ_FILTER_READ else WRITE
+        def wait(self, timeout: float, most: int) -> list[tuple[int, int]]:
+            events = self._kqueue.control(None, most, timeout)
+            return [(event.ident, READ if event.filter == select.KQ_FILTER_READ else WRITE) for event in events]
 
         def close(self) -> None:
             self._kqueue.close()

@@ -21,6 +21,7 @@ from time import monotonic
 from .after_fork import disown, tell_in_child
 from .descriptor_watch import DescriptorWatch
 from .epoll_kqueue import READ, make_poller
+from .jam_warning import JamWarning
 from .locks import Alarm, Rank, make_lock
 from .reactor import FAILURES, Event, Places, Reactor, Watched
 from .timer_queue import QueuedTimer, TimerQueue
@@ -32,8 +33,9 @@ _PATIENCE = 0.005
 # A thread that had nothing to do for so long leaves, unless it is the last (seconds).
 _IDLE = 10.0
 
-# How long all workers may be busy while others wait before it is told (seconds).
-_JAM = 1.0
+# How many descriptors a thread asks for at once while it is the only one that asks: the others of them wait for it until
+# its handler waits, or the clock finds it inside one.
+_AT_ONCE = 16
 
 # How many ticks without work the clock goes on watching the threads.
 _TICKS_BEFORE_REST = 100
@@ -56,6 +58,7 @@ class ThreadReactor(Reactor):
         self.poller = make_poller()
         self.watches: dict[int, DescriptorWatch] = {}
         self._backlog: deque[Job] = deque()
+        self._told: deque[tuple[int, int]] = deque()  # by the poller, and nobody has dealt with them yet
         self._timers = TimerQueue()
         self._lock = make_lock(Rank.LEAF)
         self._local = _OfThread()
@@ -65,8 +68,7 @@ class ThreadReactor(Reactor):
         self._threads = 0
         self._alive: set[threading.Thread] = set()
         self._busy = 0
-        self._stuck_since: float | None = None
-        self._tells_when_stuck = False
+        self._jam_warning = JamWarning()
         self._starved = False  # of threads, by the system
         self._progress = 0
         self.closed = False
@@ -123,7 +125,7 @@ class ThreadReactor(Reactor):
             alone = self._busy >= self._threads
         if alone:  # let there be one that reads what is waited for, without waiting for the clock to notice
             self._grow()
-        elif self._backlog:
+        elif self._backlog or self._told:
             self._nudge()
         try:
             return event.wait(timeout)
@@ -152,7 +154,7 @@ class ThreadReactor(Reactor):
             self._nudge()
 
     def tell_when_stuck(self) -> None:
-        self._tells_when_stuck = True
+        self._jam_warning.enabled = True
 
     def inside(self) -> bool:
         return threading.current_thread() in self._alive
@@ -170,6 +172,7 @@ class ThreadReactor(Reactor):
         self._lock = make_lock(Rank.LEAF)
         self._timers = TimerQueue()
         self._backlog.clear()
+        self._told.clear()
         self._alive.clear()
         self._threads = 0
         self._close_files()  # without a word to the poller, which is the parent's as well
@@ -221,13 +224,28 @@ class ThreadReactor(Reactor):
                 polled = False
                 self._run_backlog()
                 continue
-            ready = self.poller.wait(0 if self._backlog and self._busy < self._places.count else _IDLE)
+            ready = self._next_ready()
             polled = True
             if ready is not None:
                 self._dispatch(ready)
             elif not self._backlog and self._retire():
                 return
         self._leave()
+
+    def _next_ready(self) -> tuple[int, int] | None:
+        """A descriptor for which there is something to do; None when none comes within a while."""
+        try:
+            if self._told:
+                return self._told.popleft()
+        except IndexError:
+            pass  # another thread was faster
+        most = _AT_ONCE if self._threads - self._busy == 1 else 1
+        told = self.poller.wait(0 if self._backlog and self._busy < self._places.count else _IDLE, most)
+        if len(told) > 1:
+            self._told.extend(told[1:])
+            if self._threads - self._busy > 1:  # another has begun to ask meanwhile
+                self._nudge()
+        return told[0] if told else None
 
     def _run_backlog(self) -> None:
         try:
@@ -349,27 +367,12 @@ class ThreadReactor(Reactor):
             self._run_timers()
             if self._busy >= self._threads and self._progress == seen and self._threads:
                 self._grow()
-            self._look_for_a_jam()
+            self._jam_warning.look(self._busy, self._places.count, len(self._backlog))
             idle_ticks = idle_ticks + 1 if self._busy == 0 and self._progress == seen else 0
             seen = self._progress
             if idle_ticks > _TICKS_BEFORE_REST:
                 with self._lock:
                     self._clock_resting = self._busy == 0
-
-    def _look_for_a_jam(self) -> None:
-        if self._busy < self._places.count or not self._backlog:
-            self._stuck_since = None
-        elif self._stuck_since is None:
-            self._stuck_since = monotonic()
-        elif self._tells_when_stuck and monotonic() - self._stuck_since > _JAM:
-            self._stuck_since = float("inf")  # once for each jam
-            logger.warning(
-                "all %d workers have been in handlers for %g s, and %d jobs wait: raise max_workers=, or do long work"
-                " with start_background_task()",
-                self._busy,
-                _JAM,
-                len(self._backlog),
-            )
 
     def _run_timers(self) -> None:
         for callback in self._timers.take_due(monotonic()):
