@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol
 from ..compiled import mypyc_attr
 from ..runtime import Reactor, Timer, Watch
 from ..sockets import NonBlockingSocket, has_unread
-from ..websocket.frames import BINARY, PONG, TEXT, encode_close, encode_frame
+from ..websocket.frames import BINARY, PONG, SHORT_TEXT_HEADS, TEXT, encode_close, encode_frame
 from ..websocket.messages import Close, MessageDecoder, Ping, Violation
 from .packet import NOOP, Packet, to_utf8
 
@@ -311,6 +311,8 @@ def build_frame(packet: Packet) -> bytes:
     if isinstance(data, bytes):
         frame = encode_frame(BINARY, data)
     else:
-        frame = encode_frame(TEXT, to_utf8(f"{packet.type}{data or ''}"))
+        payload = to_utf8(f"{packet.type}{data or ''}")
+        size = len(payload)
+        frame = SHORT_TEXT_HEADS[size] + payload if size < 126 else encode_frame(TEXT, payload)
     packet.frame = frame
     return frame

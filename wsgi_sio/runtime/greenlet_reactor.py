@@ -304,7 +304,10 @@ class GreenletWatch:
             logger.exception("a connection's callback failed")
         finally:  # whatever has interrupted it, what has been read is handled
             reactor._batch = None
-            reactor.start_all(batch)
+            if len(batch) == 1:
+                reactor._start(batch[0])
+            elif batch:
+                reactor.start_all(batch)
         self.reading = False
 
     def stop(self) -> None:

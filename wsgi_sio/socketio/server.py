@@ -182,7 +182,10 @@ class Server(ServerOptions, Broadcasts, Sends, Listens, ServerSide, Watchable, S
 
     def encode(self, packet: Packet, compress: bool = True) -> list[EnginePacket]:
         """Encode once what may go to many."""
-        return [EnginePacket(MESSAGE, part, compress) for part in self._encoder.encode(packet)]
+        parts = self._encoder.encode(packet)
+        if len(parts) == 1:  # nearly always, and a comprehension is a call of its own
+            return [EnginePacket(MESSAGE, parts[0], compress)]
+        return [EnginePacket(MESSAGE, part, compress) for part in parts]
 
     @property
     def reactor(self) -> Reactor:

@@ -105,6 +105,10 @@ def apply_mask(payload: bytes, mask: bytes) -> bytes:
     return b"".join(blocks)
 
 
+# What stands in front of a server's whole text frames that are short, by their size: nearly all that there are.
+SHORT_TEXT_HEADS = tuple(_pack_head(TEXT | _FIN, size) for size in range(126))
+
+
 def encode_frame(opcode: int, payload: bytes, *, fin: bool = True, mask: bytes | None = None) -> bytes:
     """Build one frame with the shortest length form (section 5.2).
 
