@@ -44,7 +44,7 @@ def interrupted(reactor: Any, read: Callable[[Conn], None]) -> list[BaseExceptio
         except BaseException as error:
             caught.append(error)
 
-    reactor._loop.run_callback(in_hub)
+    reactor.loop.run_callback(in_hub)
     eventually(lambda: caught, "the interruption")
     return caught
 

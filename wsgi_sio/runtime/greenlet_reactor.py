@@ -22,7 +22,8 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from .after_fork import disown, tell_in_child
 from .blocked_hub_warning import HubWatchdog
-from .reactor import Event, Places, Reactor, Task, Unwatched, Watched, run_task
+from .greenlet_watch import GreenletWatch
+from .reactor import Event, Places, Reactor, Task, Watched, run_task
 from .signal_handlers import in_signal_handler
 from .timer_queue import Timer
 
@@ -30,7 +31,6 @@ logger = logging.getLogger("wsgi_sio.runtime")
 
 Job = Callable[[], None]
 
-_READ, _WRITE = 1, 2  # libev's own numbers
 _native_thread_id: Callable[[], int] = gevent.monkey.get_original("_thread", "get_ident")
 
 
@@ -41,7 +41,7 @@ class GreenletReactor(Reactor):
 
     def __init__(self, *, max_workers: int = 1000) -> None:
         self._hub = get_hub()
-        self._loop = self._hub.loop
+        self.loop = self._hub.loop
         self._thread = _native_thread_id()
         self._places = Places(max_workers)
         self._workers: set[greenlet] = set()
@@ -49,9 +49,9 @@ class GreenletReactor(Reactor):
         self._idle: list[greenlet] = []
         self._backlog: deque[Job] = deque()
         self._hub_watchdog: HubWatchdog | None = None
-        self._closed = False
-        self._batch: list[Job] | None = None  # in the middle of reading or writing: the jobs that come of it
-        self._watches: set[GreenletWatch] = set()
+        self.closed = False
+        self.batch: list[Job] | None = None  # in the middle of reading or writing: the jobs that come of it
+        self.watches: set[GreenletWatch] = set()
         self._timers: set[HubTimer] = set()  # that have been started
         tell_in_child(self)
 
@@ -59,7 +59,7 @@ class GreenletReactor(Reactor):
 
     def watch(self, conn: Watched, *, reading: bool = True) -> GreenletWatch:
         watch = GreenletWatch(self, conn)
-        self._watches.add(watch)
+        self.watches.add(watch)
         if reading:
             watch.resume()
         return watch
@@ -78,21 +78,21 @@ class GreenletReactor(Reactor):
             pass  # it has never been watched; or there is no descriptor left, and it goes without
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
-        timer = HubTimer(self, self._loop.timer(delay), callback)
+        timer = HubTimer(self, self.loop.timer(delay), callback)
         self.on_loop(timer.start)
         return timer
 
     def submit(self, job: Job) -> None:
         if getcurrent() is self._hub:
-            batch = self._batch
+            batch = self.batch
             if batch is None:
-                self._start(job)
+                self.start(job)
             else:
                 batch.append(job)
         elif _native_thread_id() == self._thread:
-            self._loop.run_callback(self._start, job)
+            self.loop.run_callback(self.start, job)
         else:
-            self._loop.run_callback_threadsafe(self._start, job)
+            self.loop.run_callback_threadsafe(self.start, job)
 
     def event(self) -> Event:
         return gevent.event.Event()  # type: ignore[return-value]  # its wait() is overloaded, to the same effect
@@ -106,7 +106,7 @@ class GreenletReactor(Reactor):
             return event.wait(timeout)
         self._places.wait(1)
         if self._backlog:
-            self._loop.run_callback(self._catch_up)
+            self.loop.run_callback(self._catch_up)
         try:
             return event.wait(timeout)
         finally:
@@ -121,14 +121,14 @@ class GreenletReactor(Reactor):
     def give_turn(self) -> None:
         if self.may_wait() and _native_thread_id() == self._thread and not in_signal_handler():
             # No sleep(0): fifty of these come before a look at descriptors.
-            self._hub.wait(self._loop.timer(0.0))
+            self._hub.wait(self.loop.timer(0.0))
 
     def tell_when_stuck(self) -> None:
-        self._hub_watchdog = HubWatchdog(self._loop, self._thread)
+        self._hub_watchdog = HubWatchdog(self.loop, self._thread)
         self._hub_watchdog.start()
 
     def close(self) -> None:
-        self._closed = True
+        self.closed = True
         if self._hub_watchdog is not None:
             self._hub_watchdog.stop()
         self.on_loop(self._let_go)
@@ -143,22 +143,22 @@ class GreenletReactor(Reactor):
         return not self.inside() and bool(self._all_gone.wait(timeout))
 
     def after_fork(self) -> None:
-        self._closed = True
+        self.closed = True
         if self._hub_watchdog is not None:
             self._hub_watchdog.stop()
         self._backlog.clear()
         self._forget_timers()
         # Or the child's hub would read what is for the parent.
-        disown([watch.after_fork() for watch in self._watches])
+        disown([watch.after_fork() for watch in self.watches])
 
     def _let_go(self) -> None:
         """It is closed: what the loop would call it for need not live until then."""
         self._forget_timers()
-        for watch in tuple(self._watches):
+        for watch in tuple(self.watches):
             watch.stop()
         idle, self._idle = self._idle, []
         for worker in idle:
-            self._loop.run_callback(worker.switch, _nothing)
+            self.loop.run_callback(worker.switch, _nothing)
 
     def _forget_timers(self) -> None:
         """What they would call need not live until they are due."""
@@ -170,7 +170,7 @@ class GreenletReactor(Reactor):
         if _native_thread_id() == self._thread:
             callback()
         else:
-            self._loop.run_callback_threadsafe(callback)
+            self.loop.run_callback_threadsafe(callback)
 
     def spawn(self, target: Callable[..., object], *args: Any, **kwargs: Any) -> Task:
         # No patched thread: its start waits, which the hub must not, and it lives in the hub of whoever starts it.
@@ -180,9 +180,9 @@ class GreenletReactor(Reactor):
 
     # -- the workers --------------------------------------------------------------------------------------------
 
-    def _start(self, job: Job) -> None:
+    def start(self, job: Job) -> None:
         """In the hub: give ``job`` to a worker and come back when it ends or first waits."""
-        if self._closed:
+        if self.closed:
             return
         if len(self._workers) - len(self._idle) >= self._places.count:
             self._backlog.append(job)
@@ -198,21 +198,21 @@ class GreenletReactor(Reactor):
         """In the hub: likewise, one after the other."""
         for number, job in enumerate(jobs, 1):
             try:
-                self._start(job)
+                self.start(job)
             except BaseException:  # Ctrl-C, or a signal handler of the application's: the others have their turn yet
-                self._loop.run_callback(self.start_all, jobs[number:])
+                self.loop.run_callback(self.start_all, jobs[number:])
                 raise
 
     def _catch_up(self) -> None:
         """In the hub: there are more places than there were, so begin what has waited."""
         while self._backlog and len(self._workers) - len(self._idle) < self._places.count:
-            self._start(self._backlog.popleft())
+            self.start(self._backlog.popleft())
 
     def _work(self) -> None:
         me = getcurrent()
         try:
             job: Job = self._hub.switch()
-            while not self._closed:
+            while not self.closed:
                 try:
                     Context().run(job)
                 except GreenletExit:  # somebody has killed the worker
@@ -225,15 +225,15 @@ class GreenletReactor(Reactor):
                 stood_in = len(self._workers) - len(self._idle) > self._places.count  # for one that waited
                 if self._backlog and not stood_in:
                     job = self._backlog.popleft()
-                elif not self._closed:
+                elif not self.closed:
                     del job  # an idle worker must not keep its last client alive
                     self._idle.append(me)
                     job = self._hub.switch()
         finally:
             self._workers.discard(me)
-            if self._backlog and not self._closed:
-                self._loop.run_callback(self._catch_up)
-            if self._closed and not self._workers:
+            if self._backlog and not self.closed:
+                self.loop.run_callback(self._catch_up)
+            if self.closed and not self._workers:
                 self._all_gone.set()
 
 
@@ -245,91 +245,6 @@ def _is_ctrl_c(error: BaseException) -> bool:
     """Whether ``error`` means the program: Python raises it wherever the main thread is, unless somebody else cares."""
     by_signal = get_hub().main_hub and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     return by_signal and isinstance(error, KeyboardInterrupt)
-
-
-class GreenletWatch:
-    """Two libev watchers, the one for writing made when it is first needed."""
-
-    __slots__ = ("_conn", "_fd", "_open", "_reactor", "_read", "_write", "reading")
-
-    def __init__(self, reactor: GreenletReactor, conn: Watched) -> None:
-        self._reactor = reactor
-        self._conn: Watched = conn
-        self._fd = conn.fileno()
-        self._open = True
-        self.reading = False
-        self._read = reactor._loop.io(self._fd, _READ)
-        self._write: Any = None
-
-    def pause(self) -> None:
-        self._reactor.on_loop(self._read.stop)
-
-    def resume(self) -> None:
-        self._reactor.on_loop(self._start_reading)
-
-    def want_write(self) -> None:
-        self._reactor.on_loop(self._start_writing)
-
-    def close(self, release: Callable[[], None]) -> None:
-        if self._open:
-            self._open = False
-            self._reactor.on_loop(lambda: self._stop(release))
-
-    def _start_reading(self) -> None:
-        if self._open and not self._reactor._closed:
-            self._read.start(self._guarded)
-
-    def _start_writing(self) -> None:
-        if self._open and not self._reactor._closed:
-            if self._write is None:
-                self._write = self._reactor._loop.io(self._fd, _WRITE)
-            self._write.start(self._on_writable)
-
-    def _on_writable(self) -> None:
-        self._write.stop()
-        self._guarded(writing=True)
-
-    def _guarded(self, writing: bool = False) -> None:
-        # Found here, for one that the watcher kept would be memory.
-        callback = self._conn.on_writable if writing else self._conn.on_readable
-        if not self._open or self._reactor._closed:
-            return
-        self.reading = True  # or writing, which nobody need tell apart
-        reactor = self._reactor
-        batch: list[Job] = []
-        reactor._batch = batch
-        try:
-            callback()
-        except Exception:  # none of the application's; a signal handler of its own may end the program
-            logger.exception("a connection's callback failed")
-        finally:  # whatever has interrupted it, what has been read is handled
-            reactor._batch = None
-            if len(batch) == 1:
-                reactor._start(batch[0])
-            elif batch:
-                reactor.start_all(batch)
-        self.reading = False
-
-    def stop(self) -> None:
-        """The loop has nothing to tell any more."""
-        for watcher in (self._read, self._write):
-            if watcher is not None:
-                watcher.stop()
-
-    def after_fork(self) -> int:
-        """In a forked child: let go of the descriptor, which is returned (-1: it is closed)."""
-        self._open = False
-        self.stop()
-        return self._conn.fileno()
-
-    def _stop(self, release: Callable[[], None]) -> None:
-        self._reactor._watches.discard(self)
-        self._conn = Unwatched()
-        for watcher in (self._read, self._write):
-            if watcher is not None:
-                watcher.stop()
-                watcher.close()
-        release()
 
 
 class HubTask:
@@ -371,7 +286,7 @@ class HubTimer:
         self._callback: Callable[[], None] | None = callback
 
     def start(self) -> None:
-        if self._reactor._closed:
+        if self._reactor.closed:
             self.cancel()
         elif self._callback is not None:
             self._reactor._timers.add(self)
@@ -388,7 +303,7 @@ class HubTimer:
     def _fire(self) -> None:
         self._stop()
         callback, self._callback = self._callback, None
-        if callback is not None and not self._reactor._closed:
+        if callback is not None and not self._reactor.closed:
             try:
                 callback()
             except Exception:  # likewise
