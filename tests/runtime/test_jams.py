@@ -110,7 +110,7 @@ def test_a_watch_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_pool_that_is_full_of_blocked_handlers_is_told_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wsgi_sio.runtime.thread_reactor._JAM", 0.1)
+    monkeypatch.setattr("wsgi_sio.runtime.jam_warning._JAM", 0.1)
     caplog.set_level(logging.WARNING)
     go, ran = threading.Event(), threading.Event()
     reactor: Any = create_reactor(max_workers=2)

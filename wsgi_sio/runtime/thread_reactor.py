@@ -197,7 +197,7 @@ class ThreadReactor(Reactor):
 
     def _grow(self) -> None:
         with self._lock:
-            if self.closed or self._threads > self._places.count:
+            if self.closed or self._threads > max(self._places.count, self._busy):
                 return
             self._threads += 1
             alone = self._threads == 1
@@ -242,6 +242,10 @@ class ThreadReactor(Reactor):
         most = _AT_ONCE if self._threads - self._busy == 1 else 1
         told = self.poller.wait(0 if self._backlog and self._busy < self._places.count else _IDLE, most)
         if len(told) > 1:
+            nudged = (self._nudge_out, READ)
+            if nudged in told:  # it goes first: until it is re-armed, nobody who sleeps in the poller can be nudged
+                told.remove(nudged)
+                told.insert(0, nudged)
             self._told.extend(told[1:])
             if self._threads - self._busy > 1:  # another has begun to ask meanwhile
                 self._nudge()
@@ -365,8 +369,11 @@ class ThreadReactor(Reactor):
         while not self.closed:
             self._clock_wake.wait(self._clock_sleep())
             self._run_timers()
-            if self._busy >= self._threads and self._progress == seen and self._threads:
-                self._grow()
+            if self._threads and self._progress == seen:
+                if self._busy >= self._threads:
+                    self._grow()
+                elif self._told:  # those that took of it are inside handlers, and others sleep in the poller
+                    self._nudge()
             self._jam_warning.look(self._busy, self._places.count, len(self._backlog))
             idle_ticks = idle_ticks + 1 if self._busy == 0 and self._progress == seen else 0
             seen = self._progress
