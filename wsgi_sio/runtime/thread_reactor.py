@@ -33,8 +33,8 @@ _PATIENCE = 0.005
 # A thread that had nothing to do for so long leaves, unless it is the last (seconds).
 _IDLE = 10.0
 
-# How many descriptors a thread asks for at once while it is the only one that asks: the others of them wait for it until
-# its handler waits, or the clock finds it inside one.
+# How many descriptors a thread asks for at once while it is the only one that asks. All but the first wait for it,
+# until its handler waits, or the clock finds it inside one.
 _AT_ONCE = 16
 
 # How many ticks without work the clock goes on watching the threads.
