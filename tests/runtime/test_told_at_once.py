@@ -12,6 +12,7 @@ import pytest
 from tests.runtime.conftest import Conn, MakeReactor
 from tests.support.forking import forked
 from tests.support.inprocess import DEADLINE
+from tests.support.waiting import readable
 from tests.support.world import WORLD
 from wsgi_sio.runtime.epoll_kqueue import READ
 
@@ -76,17 +77,48 @@ def test_the_others_are_handled_while_the_first_is_inside_its_handler(make_react
 def test_a_nudge_among_them_is_dealt_with_before_any_of_them(make_reactor: MakeReactor) -> None:
     """Or nobody who sleeps in the poller could be nudged while the first is inside its handler."""
     reactor = make_reactor()
-    told: list[list[int]] = []
+    unread: list[bool] = []
     over = threading.Event()
 
     def read(conn: Conn) -> None:
         conn.sock.recv(1)
-        told.append([fd for fd, _ in reactor._told])
+        unread.append(readable(reactor._nudge_out))
         over.set()
 
     conns = told_at_once(reactor, read, nudged=True)
     assert over.wait(DEADLINE)
-    assert len(told[0]) == 4 and reactor._nudge_out not in told[0]
+    assert unread[0] is False
+    close(conns)
+
+
+def test_who_has_got_the_number_of_one_that_was_closed_is_not_told_in_its_stead(make_reactor: MakeReactor) -> None:
+    """It may take what it is told for its client's hanging up."""
+    reactor = make_reactor()
+    held, go, last = (threading.Event() for _ in range(3))
+    reads: list[Conn] = []
+
+    def read(conn: Conn) -> None:
+        reads.append(conn)
+        conn.sock.recv(1)
+        held.set()
+        go.wait(DEADLINE)
+
+    conns = told_at_once(reactor, read)
+    assert held.wait(DEADLINE) and len(reactor._told) == 4
+    closed = conns.pop()
+    number = closed.fileno()
+    closed.close()
+    for _ in range(1000):
+        conns.append(Conn(reactor, reads.append))
+        if conns[-1].fileno() == number:
+            break
+    assert conns[-1].fileno() == number
+    conns.append(Conn(reactor, lambda conn: last.set(), reading=False))
+    go.set()
+    conns[-1].peer.send(b"x")
+    conns[-1].watch.resume()
+    assert last.wait(DEADLINE)
+    assert reads == conns[1:5]
     close(conns)
 
 
@@ -109,7 +141,7 @@ def test_who_sleeps_in_the_poller_is_woken_for_what_the_others_leave(make_reacto
     conn = Conn(reactor, lambda conn: was_read.set())
 
     def leaves() -> None:
-        reactor._told.append((conn.fileno(), READ))
+        reactor._told.append((conn.watch, READ))
         outcome.append(was_read.wait(5))  # less than what an idle thread sleeps
         over.set()
 
