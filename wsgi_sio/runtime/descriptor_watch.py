@@ -82,6 +82,8 @@ class DescriptorWatch:
     def fire(self, happened: int) -> None:
         """Run the callbacks for what the poller told, then listen again."""
         with self._lock:
+            if not self._open:
+                return  # closed between the poller's answer and now
             # A hang-up is told even to who does not listen, again and again: not re-armed, it waits for resume().
             hung_up = bool(happened & READ) and self._paused
             read = bool(happened & READ) and not self._paused and not self._reading

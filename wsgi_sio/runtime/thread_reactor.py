@@ -33,14 +33,16 @@ _PATIENCE = 0.005
 # A thread that had nothing to do for so long leaves, unless it is the last (seconds).
 _IDLE = 10.0
 
-# How many descriptors a thread asks for at once while nobody else asks: the others wait for it until its handler waits,
-# or the clock finds it inside one.
+# How many descriptors a thread asks for at once while it is the only one that asks. All but the first wait for it,
+# until its handler waits, or the clock finds it inside one.
 _AT_ONCE = 16
 
 # How many ticks without work the clock goes on watching the threads.
 _TICKS_BEFORE_REST = 100
 
 Job = Callable[[], None]
+# Who is to be told what: None for one that was closed or a nudge. No number: it may soon be another's.
+_Ready = tuple[DescriptorWatch | None, int]
 
 
 class _OfThread(threading.local):
@@ -58,7 +60,7 @@ class ThreadReactor(Reactor):
         self.poller = make_poller()
         self.watches: dict[int, DescriptorWatch] = {}
         self._backlog: deque[Job] = deque()
-        self._told: deque[tuple[int, int]] = deque()  # by the poller, and nobody has dealt with them yet
+        self._told: deque[_Ready] = deque()  # by the poller, and nobody has dealt with them yet
         self._timers = TimerQueue()
         self._lock = make_lock(Rank.LEAF)
         self._local = _OfThread()
@@ -197,7 +199,7 @@ class ThreadReactor(Reactor):
 
     def _grow(self) -> None:
         with self._lock:
-            if self.closed or self._threads > self._places.count:
+            if self.closed or self._threads > max(self._places.count, self._busy):
                 return
             self._threads += 1
             alone = self._threads == 1
@@ -227,13 +229,13 @@ class ThreadReactor(Reactor):
             ready = self._next_ready()
             polled = True
             if ready is not None:
-                self._dispatch(ready)
+                self._dispatch(*ready)
             elif not self._backlog and self._retire():
                 return
         self._leave()
 
-    def _next_ready(self) -> tuple[int, int] | None:
-        """A descriptor for which there is something to do; None when none comes within a while."""
+    def _next_ready(self) -> _Ready | None:
+        """One for whom there is something to do; None when none comes within a while."""
         try:
             if self._told:
                 return self._told.popleft()
@@ -241,11 +243,16 @@ class ThreadReactor(Reactor):
             pass  # another thread was faster
         most = _AT_ONCE if self._threads - self._busy == 1 else 1
         told = self.poller.wait(0 if self._backlog and self._busy < self._places.count else _IDLE, most)
-        if len(told) > 1:
-            self._told.extend(told[1:])
+        if not told:
+            return None
+        if (self._nudge_out, READ) in told:  # before all else: until it is re-armed, nobody who sleeps can be nudged
+            self._read_nudges()
+        ready = [(self.watches.get(fd), happened) for fd, happened in told]
+        if len(ready) > 1:
+            self._told.extend(ready[1:])
             if self._threads - self._busy > 1:  # another has begun to ask meanwhile
                 self._nudge()
-        return told[0] if told else None
+        return ready[0]
 
     def _run_backlog(self) -> None:
         try:
@@ -254,14 +261,9 @@ class ThreadReactor(Reactor):
             return  # another thread was faster
         self._run_job(job)
 
-    def _dispatch(self, ready: tuple[int, int]) -> None:
-        fd, happened = ready
-        if fd == self._nudge_out:
-            self._read_nudges()
-            return
-        watch = self.watches.get(fd)
+    def _dispatch(self, watch: DescriptorWatch | None, happened: int) -> None:
         if watch is None:
-            return  # closed between the kernel's answer and now
+            return
         batch: list[Job] = []
         self._local.batch = batch
         try:
@@ -365,8 +367,11 @@ class ThreadReactor(Reactor):
         while not self.closed:
             self._clock_wake.wait(self._clock_sleep())
             self._run_timers()
-            if self._busy >= self._threads and self._progress == seen and self._threads:
-                self._grow()
+            if self._threads and self._progress == seen:
+                if self._busy >= self._threads:
+                    self._grow()
+                elif self._told:  # those that took of it are inside handlers, and others sleep in the poller
+                    self._nudge()
             self._jam_warning.look(self._busy, self._places.count, len(self._backlog))
             idle_ticks = idle_ticks + 1 if self._busy == 0 and self._progress == seen else 0
             seen = self._progress
