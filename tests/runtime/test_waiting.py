@@ -10,6 +10,8 @@ import pytest
 from tests.runtime.conftest import Conn, MakeReactor
 from tests.runtime.test_jobs import native_thread
 from tests.support.inprocess import DEADLINE, eventually
+from wsgi_sio.runtime import Event
+from wsgi_sio.runtime.reactor import Places
 
 
 def test_jobs_that_wait_leave_their_places_to_others(make_reactor: MakeReactor) -> None:
@@ -90,20 +92,30 @@ def test_when_the_waits_are_over_there_are_as_many_places_as_before(make_reactor
     assert third_ran.wait(DEADLINE)
 
 
-def test_what_has_happened_is_not_waited_for(make_reactor: MakeReactor) -> None:
+def test_what_has_happened_is_not_waited_for(make_reactor: MakeReactor, monkeypatch: pytest.MonkeyPatch) -> None:
     reactor = make_reactor(max_workers=1)
-    event = reactor.event()
-    event.set()
-    threads: list[int] = []
+    changes: list[int] = []
+    change = Places.wait
 
-    def job() -> None:
+    def watched(places: Places, by: int) -> None:
+        if places is reactor._places:
+            changes.append(by)
+        change(places, by)
+
+    monkeypatch.setattr(Places, "wait", watched)
+    happened, later = reactor.event(), reactor.event()
+    happened.set()
+    told: list[list[int]] = []
+
+    def job(event: Event) -> None:
         assert reactor.wait(event)
-        threads.append(threading.active_count())
+        told.append(list(changes))
 
-    reactor.submit(job)
-    reactor.submit(job)
-    eventually(lambda: len(threads) == 2, "both")
-    assert threads[0] == threads[1]
+    reactor.submit(lambda: job(happened))
+    reactor.submit(lambda: job(later))
+    eventually(lambda: changes == [1], "the one that has to wait")
+    later.set()
+    eventually(lambda: told == [[], [1, -1]], "both")
 
 
 def test_a_wait_ends_with_its_time(make_reactor: MakeReactor) -> None:
