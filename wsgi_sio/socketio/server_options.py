@@ -51,12 +51,12 @@ class ServerOptions:
 
     @property
     def max_mailbox(self) -> int:
-        """In bytes."""
+        """Bytes that the unhandled events of one client may take."""
         return self._max_mailbox
 
     @property
     def max_attachments(self) -> int:
-        """How many in an event or an acknowledgement."""
+        """How many bytes values an event or an acknowledgement may have."""
         return self._max_attachments
 
     @property
