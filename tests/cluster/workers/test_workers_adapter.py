@@ -505,3 +505,23 @@ def test_a_flask_server_reaches_the_clients_of_other_workers_by_their_ids(make_c
     io.disconnect("a")
     io.disconnect(there.id)
     assert client.receive().type == 1
+
+
+@pytest.mark.parametrize("question", ["sockets", "events", "acks"])
+def test_nobody_waits_for_a_sibling_that_ends_while_it_is_being_asked(
+    make_cluster: MakeCluster, monkeypatch: pytest.MonkeyPatch, question: str
+) -> None:
+    """Its link has been found, and has ended by the time that it is named."""
+    cluster = make_cluster(WORKERS, 2, request_timeout=30)
+    io = cluster.servers[0]
+    io.fetch_sockets()
+    adapter: Any = io.of("/").adapter
+    (found,) = adapter._find_links(None)
+    found.close()
+    monkeypatch.setattr(adapter, "_find_links", lambda options: [found])
+    ask = {
+        "sockets": io.to("nobody").fetch_sockets,
+        "events": lambda: io.server_side_emit_with_ack("hello"),
+        "acks": lambda: io.to("nobody").timeout(30).emit_with_ack("hello"),
+    }[question]
+    assert Background(ask).result(10) == []

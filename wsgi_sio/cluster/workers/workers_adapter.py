@@ -24,7 +24,7 @@ from ...socketio.packet import Packet
 from ..adapter import AcksForAnother, ClusterAdapter
 from ..cluster_node import Audience, ClusterNode
 from ..messages import Message, encode_rooms
-from ..pending_requests import AckRequest, Others
+from ..pending_requests import AckRequest
 from ..socket_id_rooms import Namesakes, tag_in
 from . import frame_payloads
 from .frame_payloads import Batch
@@ -47,10 +47,11 @@ def workers(server: Server) -> Callable[[Namespace], WorkersAdapter]:
 class _Workers(Audience):
     """Siblings.
 
-    :ivar links: to them.
+    :ivar names: what stands for the links to them, from the beginning: one that ends meanwhile would get another name,
+        and nobody be excused by that.
     """
 
-    links: Sequence[Link]
+    names: dict[Link, str]
 
 
 class WorkersAdapter(ClusterAdapter, Correspondent):
@@ -109,11 +110,11 @@ class WorkersAdapter(ClusterAdapter, Correspondent):
     def _audience_of(self, links: Sequence[Link]) -> Audience | None:
         if not links:
             return None
-        node = self.join_cluster()
-        return _Workers(node, partial(self._name, links), partial(self._publish_to, node, links), links)
+        node, names = self.join_cluster(), self._name(links)
+        return _Workers(node, lambda: frozenset(names.values()), partial(self._publish_to, node, names), names)
 
-    def _name(self, links: Sequence[Link]) -> Others:
-        return frozenset(map(self._router.name_of, links))
+    def _name(self, links: Sequence[Link]) -> dict[Link, str]:
+        return {link: self._router.name_of(link) for link in links}
 
     # -- what the namespace asks for ----------------------------------------------------------------------------
 
@@ -174,8 +175,8 @@ class WorkersAdapter(ClusterAdapter, Correspondent):
         encode_rooms(options.rooms | options.except_)
         request = AckRequest(audience.others(), acks)
         request_id = audience.node.ack_requests.add(request, self._patience(options))
-        for link in self._spread(audience.links, batch, options, request_id):
-            audience.node.excuse(self._router.name_of(link))
+        for link in self._spread([*audience.names], batch, options, request_id):
+            audience.node.excuse(audience.names[link])
 
     def close(self) -> None:
         if self._roster is not None:
@@ -188,11 +189,11 @@ class WorkersAdapter(ClusterAdapter, Correspondent):
     # -- messages -----------------------------------------------------------------------------------------------
 
     def publish(self, message: Message) -> None:
-        self._publish_to(self.join_cluster(), self._find_links(None), message)
+        self._publish_to(self.join_cluster(), self._name(self._find_links(None)), message)
 
-    def _publish_to(self, node: ClusterNode, links: Sequence[Link], message: Message) -> None:
-        for link in _send(links, encode(frame_payloads.MESSAGE, 0, self._pack(message))):
-            node.excuse(self._router.name_of(link))
+    def _publish_to(self, node: ClusterNode, names: dict[Link, str], message: Message) -> None:
+        for link in _send([*names], encode(frame_payloads.MESSAGE, 0, self._pack(message))):
+            node.excuse(names[link])
 
     def publish_response(self, requester: str, message: Message) -> None:
         link = self._router.link_named(requester)
