@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
-from gunicorn.workers.gthread import PollableMethodQueue
 
 from tests.support.inprocess import at_once
+from tests.support.require import require
 from tests.support.world import one_world
 from wsgi_sio.engineio.gunicorn_loans import Loans, borrow_from
 
@@ -155,6 +156,9 @@ def test_two_servers_in_one_process_borrow_from_one_worker() -> None:
 
 
 def with_gunicorns_queue(connections: int) -> Worker:
+    require(find_spec("gunicorn"), "gunicorn")
+    from gunicorn.workers.gthread import PollableMethodQueue
+
     worker = Worker(connections)
     worker.method_queue = PollableMethodQueue()
     worker.method_queue.init()
