@@ -263,7 +263,7 @@ class ThreadReactor(Reactor):
 
     def _dispatch(self, watch: DescriptorWatch | None, happened: int) -> None:
         if watch is None:
-            return
+            return  # a nudge, which has been read; or it was closed between the poller's answer and now
         batch: list[Job] = []
         self._local.batch = batch
         try:
