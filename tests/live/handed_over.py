@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -17,6 +18,8 @@ APP = "tests.apps.handed_over:app"
 KIND = "-k gevent" if WORLD == "gevent" else "-k gthread --threads 8"
 # So many clients of a few workers are not all with one.
 _ATTEMPTS = 30
+# For a poll to begin to wait, which cannot be seen from outside; without it the test tries less, and passes (seconds).
+SETTLE = 0.05
 
 
 @contextmanager
@@ -70,6 +73,14 @@ class Crossing(NamedTuple):
     def say(self, number: int) -> None:
         """Let there be something for the client, by its own connection."""
         assert self.client.line.ask(self.client.post(b'420["echo",%d]' % number)).text == "ok"
+
+    def wait(self, number: int) -> None:
+        """Poll on the other connection until there is something, and see that the connection goes on."""
+        self.line.send(self.client.get())
+        time.sleep(SETTLE)
+        self.say(number)
+        answer = self.line.answer()
+        assert answer.text == f"430[{number}]" and not answer.last
 
 
 @contextmanager

@@ -51,11 +51,7 @@ def test_only_its_first_poll_crosses(server: SeveralWorkers) -> None:
 def test_a_poll_that_waits(server: SeveralWorkers) -> None:
     with crossing(server) as both:
         for number in range(3):
-            both.line.send(both.client.get())
-            time.sleep(0.05)
-            both.say(number)
-            answer = both.line.answer()
-            assert answer.text == f"430[{number}]" and not answer.last
+            both.wait(number)
         assert page(both.line)["pid"] == both.owner
 
 

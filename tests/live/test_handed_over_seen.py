@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.live.handed_over import client_at, crossing, handing_over, page, page_at, requests_of
+from tests.live.handed_over import SETTLE, client_at, crossing, handing_over, page, page_at, requests_of
 from tests.live.kept import Client, Line
 from tests.live.peers import eventually
 from tests.live.several import SeveralWorkers
@@ -42,11 +42,7 @@ def test_polls_that_wait(server: SeveralWorkers) -> None:
     """One that has come to another worker, and the next ones."""
     with crossing(server) as both:
         for number in range(3):
-            both.line.send(both.client.get())
-            time.sleep(0.05)
-            both.say(number)
-            answer = both.line.answer()
-            assert answer.text == f"430[{number}]" and not answer.last
+            both.wait(number)
         assert page(both.line)["pid"] == both.owner
 
 
@@ -55,7 +51,7 @@ def test_what_comes_while_a_poll_waits_where_it_has_come(server: SeveralWorkers)
         client, owner = client_at(line)
         for number in range(3):
             line.send(client.get())
-            time.sleep(0.05)
+            time.sleep(SETTLE)
             line.send(b"GET /pipelined HTTP/1.1\r\nHost: example.test\r\n\r\n")
             assert other.ask(client.post(b'420["echo",%d]' % number)).text == "ok"
             answer = line.answer()
@@ -71,7 +67,7 @@ def test_neither_counts_nor_descriptors_are_left_behind() -> None:
             with Line(server.port) as line, Line(server.port) as other:
                 client = Client(line).join()
                 line.send(client.get())
-                time.sleep(0.02)
+                time.sleep(SETTLE)
                 if number % 2:
                     assert other.ask(client.post(b'420["echo",1]')).text == "ok"
                     assert not line.answer().last
